@@ -1,0 +1,9 @@
+/* apps.h -- the subcommands of antq, one main each. argv[0] is the first word after the
+ * subcommand's. All return an exit code of options.h. */
+#ifndef APPS_APPS_H
+#define APPS_APPS_H
+
+int echo_main(int argc, char **argv);
+int perf_main(int argc, char **argv);
+
+#endif

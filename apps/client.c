@@ -1,0 +1,521 @@
+/* client.c -- the common half of every client subcommand (client.h).
+ *
+ * One connection at a time is `client->conn`; its end, if nobody asked for it, ends the program
+ * with one line that says what happened and, where there is something to do about it, what. The
+ * order in explain_close is that of a user's questions: did anybody answer, do we trust them, do
+ * they want us, what broke then. */
+#include "apps/client.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROW(name, letter, kind, field, argument, min, max, help)                            \
+    {                                                                                       \
+        name, letter, kind, offsetof(struct connect_flags, field), argument, min, max, help \
+    }
+
+/* clang-format off */
+const struct option_row connect_rows[] = {
+    ROW("insecure", 0, OPTION_FLAG, insecure, NULL, 0, 0, "do not verify the server at all"),
+    ROW("ca", 0, OPTION_TEXT, ca, "FILE", 0, 0, "verify it with the CA certificates (PEM) in FILE"),
+    ROW("pin", 0, OPTION_PIN, pin, "HASH", 0, 0, "accept only the public key with this SHA-256 (hex), nothing else counts"),
+    ROW("server-name", 0, OPTION_TEXT, server_name, "NAME", 0, 0, "name to ask for and to verify, instead of HOST"),
+    ROW("alpn", 0, OPTION_TEXT, alpn, "NAME", 0, 0, "application protocols to offer, separated by commas"),
+    ROW("cc", 0, OPTION_TEXT, cc, "NAME", 0, 0, "congestion control: cubic (default) or newreno"),
+    ROW("mtu", 0, OPTION_NUMBER, mtu, "N", 1200, 65527, "largest UDP payload to send, bytes (default 1452)"),
+    ROW("timeout", 0, OPTION_SECONDS, timeout_us, "SECONDS", 1000, 3600000000, "wait so long for the handshake (default 10)"),
+    ROW("idle-timeout", 0, OPTION_SECONDS, idle_us, "SECONDS", 100000, 3600000000, "a connection silent for so long is lost (default 30)"),
+    ROW("ticket", 0, OPTION_TEXT, ticket, "FILE", 0, 0, "resume with the session in FILE if it exists; keep new ones there"),
+    ROW("keylog", 0, OPTION_TEXT, keylog, "FILE", 0, 0, "append TLS secrets for Wireshark to FILE (or SSLKEYLOGFILE)"),
+    ROW("key-update-every", 0, OPTION_NUMBER, key_update_every, "N", 1, UINT64_MAX, "update the keys after every N packets"),
+    ROW("ipv4", '4', OPTION_FLAG, ipv4, NULL, 0, 0, "use IPv4 only"),
+    ROW("ipv6", '6', OPTION_FLAG, ipv6, NULL, 0, 0, "use IPv6 only"),
+    ROW("no-gso", 0, OPTION_FLAG, no_gso, NULL, 0, 0, "send without UDP segmentation offload"),
+    ROW("no-gro", 0, OPTION_FLAG, no_gro, NULL, 0, 0, "receive without UDP receive offload"),
+    ROW("json", 0, OPTION_FLAG, json, NULL, 0, 0, "the result as one JSON object on standard output"),
+    ROW("progress", 0, OPTION_FLAG, progress, NULL, 0, 0, "progress lines also where standard error is no terminal"),
+    ROW("verbose", 'v', OPTION_FLAG, verbose, NULL, 0, 0, "tell more on standard error"),
+};
+/* clang-format on */
+const size_t connect_row_count = sizeof connect_rows / sizeof connect_rows[0];
+
+void connect_flags_init(struct connect_flags *flags, const char *alpn)
+{
+    memset(flags, 0, sizeof *flags);
+    flags->alpn = alpn;
+    flags->timeout_us = 10000000;
+    flags->idle_us = 30000000;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static bool check_flags(const struct connect_flags *flags)
+{
+    if ((int)flags->insecure + (int)(flags->ca != NULL) + (int)flags->pin.given > 1) {
+        complain("--insecure, --ca and --pin exclude each other: give one");
+        return false;
+    }
+    if (flags->ipv4 && flags->ipv6) {
+        complain("-4 and -6 exclude each other: give one, or neither");
+        return false;
+    }
+    return true;
+}
+
+static bool make_tls(struct client *client)
+{
+    const struct connect_flags *flags = &client->flags;
+    const char *keylog = flags->keylog != NULL ? flags->keylog : getenv("SSLKEYLOGFILE");
+    struct aq_tls_config config;
+    char error[512];
+
+    if (!file_readable("--ca", flags->ca)) {
+        return false;
+    }
+    aq_tls_config_init(&config);
+    config.alpn = client->alpn.names;
+    config.alpn_count = client->alpn.count;
+    config.verify = flags->insecure     ? AQ_VERIFY_NONE
+                    : flags->pin.given  ? AQ_VERIFY_PIN
+                    : flags->ca != NULL ? AQ_VERIFY_CA
+                                        : AQ_VERIFY_SYSTEM;
+    config.ca.file = flags->ca;
+    memcpy(config.pin, flags->pin.hash, sizeof config.pin);
+    if (keylog != NULL && *keylog != '\0') {
+        if (!keylog_open(keylog)) {
+            return false;
+        }
+        config.keylog = keylog_line;
+    }
+    client->tls = aq_tls_new(&config, error, sizeof error);
+    if (client->tls == NULL) {
+        complain("%s", error);
+        return false;
+    }
+    return true;
+}
+
+static void on_warning(void *user, const char *text)
+{
+    const struct client *client = user;
+
+    if (client->flags.verbose) {
+        note("antq: note: %s", text);
+    }
+}
+
+static void on_event(void *user, struct aq_loop *loop, const struct aq_event *event);
+
+/* The exit code: EXIT_DONE, or what was wrong with flags or machine. */
+static int make_loop(struct client *client)
+{
+    const struct connect_flags *flags = &client->flags;
+    struct aq_loop_config config;
+    const char *problem;
+    char error[512];
+
+    aq_loop_config_init(&config);
+    config.on_event = on_event;
+    config.user = client;
+    config.on_warning = on_warning;
+    config.handle_signals = true;
+    config.no_gso = flags->no_gso;
+    config.no_gro = flags->no_gro;
+    config.endpoint.max_conns = client->max_conns;
+    config.endpoint.max_half_open = client->max_conns;
+    config.endpoint.max_streams = 4096;
+    config.endpoint.handshake_timeout_us = flags->timeout_us;
+    config.endpoint.idle_timeout_us = flags->idle_us;
+    config.endpoint.keep_alive_us = flags->idle_us / 3;
+    config.endpoint.key_update_packets = flags->key_update_every;
+    if (flags->cc != NULL) {
+        config.endpoint.cc = flags->cc;
+    }
+    if (flags->mtu != 0) {
+        config.endpoint.max_udp_payload = (uint16_t)flags->mtu;
+    }
+    problem = config_problem(&config.endpoint);
+    if (problem != NULL) {
+        complain("%s", problem);
+        return EXIT_WRONG_USE;
+    }
+    client->loop = aq_loop_new(&config, error, sizeof error);
+    if (client->loop == NULL) {
+        complain("%s", error);
+        return EXIT_FAILED;
+    }
+    client->ep = aq_loop_endpoint(client->loop);
+    return EXIT_DONE;
+}
+
+/* The host part of "host:port", "[::1]:port", "::1" or "host", without brackets. */
+static void copy_host(struct client *client, const char *target)
+{
+    const char *begin = target[0] == '[' ? target + 1 : target;
+    const char *end = strchr(begin, target[0] == '[' ? ']' : ':');
+    size_t size;
+
+    if (target[0] != '[' && end != NULL && strchr(end + 1, ':') != NULL) {
+        end = NULL; /* two colons without brackets: an IPv6 address, and no port */
+    }
+    size = end != NULL ? (size_t)(end - begin) : strlen(begin);
+
+    (void)snprintf(client->host, sizeof client->host, "%.*s", (int)(size < 255 ? size : 255),
+                   begin);
+}
+
+bool client_open(struct client *client, const char *target, int *code)
+{
+    const struct connect_flags *flags = &client->flags;
+    char error[512];
+
+    *code = EXIT_WRONG_USE;
+    client->talk = flags->json ? stderr : stdout;
+    if (client->max_conns == 0) {
+        client->max_conns = 8;
+    }
+    if (!check_flags(flags)) {
+        return false;
+    }
+    if (!alpn_parse(&client->alpn, flags->alpn)) {
+        complain("--alpn expects 1 to %d names of 1 to 255 bytes, separated by commas, not \"%s\"",
+                 ALPN_MAX, flags->alpn);
+        return false;
+    }
+    if (aq_resolve(target, DEFAULT_PORT,
+                   flags->ipv4   ? 4
+                   : flags->ipv6 ? 6
+                                 : 0,
+                   &client->remote, error, sizeof error)
+        != AQ_OK) {
+        complain("%s", error);
+        return false;
+    }
+    if (client->remote.port == 0) {
+        complain("\"%s\" names port 0, where nobody can listen; HOST:PORT is expected", target);
+        return false;
+    }
+    (void)aq_addr_text(&client->remote, client->remote_text, sizeof client->remote_text);
+    copy_host(client, target);
+    if (client->host[0] == '\0') {
+        complain("\"%s\" names no host; HOST:PORT is expected", target);
+        return false;
+    }
+    *code = EXIT_FAILED;
+    if (flags->ticket != NULL && !ticket_load(&client->ticket, flags->ticket)) {
+        return false;
+    }
+    if (!make_tls(client)) {
+        return false;
+    }
+    *code = make_loop(client);
+    return *code == EXIT_DONE;
+}
+
+int client_dial(struct client *client, bool fresh_port)
+{
+    struct aq_connect connect;
+    char error[512] = "";
+    int result;
+
+    aq_connect_init(&connect);
+    connect.tls = client->tls;
+    connect.remote = client->remote;
+    connect.server_name =
+        client->flags.server_name != NULL ? client->flags.server_name : client->host;
+    ticket_use(&client->ticket, &connect);
+    client->connected = client->confirmed = false;
+    client->dialled_us = aq_loop_clock(client->loop);
+    result = aq_dial(client->loop, &connect, fresh_port, &client->conn, error, sizeof error);
+    if (result != AQ_OK && result != AQ_FULL) {
+        complain("cannot connect to %s: %s", client->remote_text,
+                 error[0] != '\0' ? error : aq_error_name(result));
+        client->failed = true;
+    }
+    return result;
+}
+
+/* ---- how it ends ----------------------------------------------------------------------------- */
+
+/* Whether a transport code is the TLS alert of a certificate that was not accepted (RFC 8446
+ * §6.2). */
+static bool is_certificate_alert(uint64_t code)
+{
+    uint64_t alert = code - AQ_CRYPTO_ERROR;
+
+    return code >= AQ_CRYPTO_ERROR
+           && ((alert >= 42 && alert <= 46) || alert == 48 || alert == 51 || alert == 113);
+}
+
+static void explain_timeout(const struct client *client, const struct aq_close_info *info)
+{
+    const char *reason = info->reason[0] != '\0' ? info->reason : NULL;
+
+    if (!client->connected) {
+        complain(
+            "no answer from %s after %.1f s%s%s%s; is a QUIC server listening there, and does"
+            " UDP get through?",
+            client->remote_text, (double)(aq_loop_clock(client->loop) - client->dialled_us) / 1e6,
+            reason != NULL ? " (" : "", reason != NULL ? reason : "", reason != NULL ? ")" : "");
+    } else {
+        complain("connection to %s lost: nothing heard for %.1f s; the peer is gone, or the network"
+                 " between",
+                 client->remote_text, (double)client->flags.idle_us / 1e6);
+    }
+}
+
+/* Says in one line why the connection ended that should not have. */
+static void explain_close(const struct client *client, const struct aq_close_info *info)
+{
+    const char *at = client->remote_text;
+    char text[512];
+
+    (void)close_text(info, text, sizeof text);
+    if (info->by == AQ_BY_TIMEOUT) {
+        explain_timeout(client, info);
+    } else if (info->by == AQ_BY_VERSION) {
+        complain("%s speaks no version of QUIC that we speak (version 1)", at);
+    } else if (info->by == AQ_BY_US && !info->application && is_certificate_alert(info->code)) {
+        complain("the server's certificate was not accepted: %s. Give the CA that signed it with"
+                 " --ca FILE, its key's"
+                 " hash with --pin HASH, or --insecure to trust anyone",
+                 text);
+    } else if (!info->application && info->code == AQ_CRYPTO_ERROR + 120) {
+        complain("%s speaks none of the protocols we offer (%s); --alpn NAME offers others: %s", at,
+                 client->flags.alpn, text);
+    } else if (info->by == AQ_BY_PEER && !info->application
+               && info->code == AQ_CONNECTION_REFUSED) {
+        complain("%s refused the connection, it may be full; try again later: %s", at, text);
+    } else if (client->confirmed && client->missing != NULL) {
+        complain(
+            "%s: the handshake with %s was completed and confirmed, then the connection was %s",
+            client->missing, at, text);
+    } else if (info->by == AQ_BY_RESET) {
+        complain("connection to %s lost: %s, which has forgotten it (restarted?)", at, text);
+    } else {
+        complain("connection to %s %s", at, text);
+    }
+}
+
+static void on_closed(struct client *client)
+{
+    struct aq_close_info info = {.size = sizeof info};
+
+    if (client_is_over(client)) {
+        return;
+    }
+    client->failed = true;
+    if (aq_conn_close_info(client->ep, client->conn, &info) == AQ_OK) {
+        explain_close(client, &info);
+    } else {
+        complain("connection to %s ended", client->remote_text);
+    }
+    aq_loop_break(client->loop);
+}
+
+static void on_event(void *user, struct aq_loop *loop, const struct aq_event *event)
+{
+    struct client *client = user;
+    bool ours = event->conn == client->conn;
+
+    (void)loop;
+    if (event->kind == AQ_EVENT_TICKET || event->kind == AQ_EVENT_TOKEN) {
+        if (client->flags.ticket != NULL
+            && !ticket_keep(&client->ticket, client->flags.ticket, event)) {
+            client->failed = true;
+        }
+    } else if (event->kind == AQ_EVENT_CONNECTED && ours) {
+        client->connected = true;
+    } else if (event->kind == AQ_EVENT_CONFIRMED && ours) {
+        client->connected = client->confirmed = true;
+        memset(&client->peer, 0, sizeof client->peer);
+        client->peer.size = sizeof client->peer;
+        (void)aq_conn_peer(client->ep, client->conn, &client->peer);
+        client_measure(client);
+    } else if (event->kind == AQ_EVENT_CLOSED && ours) {
+        on_closed(client);
+    }
+    if (!client_is_over(client)) {
+        client->on_event(client->user, event);
+    }
+}
+
+void client_measure(struct client *client)
+{
+    struct aq_conn_stats stats = {.size = sizeof stats};
+
+    if (aq_conn_stats(client->ep, client->conn, &stats) == AQ_OK) {
+        client->stats = stats;
+    }
+    client->loop_stats.size = sizeof client->loop_stats;
+    aq_loop_stats(client->loop, &client->loop_stats);
+}
+
+static void stop_soon(void *user)
+{
+    struct client *client = user;
+
+    aq_loop_stop(client->loop);
+}
+
+void client_finish(struct client *client)
+{
+    if (client->finishing || client->failed) {
+        return;
+    }
+    client_measure(client);
+    client->finishing = true;
+    if (client->flags.ticket != NULL && !client->ticket.kept
+        && aq_loop_timer(client->loop, aq_loop_now(client->loop) + 300000, stop_soon, client)
+               == AQ_OK) {
+        return;
+    }
+    aq_loop_stop(client->loop);
+}
+
+void client_fail(struct client *client, const char *format, ...)
+{
+    char text[768];
+    va_list arguments;
+
+    if (client->failed) {
+        return;
+    }
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    complain("%s", text);
+    client_measure(client);
+    client->failed = true;
+    aq_loop_stop(client->loop);
+}
+
+bool client_interrupted(const struct client *client)
+{
+    return !client->finishing && aq_loop_stopping(client->loop);
+}
+
+bool client_is_over(const struct client *client)
+{
+    return client->finishing || client->failed || aq_loop_stopping(client->loop);
+}
+
+int client_run(struct client *client)
+{
+    if (!client->failed && aq_loop_run(client->loop) != 0) {
+        complain("waiting for the network failed: %s", strerror(errno));
+        client->failed = true;
+    }
+    return client->failed ? EXIT_FAILED : EXIT_DONE;
+}
+
+void client_free(struct client *client)
+{
+    if (client->loop != NULL) {
+        aq_loop_free(client->loop);
+    }
+    if (client->tls != NULL) {
+        aq_tls_free(client->tls);
+    }
+    client->loop = NULL;
+    client->tls = NULL;
+}
+
+static void check_progress(void *user)
+{
+    struct client *client = user;
+    uint64_t now = aq_loop_clock(client->loop);
+    uint64_t patience = client->stats.rtt_us * 8 > 2000000 ? client->stats.rtt_us * 8 : 2000000;
+
+    if (client_is_over(client)) {
+        return;
+    }
+    if (!client->owed || client->progress != client->seen_progress) {
+        client->seen_progress = client->progress;
+        client->seen_us = now;
+    } else if (client->missing != NULL && now - client->seen_us >= patience) {
+        client_fail(
+            client,
+            "%s: the handshake with %s was completed and confirmed, but nothing came back within"
+            " %.1f s (ALPN %s); is it %s?",
+            client->missing, client->remote_text, (double)patience / 1e6, client->peer.alpn,
+            client->service);
+        return;
+    } else if (client->missing == NULL && now - client->seen_us >= client->flags.idle_us) {
+        client_fail(client, "%s keeps the connection, but nothing more came for %.1f s",
+                    client->remote_text, (double)client->flags.idle_us / 1e6);
+        return;
+    }
+    (void)aq_loop_timer(client->loop, now + 250000, check_progress, client);
+}
+
+void client_expect(struct client *client, const char *missing, const char *service)
+{
+    client->missing = missing;
+    client->service = service;
+    client->seen_progress = client->progress;
+    client->seen_us = aq_loop_clock(client->loop);
+    (void)aq_loop_timer(client->loop, client->seen_us + 250000, check_progress, client);
+}
+
+/* ---- facts ----------------------------------------------------------------------------------- */
+
+static const char *trust_text(const struct client *client)
+{
+    if (client->flags.insecure) {
+        return "certificate not verified";
+    }
+    if (client->peer.resumed) {
+        return "session resumed";
+    }
+    return client->flags.pin.given ? "certificate pinned" : "certificate verified";
+}
+
+char *client_facts_text(const struct client *client, char *out, size_t size)
+{
+    const struct aq_conn_peer *peer = &client->peer;
+
+    (void)snprintf(out, size, "QUIC v%u, %s, %s, ALPN %s, %s%s", client->stats.version,
+                   peer->cipher != NULL ? peer->cipher : "unknown cipher",
+                   peer->group != NULL && peer->group[0] != '\0' ? peer->group : "unknown group",
+                   peer->alpn, trust_text(client),
+                   client->flags.insecure && peer->resumed ? ", session resumed" : "");
+    return out;
+}
+
+char *client_path_text(const struct client *client, char *out, size_t size)
+{
+    (void)snprintf(out, size, "MTU %u, %s, rtt %.3f ms, %llu of %llu packets lost",
+                   client->stats.mtu, client->flags.cc != NULL ? client->flags.cc : "cubic",
+                   (double)client->stats.rtt_us / 1000,
+                   (unsigned long long)client->stats.lost_packets,
+                   (unsigned long long)client->stats.sent_packets);
+    return out;
+}
+
+void client_facts_json(const struct client *client, FILE *out)
+{
+    const struct aq_conn_peer *peer = &client->peer;
+
+    (void)fputs("\"address\":", out);
+    json_text(out, client->remote_text);
+    (void)fprintf(out, ",\"handshake_us\":%llu,\"version\":%u,\"cipher\":",
+                  (unsigned long long)client->stats.handshake_us, client->stats.version);
+    json_text(out, peer->cipher);
+    (void)fputs(",\"group\":", out);
+    json_text(out, peer->group);
+    (void)fputs(",\"alpn\":", out);
+    json_text(out, peer->alpn);
+    (void)fputs(",\"cc\":", out);
+    json_text(out, client->flags.cc != NULL ? client->flags.cc : "cubic");
+    (void)fprintf(
+        out,
+        ",\"resumed\":%s,\"verified\":%s,\"mtu\":%u,\"smoothed_rtt_us\":%llu,\"sent_packets\":%llu,"
+        "\"lost_packets\":%llu,\"key_updates\":%llu,",
+        peer->resumed ? "true" : "false", peer->verified ? "true" : "false", client->stats.mtu,
+        (unsigned long long)client->stats.rtt_us, (unsigned long long)client->stats.sent_packets,
+        (unsigned long long)client->stats.lost_packets,
+        (unsigned long long)client->stats.key_updates);
+}

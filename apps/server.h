@@ -1,0 +1,44 @@
+/* server.h -- what every server subcommand is made of: flags, TLS, a listening socket, a log of
+ * ends.
+ *
+ * A subcommand parses its flags into struct server, calls server_open, which prints the line
+ * that says it is ready, then server_run until a signal. It is told of streams only; connections
+ * are the server's, which keeps no state of its own for them: the core's limits are the limits. */
+#ifndef APPS_SERVER_H
+#define APPS_SERVER_H
+
+#include "apps/common.h"
+
+/* The flags of every server. */
+struct listen_flags {
+    const char *listen, *cert, *key, *alpn, *cc, *keylog;
+    bool retry, json, verbose, no_gso, no_gro;
+    uint64_t max_conns, mtu, idle_us;
+};
+
+extern const struct option_row listen_rows[];
+extern const size_t listen_row_count;
+
+/* Sets the defaults; alpn is the protocol accepted without --alpn. */
+void listen_flags_init(struct listen_flags *flags, const char *alpn);
+
+struct server {
+    struct listen_flags flags;
+    void (*on_stream)(struct aq_endpoint *ep, const struct aq_event *event); /* events of streams */
+
+    struct aq_tls *tls;
+    struct aq_loop *loop;
+    struct aq_endpoint *ep;
+    struct alpn_list alpn;
+};
+
+/* False: *code is the exit code, the reason was told. */
+bool server_open(struct server *server, int *code);
+/* Runs until a signal; the exit code. */
+int server_run(struct server *server);
+void server_free(struct server *server);
+
+/* The whole life of a server subcommand but its flags: open, run, free. The exit code. */
+int server_main(struct server *server);
+
+#endif

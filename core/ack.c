@@ -1,0 +1,220 @@
+/* ack.c -- what came in one packet number space, and when to say so.
+ *
+ * Received numbers are a short sorted set of ranges. Packets nearly always come in order, so the
+ * common case extends the newest range in place; only a packet out of order goes through
+ * range.c. The set is bounded (SECURITY.md row 11: alternating gaps): when it is full the lowest
+ * range is forgotten, `floor` rises above it, and all below counts as received, so that nothing
+ * forgotten is ever accepted twice.
+ *
+ * The decision when to acknowledge is taken in two steps. ack_on_packet notes what forbids
+ * waiting (reordering, a gap, a CE mark); ack_batch_end, once per batch of received datagrams,
+ * decides the rest, so that a train of 44 packets costs one ACK. Packets that do not elicit an
+ * ACK never cause one.
+ *
+ * Called by recv.c (packets), send.c (due, write), conn.c (its timer) and the ACK row of
+ * records[]. RFC 9000 §12.3, §13.2, §13.4.1, §19.3. */
+#include "core/ack.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "core/antq.h"
+#include "core/frame.h"
+
+void ack_init(struct ack *ack)
+{
+    memset(ack, 0, sizeof *ack);
+    ack->due_us = AQ_NEVER;
+}
+
+uint64_t ack_largest(const struct ack *ack)
+{
+    return ack->range_count ? ack->ranges[ack->range_count - 1].hi - 1 : UINT64_MAX;
+}
+
+bool ack_is_duplicate(const struct ack *ack, uint64_t number)
+{
+    if (number < ack->floor)
+        return true;
+    /* From the top: a new packet is above everything, and a late one is near the top. */
+    for (unsigned i = ack->range_count; i-- > 0 && number < ack->ranges[i].hi;)
+        if (number >= ack->ranges[i].lo)
+            return true;
+    return false;
+}
+
+/* Forgets the lowest range. RFC 9000 §13.2.3: a range may go only if packets in it will not be
+ * accepted again. */
+static void ranges_drop_lowest(struct ack *ack)
+{
+    assert(ack->range_count > 0);
+    ack->floor = ack->ranges[0].hi;
+    ack->range_count--;
+    memmove(ack->ranges, ack->ranges + 1, ack->range_count * sizeof ack->ranges[0]);
+}
+
+static void ranges_add(struct ack *ack, uint64_t number)
+{
+    uint64_t next = ack->range_count ? ack->ranges[ack->range_count - 1].hi : 0;
+    if (ack->range_count > 0 && number == next) {
+        ack->ranges[ack->range_count - 1].hi++;
+        return;
+    }
+    if (ack->range_count == 0 || number > next) {
+        if (ack->range_count == ACK_RANGES)
+            ranges_drop_lowest(ack);
+        ack->ranges[ack->range_count++] = (struct range){number, number + 1};
+        return;
+    }
+    struct range_set set = {ack->ranges, ack->range_count, ACK_RANGES};
+    bool added = range_add(&set, number, number + 1);
+    ack->range_count = set.count;
+    if (added)
+        return;
+    /* Full. A number below every range would be the first to be forgotten, so it is forgotten at
+     * once. */
+    if (number < ack->ranges[0].lo) {
+        ack->floor = number + 1;
+        return;
+    }
+    ranges_drop_lowest(ack);
+    set.count = ack->range_count;
+    added = range_add(&set, number, number + 1);
+    assert(added);
+    (void)added;
+    ack->range_count = set.count;
+}
+
+static void count_ecn(struct ack *ack, uint8_t ecn)
+{
+    /* RFC 9000 §13.4.1: once per QUIC packet processed; duplicates never get here. */
+    if (ecn == AQ_ECN_ECT0)
+        ack->ect0++;
+    else if (ecn == AQ_ECN_ECT1)
+        ack->ect1++;
+    else if (ecn == AQ_ECN_CE)
+        ack->ce++;
+}
+
+void ack_on_packet(struct ack *ack, uint64_t number, bool eliciting, uint8_t ecn, uint64_t now)
+{
+    assert(number <= VARINT_MAX && !ack_is_duplicate(ack, number));
+    bool first = ack->range_count == 0;
+    uint64_t largest = first ? 0 : ack_largest(ack);
+    bool late = !first && number < largest;
+    if (!first && number > largest + 1)
+        ack->gap = true;
+    ranges_add(ack, number);
+    ack->any = true;
+    if (!late)
+        ack->largest_time_us = now;
+    count_ecn(ack, ecn);
+    if (!eliciting)
+        return; /* RFC 9000 §13.2.1: no ACK in response to it, whatever gaps precede it */
+    if (ack->eliciting < UINT16_MAX)
+        ack->eliciting++;
+    /* RFC 9000 §13.2.1: without delay when it comes late, when packets are missing between the
+     * eliciting packet before and this one, or when it bears a CE mark. */
+    if (late || ack->gap || ecn == AQ_ECN_CE)
+        ack->now = true;
+    ack->gap = false;
+}
+
+void ack_batch_end(struct ack *ack, bool immediate, uint64_t max_delay_us, uint64_t now)
+{
+    if (ack->eliciting == 0 || ack->now)
+        return;
+    /* RFC 9000 §13.2.2: after two eliciting packets; more of one batch share the one ACK. RFC
+     * 9000 §13.2.1: Initial and Handshake packets at once, all others within max_ack_delay of
+     * the first that waits. */
+    if (immediate || ack->eliciting >= 2)
+        ack->now = true;
+    else if (ack->due_us == AQ_NEVER)
+        ack->due_us = max_delay_us < AQ_NEVER - now ? now + max_delay_us : AQ_NEVER - 1;
+}
+
+bool ack_is_due(const struct ack *ack, uint64_t now)
+{
+    return ack->now || ack->due_us <= now;
+}
+
+bool ack_is_worth(const struct ack *ack)
+{
+    return ack->eliciting > 0;
+}
+
+/* How many of the ranges fit into size bytes after the fields before them, newest first. Counts
+ * are at most 31, so the ACK Range Count always takes one byte. */
+static unsigned ranges_fitting(const struct ack *ack, size_t size)
+{
+    unsigned fitting = 0;
+    size_t used = 0;
+    for (unsigned i = ack->range_count; i-- > 0; fitting++) {
+        const struct range *range = &ack->ranges[i];
+        used += varint_size(range->hi - range->lo - 1);
+        if (fitting > 0)
+            used += varint_size(range[1].lo - range->hi - 1);
+        if (used > size)
+            break;
+    }
+    return fitting;
+}
+
+uint64_t ack_write(struct ack *ack, struct writer *w, uint8_t delay_exponent, uint64_t now)
+{
+    static_assert(ACK_RANGES <= 64, "the range count takes one byte");
+    if (ack->range_count == 0 || w->bad)
+        return UINT64_MAX;
+    uint64_t largest = ack_largest(ack);
+    /* RFC 9000 §13.2.5: the time between the largest one's coming and this ACK. */
+    uint64_t delay = now > ack->largest_time_us ? now - ack->largest_time_us : 0;
+    assert(delay_exponent <= 20);
+    delay >>= delay_exponent;
+    if (delay > VARINT_MAX)
+        delay = VARINT_MAX;
+    bool ecn = (ack->ect0 | ack->ect1 | ack->ce) != 0;
+    size_t fixed = 1 + varint_size(largest) + varint_size(delay) + 1;
+    if (ecn)
+        fixed += varint_size(ack->ect0) + varint_size(ack->ect1) + varint_size(ack->ce);
+    size_t left = writer_left(w);
+    unsigned count = left > fixed ? ranges_fitting(ack, left - fixed) : 0;
+    if (count == 0)
+        return UINT64_MAX;
+
+    /* RFC 9000 §19.3.1: from the largest down; a gap or a range is written one less than it is
+     * long. */
+    const struct range *range = &ack->ranges[ack->range_count - 1];
+    write_varint(w, ecn ? FRAME_ACK_ECN : FRAME_ACK);
+    write_varint(w, largest);
+    write_varint(w, delay);
+    write_varint(w, count - 1);
+    write_varint(w, range->hi - range->lo - 1);
+    for (unsigned i = 1; i < count; i++) {
+        range--;
+        write_varint(w, range[1].lo - range->hi - 1);
+        write_varint(w, range->hi - range->lo - 1);
+    }
+    if (ecn) { /* RFC 9000 §19.3.2 */
+        write_varint(w, ack->ect0);
+        write_varint(w, ack->ect1);
+        write_varint(w, ack->ce);
+    }
+    assert(!w->bad);
+    ack->eliciting = 0;
+    ack->now = false;
+    ack->any = false;
+    ack->due_us = AQ_NEVER;
+    return largest;
+}
+
+void ack_on_acked(struct ack *ack, uint64_t largest)
+{
+    /* RFC 9000 §13.2.4. The newest range stays whole: it holds the largest number, which packet
+     * number decoding needs. */
+    while (ack->range_count > 1 && ack->ranges[0].hi - 1 <= largest)
+        ranges_drop_lowest(ack);
+    if (ack->range_count > 1 && ack->ranges[0].lo <= largest) {
+        ack->ranges[0].lo = largest + 1;
+        ack->floor = largest + 1;
+    }
+}

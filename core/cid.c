@@ -1,0 +1,265 @@
+/* cid.c -- see cid.h. RFC 9000 §5.1, §10.3, §19.15, §19.16. */
+#include "core/cid.h"
+#include <assert.h>
+#include <string.h>
+
+void cid_key_init(struct cid_key *key, const uint8_t secret[32])
+{
+    uint8_t raw[32];
+    prim_hmac(secret, 32, (const uint8_t *)"antq cid", 8, raw);
+    prim_block_init(&key->block, raw);
+    prim_hmac(secret, 32, (const uint8_t *)"antq reset", 10, key->reset);
+    prim_wipe(raw, sizeof raw);
+}
+
+/* One Feistel round: half ^= AES(other half, round). */
+static void cid_round(const struct cid_key *key, uint8_t *half, const uint8_t *other, uint8_t round)
+{
+    uint8_t block[16] = {other[0], other[1], other[2], other[3], round}, out[16];
+    prim_block_encrypt(&key->block, block, out);
+    for (unsigned i = 0; i < 4; i++)
+        half[i] ^= out[i];
+}
+
+void cid_encode(const struct cid_key *key, const struct cid_fields *f, struct cid *cid)
+{
+    uint64_t v = (uint64_t)(f->epoch & 0xfff) << 52 | (uint64_t)(f->worker & 0x3f) << 46
+                 | (uint64_t)(f->slot & 0xfffff) << 26 | (uint64_t)(f->generation & 0x3fff) << 12 | (f->seq & 0xfff);
+    cid->size = CID_SIZE;
+    for (unsigned i = 0; i < 8; i++)
+        cid->bytes[i] = (uint8_t)(v >> (56 - 8 * i));
+    for (uint8_t round = 1; round <= 4; round++)
+        cid_round(key, cid->bytes + (round & 1 ? 4 : 0), cid->bytes + (round & 1 ? 0 : 4), round);
+}
+
+void cid_decode(const struct cid_key *key, const uint8_t bytes[CID_SIZE], struct cid_fields *f)
+{
+    uint8_t b[8];
+    uint64_t v = 0;
+    memcpy(b, bytes, 8);
+    for (uint8_t round = 4; round >= 1; round--)
+        cid_round(key, b + (round & 1 ? 4 : 0), b + (round & 1 ? 0 : 4), round);
+    for (unsigned i = 0; i < 8; i++)
+        v = v << 8 | b[i];
+    *f = (struct cid_fields){.epoch = (uint16_t)(v >> 52),
+                             .worker = (uint16_t)(v >> 46 & 0x3f),
+                             .slot = (uint32_t)(v >> 26 & 0xfffff),
+                             .generation = (uint16_t)(v >> 12 & 0x3fff),
+                             .seq = (uint16_t)(v & 0xfff)};
+}
+
+/* RFC 9000 §10.3.2: a keyed function of the connection id, so that nothing needs to be remembered. */
+void cid_reset_token(const struct cid_key *key, const struct cid *cid, uint8_t token[RESET_TOKEN_SIZE])
+{
+    uint8_t mac[32];
+    prim_hmac(key->reset, sizeof key->reset, cid->bytes, cid->size, mac);
+    memcpy(token, mac, RESET_TOKEN_SIZE);
+}
+
+/* ---- ours ---- */
+
+void cid_local_init(struct cid_local *l)
+{
+    *l = (struct cid_local){.next = 1, .limit = 1};
+}
+
+static unsigned cid_local_active_count(const struct cid_local *l)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < (unsigned)(l->next - l->low); i++)
+        n += !(l->retired >> i & 1);
+    return n;
+}
+
+static void cid_local_issue(struct cid_local *l)
+{
+    /* At most 24 numbers between low and next, so that the bit masks hold them all, and no number is used twice:
+     * a repeated id would repeat its reset token. */
+    while (cid_local_active_count(l) < l->limit && l->next - l->low < 24 && l->next < CID_SEQ_LIMIT) {
+        l->due |= 1U << (l->next - l->low);
+        l->next++;
+    }
+}
+
+void cid_local_open(struct cid_local *l, uint64_t peer_limit)
+{
+    l->limit = (uint8_t)(peer_limit < CIDS_MAX ? peer_limit : CIDS_MAX);
+    cid_local_issue(l);
+}
+
+bool cid_local_is_active(const struct cid_local *l, uint64_t seq)
+{
+    return seq >= l->low && seq < l->next && !(l->retired >> (seq - l->low) & 1);
+}
+
+int cid_local_retire(struct cid_local *l, uint64_t seq, uint64_t used_seq)
+{
+    if (seq >= l->next) /* RFC 9000 §19.16: greater than any sent */
+        return AQ_PROTOCOL_VIOLATION;
+    if (seq == used_seq) /* RFC 9000 §19.16: the id the packet itself came on */
+        return AQ_PROTOCOL_VIOLATION;
+    if (seq < l->low)
+        return AQ_OK;
+    l->retired |= 1U << (seq - l->low);
+    l->due &= ~(1U << (seq - l->low));
+    while (l->low < l->next && (l->retired & 1)) {
+        l->retired >>= 1;
+        l->due >>= 1;
+        l->low++;
+    }
+    cid_local_issue(l);
+    return AQ_OK;
+}
+
+bool cid_local_next(const struct cid_local *l, uint16_t *seq)
+{
+    if (!l->due)
+        return false;
+    *seq = (uint16_t)(l->low + __builtin_ctz(l->due));
+    return true;
+}
+
+void cid_local_told(struct cid_local *l, uint16_t seq)
+{
+    l->due &= ~(1U << (seq - l->low));
+}
+
+void cid_local_lost(struct cid_local *l, uint64_t seq)
+{
+    if (cid_local_is_active(l, seq))
+        l->due |= 1U << (seq - l->low);
+}
+
+/* ---- the peer's ---- */
+
+void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit)
+{
+    memset(p, 0, sizeof *p);
+    p->v[0].used = true;
+    p->v[0].cid = *first;
+    p->limit = limit;
+}
+
+void cid_peer_replace_first(struct cid_peer *p, const struct cid *cid)
+{
+    assert(p->v[0].used && p->v[0].seq == 0);
+    p->v[0].cid = *cid;
+}
+
+void cid_peer_set_token(struct cid_peer *p, const uint8_t token[RESET_TOKEN_SIZE])
+{
+    for (unsigned i = 0; i < CIDS_MAX; i++) {
+        if (p->v[i].used && p->v[i].seq == 0) {
+            memcpy(p->v[i].token, token, RESET_TOKEN_SIZE);
+            p->v[i].has_token = true;
+        }
+    }
+}
+
+/* SECURITY.md row 4: retirements waiting are bounded; beyond that the peer is storming. */
+static int cid_peer_push_retire(struct cid_peer *p, uint64_t seq)
+{
+    if (p->retire_count + p->retire_flight >= CID_RETIRE_MAX)
+        return AQ_CONNECTION_ID_LIMIT_ERROR;
+    p->retire[p->retire_count++] = seq;
+    return AQ_OK;
+}
+
+static int cid_peer_retire_below(struct cid_peer *p, uint64_t seq)
+{
+    for (unsigned i = 0; i < CIDS_MAX; i++) {
+        struct cid_remote *r = &p->v[i];
+        if (!r->used || r->seq >= seq)
+            continue;
+        if (cid_peer_push_retire(p, r->seq) != AQ_OK)
+            return AQ_CONNECTION_ID_LIMIT_ERROR;
+        r->used = false;
+    }
+    for (unsigned i = 0; !p->v[p->active].used && i < CIDS_MAX; i++) {
+        if (p->v[i].used)
+            p->active = (uint8_t)i;
+    }
+    assert(p->v[p->active].used);
+    return AQ_OK;
+}
+
+int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, const struct cid *cid, const uint8_t *token)
+{
+    struct cid_remote *place = NULL;
+    unsigned count = 0;
+    if (cid_peer_active(p)->size == 0) /* RFC 9000 §19.15: to one who asked for zero-length ids */
+        return AQ_PROTOCOL_VIOLATION;
+    for (unsigned i = 0; i < CIDS_MAX; i++) {
+        struct cid_remote *r = &p->v[i];
+        if (!r->used) {
+            place = place ? place : r;
+            continue;
+        }
+        bool same_id = cid_equal(&r->cid, cid);
+        if (r->seq == seq && same_id && (!r->has_token || memcmp(r->token, token, RESET_TOKEN_SIZE) == 0))
+            return AQ_OK; /* a repetition */
+        if (r->seq == seq || same_id) /* RFC 9000 §19.15: one number, one id, one token */
+            return AQ_PROTOCOL_VIOLATION;
+        count += r->seq >= retire_prior_to;
+    }
+    if (seq < p->retire_prior_to) /* RFC 9000 §19.15: late: retire it at once */
+        return cid_peer_push_retire(p, seq);
+    if (count + 1 > p->limit) /* RFC 9000 §5.1.1: after retiring, no more than the limit */
+        return AQ_CONNECTION_ID_LIMIT_ERROR;
+    for (unsigned i = 0; !place && i < CIDS_MAX; i++) {
+        struct cid_remote *r = &p->v[i];
+        if (r->seq < retire_prior_to) { /* full, but this one goes in the same frame */
+            int error = cid_peer_push_retire(p, r->seq);
+            if (error != AQ_OK)
+                return error;
+            r->used = false;
+            place = r;
+        }
+    }
+    assert(place); /* limit <= CIDS_MAX */
+    *place = (struct cid_remote){.seq = seq, .cid = *cid, .has_token = true, .used = true};
+    memcpy(place->token, token, RESET_TOKEN_SIZE);
+    if (retire_prior_to > p->retire_prior_to) {
+        p->retire_prior_to = retire_prior_to;
+        return cid_peer_retire_below(p, retire_prior_to);
+    }
+    return AQ_OK;
+}
+
+bool cid_peer_is_reset(const struct cid_peer *p, const uint8_t tail[RESET_TOKEN_SIZE])
+{
+    bool found = false;
+    for (unsigned i = 0; i < CIDS_MAX; i++) {
+        if (p->v[i].used && p->v[i].has_token)
+            found |= prim_equal(p->v[i].token, tail, RESET_TOKEN_SIZE);
+    }
+    return found;
+}
+
+bool cid_peer_next_retire(const struct cid_peer *p, uint64_t *seq)
+{
+    if (!p->retire_count)
+        return false;
+    *seq = p->retire[p->retire_count - 1];
+    return true;
+}
+
+void cid_peer_retire_sent(struct cid_peer *p)
+{
+    assert(p->retire_count);
+    p->retire_count--;
+    p->retire_flight++;
+}
+
+void cid_peer_retire_acked(struct cid_peer *p)
+{
+    assert(p->retire_flight);
+    p->retire_flight--;
+}
+
+void cid_peer_retire_lost(struct cid_peer *p, uint64_t seq)
+{
+    assert(p->retire_flight);
+    p->retire_flight--;
+    p->retire[p->retire_count++] = seq;
+}

@@ -1,0 +1,221 @@
+/* conn.h -- one connection: its life, what it owns, and the calls between the files that may see it whole
+ * (endpoint, accept, conn, handshake, recv, apply, send, fill, close, api). Everything else takes its own struct. */
+#ifndef AQ_CONN_H
+#define AQ_CONN_H
+
+#include "core/cid.h"
+#include "core/hand.h"
+#include "core/keys.h"
+#include "core/packet.h"
+#include "core/path.h"
+#include "core/streams.h"
+#include "core/trace.h"
+
+struct endpoint;
+
+enum conn_state {
+    CONN_FREE,
+    CONN_HANDSHAKE, /* until TLS is done */
+    CONN_CONNECTED, /* TLS is done */
+    CONN_CONFIRMED, /* RFC 9001 §4.1.2 */
+    CONN_CLOSING,   /* RFC 9000 §10.2.1: we closed */
+    CONN_DRAINING,  /* RFC 9000 §10.2.2: the peer did, or it timed out */
+    CONN_OVER,      /* nothing is left but an event to fetch */
+    CONN_STATES
+};
+
+/* A connection's deadlines; rows of timers[] in conn.c. */
+enum timer_id {
+    TIMER_LOSS,      /* RFC 9002: loss time or PTO */
+    TIMER_ACK,       /* delayed ACK */
+    TIMER_PACE,
+    TIMER_IDLE,
+    TIMER_KEEP_ALIVE,
+    TIMER_HANDSHAKE, /* given up */
+    TIMER_KEYS,      /* the previous read key goes */
+    TIMER_TLS,       /* a client's TLS object goes */
+    TIMER_CLOSE,     /* end of closing or draining */
+    TIMERS
+};
+
+struct conn_counts {
+    uint64_t sent_bytes, sent_packets, recv_bytes, recv_packets, lost_packets, lost_bytes, resent_bytes;
+    uint64_t duplicates, undecryptable, pto_count, key_updates;
+};
+
+struct conn_closing {
+    uint64_t code, frame_type;
+    const char *where; /* static */
+    char reason[64];
+    uint8_t by; /* enum aq_closer */
+    bool application;
+    bool due;           /* a CONNECTION_CLOSE is to be sent */
+    uint32_t packets;   /* received since: answered at powers of two (RFC 9000 §10.2.1) */
+};
+
+struct conn {
+    /* identity */
+    struct endpoint *ep;
+    uint32_t slot;
+    uint8_t state; /* enum conn_state; only by conn_set_state */
+    bool server, listed, ready, told_closed;
+    uint16_t cid_epoch, cid_generation;
+    uint32_t version;
+    uint32_t send_next;  /* the endpoint's list of connections that may have something to send */
+    uint32_t ready_next; /* the endpoint's list of connections with events */
+    uint32_t events;     /* 1 << kind */
+    void *user;
+    struct tracer tracer;
+
+    /* handshake, NULL later */
+    struct hand *hand;
+    struct late_crypto late;
+    bool half_open, got_packet, handshake_done_due, tls_over, params_known;
+    bool initial_discarded, handshake_discarded; /* keys and space of that level are gone */
+    bool peer_validated_us; /* client: the server has shown that it validated our address (RFC 9002 §6.2.2.1) */
+    uint64_t began_us, handshake_us;
+    struct params peer; /* the peer's parameters */
+    struct tls_facts facts;
+
+    /* packets */
+    struct keys_app keys;
+    struct space app;
+    uint64_t skip_at;      /* next packet number to skip (RFC 9000 §21.4) */
+    uint32_t pto_count;
+    uint8_t loss_space;    /* which space TIMER_LOSS is about */
+    bool ping_due, ping_asked, update_wanted, max_data_lost;
+    uint64_t ping_at_us, pong_us;
+    uint64_t limited_below; /* packets below were sent when the application had no more (RFC 9002 §7.8) */
+    struct cid_local cids;
+    struct cid_peer peer_cids;
+    uint64_t reset_hash;    /* of the active peer id's reset token, in the endpoint's map; 0: none */
+    uint16_t used_seq;     /* our id the current packet came on */
+    struct path paths[1];  /* grows with migration; records name paths by index */
+    uint8_t active;
+
+    /* application data */
+    struct quota quota;
+    struct flow flow;
+    struct streams streams;
+    bool new_token_due;
+    uint8_t *token_data; /* event payloads: a ticket or a NEW_TOKEN waiting to be told, quota block */
+    uint32_t ticket_size, token_size;
+    uint8_t *ticket_data;
+
+    /* time */
+    uint64_t deadline[TIMERS];
+    uint32_t armed;
+    uint64_t idle_timeout_us;
+    uint64_t last_recv_us, last_eliciting_sent_us;
+    bool eliciting_since_recv; /* one was sent since the last packet came (RFC 9000 §10.1) */
+
+    struct conn_closing closing;
+    struct conn_counts counts;
+};
+
+/* ---- conn.c: life, timers ---- */
+void conn_set_state(struct conn *c, enum conn_state next, uint64_t now);
+void conn_arm(struct conn *c, enum timer_id timer, uint64_t when_us); /* AQ_NEVER disarms */
+void conn_schedule(struct conn *c, uint64_t now); /* the turn's end: timers by state, earliest into the endpoint's heap */
+void conn_tick(struct conn *c, uint64_t now);    /* fires what is due */
+uint64_t conn_pto(const struct conn *c, enum space_id space); /* without backoff */
+void conn_event(struct conn *c, enum aq_event_kind kind);
+void conn_ready(struct conn *c); /* it or its streams have events */
+void conn_stream_event(struct conn *c, uint32_t slot);
+void conn_wake(struct conn *c); /* it may have something to send */
+void conn_drop_flight(struct conn *c);  /* at close: nothing in flight matters any more */
+void conn_drop_streams(struct conn *c, uint64_t now);
+void conn_stream_over(struct conn *c, uint32_t slot, uint64_t now); /* tells STREAM_CLOSED when it is over */
+void conn_reset_token(struct conn *c); /* the active peer id changed: its token is what a stateless reset shows */
+static inline bool conn_is_open(const struct conn *c)
+{
+    return c->state >= CONN_HANDSHAKE && c->state <= CONN_CONFIRMED;
+}
+static inline struct path *conn_path(struct conn *c)
+{
+    return &c->paths[c->active];
+}
+/* The space, NULL when its keys and state are gone. */
+struct space *conn_space(struct conn *c, enum space_id id);
+struct stream_env conn_env(struct conn *c, uint64_t now);
+
+/* ---- handshake.c: TLS and keys ---- */
+struct conn_start { /* what a new connection is made of */
+    bool server;
+    struct aq_tls *tls;
+    uint32_t version;
+    struct cid odcid;       /* the client's first Destination Connection ID: the server's proof (§7.3) */
+    struct cid dcid;        /* of the Initial that keys are made from: odcid, or after a Retry the Retry's id */
+    struct cid scid;        /* server: the client's id */
+    const struct cid *retry_scid; /* server after a Retry; else NULL */
+    const struct aq_datagram *meta; /* addresses */
+    bool validated;         /* the address was validated by a token */
+    const char *server_name, *cc;
+    const uint8_t *ticket; size_t ticket_size;
+    const uint8_t *token; size_t token_size;
+};
+int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now);
+int handshake_on_crypto(struct conn *c, enum space_id space, const struct frame *f, uint64_t now);
+int handshake_after_tls(struct conn *c, int tls_error, uint64_t now); /* after any tls_ call that moved it */
+int handshake_on_retry(struct conn *c, const struct packet_head *h, const uint8_t *data, uint64_t now);
+void handshake_confirm(struct conn *c, uint64_t now);
+void handshake_discard(struct conn *c, enum space_id space, uint64_t now);
+void handshake_over(struct conn *c, uint64_t now); /* gives the hand back, when all it holds is done or at close */
+bool handshake_can_end(const struct conn *c);
+void handshake_set_initial_keys(struct conn *c, const struct cid *dcid);
+
+/* ---- recv.c, apply.c ---- */
+struct recv_meta { /* of the datagram at hand */
+    const struct aq_datagram *datagram;
+    uint8_t ecn;
+    uint32_t datagram_size;
+};
+void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data, const uint32_t *size, unsigned n,
+               uint64_t now);
+struct apply { /* what frames_apply knows and learns of a packet */
+    enum space_id space;
+    uint64_t number;
+    uint8_t in;        /* IN_ bit */
+    bool lent, eliciting, old_phase;
+    uint64_t frame_type; /* the one at hand, for the close */
+    const char *where;
+};
+int frames_apply(struct conn *c, const uint8_t *payload, size_t size, struct apply *a, uint64_t now);
+extern const struct loss_sink apply_sink; /* records[]: arg is struct sink_arg */
+struct sink_arg {
+    struct conn *c;
+    enum space_id space;
+    uint64_t now;
+    bool resend_only;    /* PTO: data is sent again, records stay counted */
+};
+void conn_detect_loss(struct conn *c, enum space_id space, uint64_t now);
+void conn_probe(struct conn *c, enum space_id space, uint64_t now); /* a PTO: what is in flight is queued once more */
+
+/* ---- send.c, fill.c ---- */
+/* Builds one train into out; returns its size, 0: nothing now. */
+uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train, uint64_t now);
+
+struct out { /* the packet being built */
+    struct writer w;       /* payload: ends before the tag */
+    uint8_t *start;
+    struct space *space;
+    enum space_id id;
+    size_t pn_offset;
+    uint64_t number;
+    uint8_t pn_size;
+    uint8_t flags;         /* SENT_ bits gathered */
+    unsigned frames;
+    uint32_t room;         /* ack-eliciting bytes that the window allows; 0: ACK only */
+    uint64_t now;
+};
+void frames_fill(struct conn *c, struct out *o);
+void fill_ping(struct conn *c, struct out *o);
+void fill_close(struct conn *c, struct out *o);
+
+/* ---- close.c: one place turns an error into a close ---- */
+void conn_fail(struct conn *c, int error, const struct apply *a, uint64_t now); /* we found an error */
+void conn_close(struct conn *c, bool application, uint64_t code, const char *reason, const char *where, uint64_t now);
+void conn_closed_by_peer(struct conn *c, const struct frame *f, uint64_t now);
+void conn_end(struct conn *c, enum aq_closer by, uint64_t code, const char *reason, const char *where, uint64_t now);
+
+#endif

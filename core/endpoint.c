@@ -1,0 +1,566 @@
+/* endpoint.c -- memory, routing, the lists and the four calls that a host drives: recv, tick, send, deadline.
+ *
+ * A datagram finds its connection by decrypting its Destination Connection ID to a slot (an array index, no hash);
+ * runs of datagrams with the same id are routed once. What belongs to no connection goes to accept.c. */
+#include "core/endpoint.h"
+#include "core/addr.h"
+
+enum { NO_CONN = POOL_NONE };
+
+/* ---- memory: one block, carved once ---- */
+
+struct carver {
+    uint8_t *at; /* NULL: only measuring */
+    size_t size;
+};
+
+static void *carve(struct carver *k, size_t size)
+{
+    uint8_t *p = k->at ? k->at + k->size : NULL;
+    k->size += (size + 63) & ~(size_t)63;
+    return p;
+}
+
+static uint32_t pieces_count(const struct aq_config *config)
+{
+    return config->recv_buffers * 64; /* a full buffer of 1,200-byte packets, all pieces */
+}
+
+/* Measures (at NULL) or lays out the endpoint's memory. Both walk the same lines, so they cannot disagree. */
+static size_t endpoint_carve(struct endpoint *ep, uint8_t *at, const struct aq_config *c)
+{
+    struct carver k = {at, 0};
+    void *p;
+    carve(&k, sizeof *ep);
+    p = carve(&k, pool_size(sizeof(struct conn), c->max_conns));
+    if (p)
+        pool_init(&ep->conns, p, sizeof(struct conn), c->max_conns);
+    p = carve(&k, pool_size(sizeof(struct hand), c->max_conns));
+    if (p)
+        pool_init(&ep->hands, p, sizeof(struct hand), c->max_conns);
+    p = carve(&k, pool_size(sizeof(struct stream), c->max_streams));
+    if (p)
+        pool_init(&ep->streams.pool, p, sizeof(struct stream), c->max_streams);
+    p = carve(&k, pool_size(sizeof(struct piece), pieces_count(c)));
+    if (p)
+        pool_init(&ep->streams.pieces, p, sizeof(struct piece), pieces_count(c));
+    p = carve(&k, map_size(c->max_streams));
+    if (p)
+        map_init(&ep->streams.map, p, c->max_streams);
+    p = carve(&k, map_size(c->max_conns));
+    if (p)
+        map_init(&ep->odcids, p, c->max_conns);
+    p = carve(&k, map_size(c->max_conns));
+    if (p)
+        map_init(&ep->resets, p, c->max_conns);
+    p = carve(&k, heap_size(c->max_conns));
+    if (p)
+        heap_init(&ep->timers, p, c->max_conns);
+    p = carve(&k, arena_size(c->memory_bytes));
+    if (p)
+        arena_init(&ep->arena, p, c->memory_bytes);
+    p = carve(&k, sizeof(struct aq_trace) * c->trace_events);
+    if (p && c->trace_events) {
+        ep->trace.ring = p;
+        ep->trace.mask = c->trace_events - 1;
+        ep->trace.on = true;
+    }
+    p = carve(&k, sizeof(struct reply) * REPLIES_MAX);
+    if (p)
+        ep->replies = p;
+    p = carve(&k, (size_t)RECV_BUFFER_SIZE * c->recv_buffers);
+    if (p)
+        ep->recv_memory = p;
+    p = carve(&k, (size_t)TRAIN_SIZE * c->send_trains);
+    if (p)
+        ep->train_memory = p;
+    return k.size;
+}
+
+size_t aq_endpoint_size(const struct aq_config *config)
+{
+    return aq_config_check(config) ? 0 : endpoint_carve(NULL, NULL, config);
+}
+
+static void endpoint_secrets(struct endpoint *ep)
+{
+    static const uint8_t zero[32];
+    if (memcmp(ep->config.secret, zero, sizeof zero) == 0)
+        rng_fill(&ep->rng, ep->config.secret, sizeof ep->config.secret);
+    cid_key_init(&ep->cid_key, ep->config.secret);
+    token_key_init(&ep->token_key, ep->config.secret);
+    rng_fill(&ep->rng, ep->siphash_key, sizeof ep->siphash_key);
+    ep->streams.seed = rng_u64(&ep->rng);
+    ep->cid_epoch = (uint16_t)rng_below(&ep->rng, 4096);
+}
+
+struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_config *config, uint64_t now_us)
+{
+    size_t need = aq_endpoint_size(config);
+    if (!need || size < need || !mem || ((uintptr_t)mem & 63))
+        return NULL;
+    struct endpoint *ep = mem;
+    ep->config = *config;
+    if (!ep->config.conn_memory_bytes)
+        ep->config.conn_memory_bytes = config->memory_bytes / 2;
+    endpoint_carve(ep, mem, config);
+    rng_init(&ep->rng, config->seed);
+    prim_wipe(ep->config.seed, sizeof ep->config.seed);
+    endpoint_secrets(ep);
+    ep->tracer = (struct tracer){&ep->trace, UINT32_MAX};
+    ep->began_us = ep->now_us = now_us;
+    ep->send_head = ep->send_tail = ep->ready_head = ep->ready_tail = NO_CONN;
+    ep->settle_head = ep->ended = ep->stream_ended = POOL_NONE;
+    return (struct aq_endpoint *)ep;
+}
+
+void aq_endpoint_close(struct aq_endpoint *endpoint)
+{
+    struct endpoint *ep = (struct endpoint *)endpoint;
+    for (uint32_t slot = 0; slot < ep->conns.fresh; slot++) {
+        struct conn *c = conn_at(ep, slot);
+        if (c->state == CONN_FREE)
+            continue;
+        if (c->hand)
+            tls_free(&c->hand->tls);
+        keys_wipe(&c->keys);
+    }
+    prim_wipe(&ep->cid_key, sizeof ep->cid_key);
+    prim_wipe(&ep->token_key, sizeof ep->token_key);
+    prim_wipe(&ep->rng, sizeof ep->rng);
+    prim_wipe(ep->config.secret, sizeof ep->config.secret);
+}
+
+void aq_endpoint_set_secret(struct aq_endpoint *endpoint, const uint8_t secret[32])
+{
+    struct endpoint *ep = (struct endpoint *)endpoint;
+    token_key_rotate(&ep->token_key, secret);
+    prim_hmac(secret, 32, (const uint8_t *)"antq reset", 10, ep->cid_key.reset);
+}
+
+/* ---- connections ---- */
+
+uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now)
+{
+    uint32_t slot = pool_take(&ep->conns);
+    if (slot == POOL_NONE)
+        return POOL_NONE;
+    uint32_t hand = pool_take(&ep->hands);
+    struct conn *c = conn_at(ep, slot);
+    assert(hand != POOL_NONE); /* as many as connections */
+    c->ep = ep;
+    c->slot = slot;
+    c->hand = pool_at(&ep->hands, hand);
+    c->send_next = c->ready_next = NO_CONN;
+    c->tracer = (struct tracer){&ep->trace, slot};
+    c->cid_generation = (uint16_t)(ep->conns.slots[slot].generation >> 1 & 0x3fff);
+    if (c->cid_generation == 0x3fff) /* wraps next: a new epoch keeps ids from repeating */
+        ep->cid_epoch = (uint16_t)((ep->cid_epoch + 1 + rng_below(&ep->rng, 4095)) & 0xfff);
+    c->cid_epoch = ep->cid_epoch;
+    c->quota = (struct quota){.arena = &ep->arena, .max_bytes = ep->config.conn_memory_bytes};
+    c->began_us = c->last_recv_us = now;
+    c->half_open = true;
+    ep->half_open++;
+    if (ep->half_open > ep->half_open_high)
+        ep->half_open_high = ep->half_open;
+    return slot;
+}
+
+/* Takes it out of the endpoint's list of senders or of events. */
+static void list_remove(struct endpoint *ep, uint32_t *head, uint32_t *tail, uint32_t slot, bool senders)
+{
+    uint32_t before = NO_CONN;
+    for (uint32_t i = *head; i != slot; i = senders ? conn_at(ep, i)->send_next : conn_at(ep, i)->ready_next)
+        before = i;
+    uint32_t next = senders ? conn_at(ep, slot)->send_next : conn_at(ep, slot)->ready_next;
+    if (before == NO_CONN)
+        *head = next;
+    else if (senders)
+        conn_at(ep, before)->send_next = next;
+    else
+        conn_at(ep, before)->ready_next = next;
+    if (*tail == slot)
+        *tail = before;
+}
+
+void endpoint_free_conn(struct endpoint *ep, struct conn *c)
+{
+    if (c->listed)
+        list_remove(ep, &ep->send_head, &ep->send_tail, c->slot, true);
+    if (c->ready)
+        list_remove(ep, &ep->ready_head, &ep->ready_tail, c->slot, false);
+    if (c->reset_hash)
+        map_remove(&ep->resets, c->reset_hash, c->slot);
+    heap_set(&ep->timers, c->slot, AQ_NEVER);
+    keys_wipe(&c->keys);
+    assert(!c->hand && c->quota.used_bytes == 0 && c->streams.count == 0);
+    c->state = CONN_FREE;
+    pool_give(&ep->conns, c->slot);
+}
+
+uint64_t endpoint_hash_cid(const struct endpoint *ep, const uint8_t *bytes, size_t size)
+{
+    return prim_siphash(ep->siphash_key, bytes, size);
+}
+
+void endpoint_cid(const struct endpoint *ep, const struct conn *c, uint16_t seq, struct cid *cid)
+{
+    struct cid_fields f = {.epoch = c->cid_epoch,
+                           .worker = ep->config.worker,
+                           .generation = c->cid_generation,
+                           .seq = seq,
+                           .slot = c->slot};
+    cid_encode(&ep->cid_key, &f, cid);
+}
+
+/* ---- receiving ---- */
+
+void endpoint_settle(struct endpoint *ep, uint64_t now)
+{
+    while (ep->settle_head != POOL_NONE) {
+        struct stream *s = stream_at(&ep->streams, ep->settle_head);
+        struct conn *c = conn_at(ep, s->conn);
+        ep->settle_head = s->settle_next;
+        s->settling = false;
+        if (recvq_settle(&s->recvq, &c->quota, &ep->streams.pieces) == AQ_OK)
+            continue;
+        recvq_clear(&s->recvq, &c->quota, &ep->streams.pieces);
+        conn_close(c, false, AQ_INTERNAL_ERROR, "receive memory is full", "endpoint_settle: memory_bytes", now);
+    }
+}
+
+unsigned aq_recv_buffers(struct aq_endpoint *endpoint, struct aq_buffer *buffers, unsigned max)
+{
+    struct endpoint *ep = (struct endpoint *)endpoint;
+    unsigned n = max < ep->config.recv_buffers ? max : ep->config.recv_buffers;
+    endpoint_settle(ep, ep->now_us);
+    for (unsigned i = 0; i < n; i++)
+        buffers[i] = (struct aq_buffer){ep->recv_memory + (size_t)i * RECV_BUFFER_SIZE, RECV_BUFFER_SIZE};
+    return n;
+}
+
+/* Our own id, decrypted: the connection it belongs to, if it is in use. */
+static struct conn *route_own(struct endpoint *ep, const uint8_t *cid)
+{
+    struct cid_fields f;
+    cid_decode(&ep->cid_key, cid, &f);
+    if (f.slot >= ep->conns.fresh || f.worker != ep->config.worker)
+        return NULL;
+    struct conn *c = conn_at(ep, f.slot);
+    if (c->state == CONN_FREE || c->cid_epoch != f.epoch || c->cid_generation != f.generation
+        || !cid_local_is_active(&c->cids, f.seq))
+        return NULL;
+    c->used_seq = f.seq;
+    return c;
+}
+
+/* A long header's id may be the one the client made up for its first flight. */
+static struct conn *route_first(struct endpoint *ep, const uint8_t *cid, size_t size)
+{
+    uint32_t at;
+    uint64_t hash = endpoint_hash_cid(ep, cid, size);
+    for (uint32_t slot = map_find(&ep->odcids, hash, &at); slot != MAP_NONE; slot = map_next(&ep->odcids, hash, &at)) {
+        struct conn *c = conn_at(ep, slot);
+        const struct hand *h = c->hand;
+        if (h && h->odcid_hash == hash) {
+            c->used_seq = 0;
+            return c;
+        }
+    }
+    return NULL;
+}
+
+/* RFC 9000 §10.3.1: a datagram without a connection may end in the reset token of one. */
+static struct conn *route_reset(struct endpoint *ep, const uint8_t *data, uint32_t size)
+{
+    uint32_t at;
+    if (size < 21)
+        return NULL;
+    const uint8_t *tail = data + size - RESET_TOKEN_SIZE;
+    uint64_t hash = endpoint_hash_cid(ep, tail, RESET_TOKEN_SIZE);
+    for (uint32_t slot = map_find(&ep->resets, hash, &at); slot != MAP_NONE; slot = map_next(&ep->resets, hash, &at)) {
+        if (cid_peer_is_reset(&conn_at(ep, slot)->peer_cids, tail))
+            return conn_at(ep, slot);
+    }
+    return NULL;
+}
+
+static struct conn *route(struct endpoint *ep, const uint8_t *data, uint32_t size)
+{
+    if (!(data[0] & 0x80)) {
+        struct conn *c = size > CID_SIZE ? route_own(ep, data + 1) : NULL;
+        return c ? c : route_reset(ep, data, size);
+    }
+    if (size < 6 || data[5] > CID_MAX || size < 6U + data[5])
+        return NULL;
+    struct conn *c = data[5] == CID_SIZE ? route_own(ep, data + 6) : NULL;
+    return c ? c : route_first(ep, data + 6, data[5]);
+}
+
+static bool same_id(const uint8_t *a, const uint8_t *b, uint32_t size)
+{
+    return !(a[0] & 0x80) && !(b[0] & 0x80) && size > CID_SIZE && memcmp(a + 1, b + 1, CID_SIZE) == 0;
+}
+
+/* One receive call's bytes: cut into datagrams, routed, and given on in runs of one connection. */
+static void endpoint_recv(struct endpoint *ep, const struct aq_datagram *d, uint64_t now)
+{
+    uint8_t *data[RECV_RUN];
+    uint32_t size[RECV_RUN];
+    uint32_t segment = d->segment ? d->segment : d->size;
+    struct conn *c = NULL;
+    unsigned n = 0;
+    for (uint32_t at = 0; at < d->size; at += segment) {
+        uint8_t *p = d->data + at;
+        uint32_t left = d->size - at, s = left < segment ? left : segment;
+        ep->stats.datagrams_in++;
+        if (n && (n == RECV_RUN || !same_id(data[n - 1], p, s))) {
+            conn_recv(c, d, data, size, n, now);
+            n = 0;
+        }
+        if (!n)
+            c = route(ep, p, s);
+        if (!c) {
+            accept_datagram(ep, d, p, s, now);
+            continue;
+        }
+        data[n] = p;
+        size[n++] = s;
+    }
+    if (n)
+        conn_recv(c, d, data, size, n, now);
+}
+
+static void endpoint_release_ended(struct endpoint *ep, uint64_t now);
+
+int aq_recv(struct aq_endpoint *endpoint, const struct aq_datagram *datagrams, unsigned n, uint64_t now_us)
+{
+    struct endpoint *ep = (struct endpoint *)endpoint;
+    const uint8_t *end = ep->recv_memory + (size_t)RECV_BUFFER_SIZE * ep->config.recv_buffers;
+    for (unsigned i = 0; i < n; i++) {
+        const struct aq_datagram *d = &datagrams[i];
+        if (d->data < ep->recv_memory || d->data > end || d->size > (size_t)(end - d->data))
+            return AQ_MISUSE;
+    }
+    ep->now_us = now_us > ep->now_us ? now_us : ep->now_us;
+    endpoint_release_ended(ep, ep->now_us);
+    for (unsigned i = 0; i < n; i++) {
+        ep->stats.bytes_in += datagrams[i].size;
+        if (datagrams[i].size)
+            endpoint_recv(ep, &datagrams[i], ep->now_us);
+    }
+    return AQ_OK;
+}
+
+/* ---- sending ---- */
+
+static unsigned endpoint_send_replies(struct endpoint *ep, struct aq_train *trains, unsigned max)
+{
+    unsigned n = 0;
+    ep->reply_first = (ep->reply_first + ep->replies_out) % REPLIES_MAX;
+    ep->reply_count -= ep->replies_out;
+    while (n < max && n < ep->reply_count) {
+        trains[n] = ep->replies[(ep->reply_first + n) % REPLIES_MAX].train;
+        n++;
+    }
+    ep->replies_out = n;
+    return n;
+}
+
+unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned max, uint64_t now_us)
+{
+    struct endpoint *ep = (struct endpoint *)endpoint;
+    ep->now_us = now_us > ep->now_us ? now_us : ep->now_us;
+    max = max < ep->config.send_trains ? max : ep->config.send_trains;
+    unsigned n = endpoint_send_replies(ep, trains, max);
+    while (n < max && ep->send_head != NO_CONN) {
+        struct conn *c = conn_at(ep, ep->send_head);
+        uint32_t size = conn_send(c, ep->train_memory + (size_t)n * TRAIN_SIZE, TRAIN_SIZE, &trains[n], ep->now_us);
+        ep->send_head = c->send_next; /* done, or to the tail: each connection one train a turn */
+        c->send_next = NO_CONN;
+        c->listed = false;
+        if (ep->send_head == NO_CONN)
+            ep->send_tail = NO_CONN;
+        if (size) {
+            ep->stats.trains_out++;
+            ep->stats.bytes_out += size;
+            ep->stats.datagrams_out += (size + trains[n].segment - 1U) / trains[n].segment;
+            n++;
+            conn_wake(c);
+        } else {
+            conn_schedule(c, ep->now_us);
+        }
+    }
+    return n;
+}
+
+bool aq_wants_send(const struct aq_endpoint *endpoint)
+{
+    const struct endpoint *ep = (const struct endpoint *)endpoint;
+    return ep->send_head != NO_CONN || ep->reply_count > ep->replies_out;
+}
+
+/* ---- time ---- */
+
+uint64_t aq_deadline(const struct aq_endpoint *endpoint)
+{
+    return heap_top(&((const struct endpoint *)endpoint)->timers, NULL);
+}
+
+/* Connections and streams whose last event was told end when the host comes back. */
+static void endpoint_release_ended(struct endpoint *ep, uint64_t now)
+{
+    if (ep->stream_ended != POOL_NONE) {
+        uint32_t slot = ep->stream_ended;
+        ep->stream_ended = POOL_NONE;
+        conn_stream_over(conn_at(ep, stream_at(&ep->streams, slot)->conn), slot, now);
+    }
+    if (ep->ended != POOL_NONE) {
+        struct conn *c = conn_at(ep, ep->ended);
+        ep->ended = POOL_NONE;
+        conn_drop_streams(c, now);
+        if (c->state == CONN_OVER)
+            endpoint_free_conn(ep, c);
+    }
+}
+
+void aq_tick(struct aq_endpoint *endpoint, uint64_t now_us)
+{
+    struct endpoint *ep = (struct endpoint *)endpoint;
+    uint32_t slot;
+    ep->now_us = now_us > ep->now_us ? now_us : ep->now_us;
+    endpoint_release_ended(ep, ep->now_us);
+    endpoint_settle(ep, ep->now_us);
+    while (heap_top(&ep->timers, &slot) <= ep->now_us)
+        conn_tick(conn_at(ep, slot), ep->now_us);
+}
+
+/* ---- events ---- */
+
+/* The lowest pending event of a connection; its streams' come before its own end. */
+static enum aq_event_kind take_event(uint32_t *events, uint32_t allowed)
+{
+    uint32_t bits = *events & allowed;
+    if (!bits)
+        return AQ_EVENT_NONE;
+    enum aq_event_kind kind = (enum aq_event_kind)__builtin_ctz(bits);
+    *events &= ~(1U << kind);
+    return kind;
+}
+
+static void event_stream(struct endpoint *ep, struct aq_event *event, struct conn *c, uint32_t slot)
+{
+    struct stream *s = stream_at(&ep->streams, slot);
+    event->kind = take_event(&s->events, UINT32_MAX);
+    event->stream = pool_handle(&ep->streams.pool, slot);
+    event->stream_user = s->user;
+    if (event->kind == AQ_EVENT_RESET)
+        event->value = s->peer_reset_code;
+    if (event->kind == AQ_EVENT_STOPPED)
+        event->value = s->peer_stop_code;
+    if (event->kind == AQ_EVENT_RESET && s->rx == RX_RESET_RECVD)
+        stream_set_rx(s, RX_RESET_READ); /* RFC 9000 §3.2: the application was told */
+    if (event->kind == AQ_EVENT_STREAM_CLOSED) {
+        s->closed_told = true;
+        ep->stream_ended = slot;
+        return;
+    }
+    if (s->events)
+        streams_ready(&c->streams, &ep->streams, slot);
+    else
+        conn_stream_over(c, slot, ep->now_us);
+}
+
+static void event_conn(struct endpoint *ep, struct aq_event *event, struct conn *c)
+{
+    if (event->kind == AQ_EVENT_TICKET) {
+        event->data = c->ticket_data;
+        event->size = c->ticket_size;
+    } else if (event->kind == AQ_EVENT_TOKEN) {
+        event->data = c->token_data;
+        event->size = c->token_size;
+    } else if (event->kind == AQ_EVENT_PONG) {
+        event->value = c->pong_us;
+    } else if (event->kind == AQ_EVENT_CLOSED) {
+        c->told_closed = true;
+        ep->ended = c->slot;
+        ep->stats.closed++;
+    }
+}
+
+int aq_next_event(struct aq_endpoint *endpoint, struct aq_event *event)
+{
+    struct endpoint *ep = (struct endpoint *)endpoint;
+    const uint32_t last = 1U << AQ_EVENT_CLOSED;
+    endpoint_release_ended(ep, ep->now_us);
+    memset(event, 0, sizeof *event);
+    while (ep->ready_head != NO_CONN) {
+        struct conn *c = conn_at(ep, ep->ready_head);
+        uint32_t slot = POOL_NONE;
+        event->kind = take_event(&c->events, ~last);
+        if (!event->kind && (slot = streams_next_ready(&c->streams, &ep->streams)) != POOL_NONE)
+            event_stream(ep, event, c, slot);
+        else if (!event->kind)
+            event->kind = take_event(&c->events, last);
+        if (event->kind) {
+            event->conn = pool_handle(&ep->conns, c->slot);
+            event->conn_user = c->user;
+            if (slot == POOL_NONE)
+                event_conn(ep, event, c);
+            return 1;
+        }
+        ep->ready_head = c->ready_next;
+        if (ep->ready_head == NO_CONN)
+            ep->ready_tail = NO_CONN;
+        c->ready_next = NO_CONN;
+        c->ready = false;
+    }
+    return 0;
+}
+
+void aq_endpoint_stats(const struct aq_endpoint *endpoint, struct aq_endpoint_stats *stats)
+{
+    const struct endpoint *ep = (const struct endpoint *)endpoint;
+    struct aq_endpoint_stats s = ep->stats;
+    size_t size = stats->size < sizeof s ? stats->size : sizeof s;
+    s.size = size;
+    s.conns = ep->conns.used;
+    s.conns_high = ep->conns.high;
+    s.half_open = ep->half_open;
+    s.half_open_high = ep->half_open_high;
+    s.streams = ep->streams.pool.used;
+    s.streams_high = ep->streams.pool.high;
+    s.memory_bytes = ep->arena.used_bytes;
+    s.memory_high_bytes = ep->arena.high_bytes;
+    s.trace_lost = ep->trace.lost;
+    memcpy(stats, &s, size);
+}
+
+unsigned aq_trace_read(struct aq_endpoint *endpoint, struct aq_trace *events, unsigned max)
+{
+    struct trace *t = &((struct endpoint *)endpoint)->trace;
+    unsigned n = 0;
+    while (n < max && t->head != t->tail)
+        events[n++] = t->ring[t->head++ & t->mask];
+    return n;
+}
+
+void aq_note_unreachable(struct aq_endpoint *endpoint, const struct aq_addr *remote, const char *errno_text)
+{
+    struct endpoint *ep = (struct endpoint *)endpoint;
+    ep->unreachable.remote = *remote;
+    ep->unreachable.text = errno_text;
+}
+
+unsigned aq_sockets_wanted(const struct aq_endpoint *endpoint)
+{
+    (void)endpoint; /* NAT traversal will ask; nothing in the engine does */
+    return 0;
+}
+
+void aq_socket_opened(struct aq_endpoint *endpoint, uint16_t socket, const struct aq_addr *local)
+{
+    (void)endpoint;
+    (void)socket;
+    (void)local;
+}

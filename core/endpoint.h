@@ -1,0 +1,68 @@
+/* endpoint.h -- all connections of one thread: memory, routing by connection id, statelessness, lists. */
+#ifndef AQ_ENDPOINT_H
+#define AQ_ENDPOINT_H
+
+#include "core/conn.h"
+#include "core/heap.h"
+#include "core/token.h"
+
+enum { RECV_BUFFER_SIZE = 65536, TRAIN_SIZE = 65536, REPLIES_MAX = 64, REPLY_SIZE = 640, RECV_RUN = 64 };
+
+/* A stateless answer waiting to be sent: Retry, Version Negotiation, stateless reset, refusal. */
+struct reply {
+    struct aq_train train;
+    uint8_t data[REPLY_SIZE];
+};
+
+struct endpoint {
+    struct aq_config config;
+    struct rng rng;
+    struct trace trace;
+    struct tracer tracer;
+    struct cid_key cid_key;
+    struct token_key token_key;
+    uint64_t siphash_key[2];
+    uint16_t cid_epoch;
+    uint64_t began_us, now_us;
+
+    struct pool conns;  /* struct conn */
+    struct pool hands;  /* struct hand */
+    struct map odcids;  /* SipHash of a client's first id -> slot */
+    struct map resets;  /* SipHash of a peer's stateless reset token -> slot */
+    struct heap timers; /* slot -> earliest deadline */
+    struct arena arena;
+    struct stream_table streams;
+    uint32_t half_open, half_open_high;
+    uint32_t send_head, send_tail;   /* connections that may have something to send */
+    uint32_t ready_head, ready_tail; /* connections with events */
+    uint32_t settle_head;            /* streams with pieces in lent buffers */
+    uint32_t ended;                  /* slot to release at the next call, POOL_NONE */
+    uint32_t stream_ended; /* the same for a stream whose STREAM_CLOSED was told */
+
+    uint8_t *recv_memory, *train_memory;
+    struct reply *replies;
+    uint32_t reply_first, reply_count, replies_out;
+    uint64_t reset_tokens_us; /* token bucket of stateless resets: time until which it is spent */
+    struct { struct aq_addr remote; const char *text; } unreachable; /* the newest soft error */
+    struct aq_endpoint_stats stats;
+};
+
+static inline struct conn *conn_at(const struct endpoint *ep, uint32_t slot)
+{
+    return pool_at(&ep->conns, slot);
+}
+static inline uint64_t endpoint_unix_s(const struct endpoint *ep, uint64_t now)
+{
+    return (ep->config.unix_us + (now > ep->began_us ? now - ep->began_us : 0)) / 1000000;
+}
+
+/* accept.c: what a datagram without a connection causes. */
+void accept_datagram(struct endpoint *ep, const struct aq_datagram *d, uint8_t *data, uint32_t size, uint64_t now);
+/* endpoint.c */
+uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now); /* POOL_NONE: full */
+void endpoint_free_conn(struct endpoint *ep, struct conn *c);
+uint64_t endpoint_hash_cid(const struct endpoint *ep, const uint8_t *bytes, size_t size);
+void endpoint_cid(const struct endpoint *ep, const struct conn *c, uint16_t seq, struct cid *cid);
+void endpoint_settle(struct endpoint *ep, uint64_t now);
+
+#endif

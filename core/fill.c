@@ -1,0 +1,367 @@
+/* fill.c -- fillers[]: what a packet carries, in the order of priority.
+ *
+ * Each filler looks at its own part of the connection, writes the frames it owes as far as they fit, and leaves a record of
+ * each in the sent ring. ACK frames are written first, where they may stand alone; all else is ack-eliciting and needs room
+ * in the window (o->room). */
+#include "core/endpoint.h"
+#include "core/frame.h"
+
+enum { RECORDS_PER_PACKET = 24, FRAME_MIN_LEFT = 32 };
+
+static size_t left(const struct out *o)
+{
+    return o->w.bad ? 0 : writer_left(&o->w);
+}
+
+static bool has_record(const struct out *o)
+{
+    return sent_open_records(&o->space->sent) < RECORDS_PER_PACKET;
+}
+
+/* An ack-eliciting frame was written. */
+static struct record *filled(struct out *o, enum record_kind kind)
+{
+    o->flags |= SENT_ELICITING | SENT_IN_FLIGHT;
+    o->frames++;
+    return sent_record(&o->space->sent, kind);
+}
+
+/* Writes a frame of the table and its record, if both fit. */
+static struct record *fill_frame(struct out *o, const struct frame *f, enum record_kind kind)
+{
+    if (!has_record(o) || frame_size(f) > left(o))
+        return NULL;
+    frame_encode(&o->w, f);
+    return filled(o, kind);
+}
+
+static bool in_app(const struct out *o)
+{
+    return o->id == SPACE_APP;
+}
+
+/* ---- ACK ---- */
+
+static void fill_ack(struct conn *c, struct out *o)
+{
+    struct ack *ack = &o->space->ack;
+    if (!ack_is_due(ack, o->now) && !ack_is_worth(ack))
+        return;
+    uint64_t largest = ack_write(ack, &o->w, 3, o->now); /* our ack_delay_exponent: the default */
+    if (largest == UINT64_MAX)
+        return;
+    sent_record(&o->space->sent, RECORD_ACK)->value = largest;
+    (void)c;
+}
+
+/* ---- CRYPTO ---- */
+
+static void fill_crypto(struct conn *c, struct out *o)
+{
+    if (!c->hand)
+        return;
+    struct sendq *q = &c->hand->crypto[o->id].sendq;
+    while (has_record(o) && left(o) > FRAME_MIN_LEFT && sendq_wants(q, UINT64_MAX)) {
+        uint64_t offset, is_new;
+        bool fin;
+        uint32_t size = sendq_next(q, (uint32_t)left(o), UINT64_MAX, &offset, &fin, &is_new);
+        uint32_t head = 1 + varint_size(offset) + 2;
+        if (size > left(o) - head)
+            size = (uint32_t)left(o) - head;
+        if (!size)
+            return;
+        write_u8(&o->w, FRAME_CRYPTO);
+        write_varint(&o->w, offset);
+        write_varint_sized(&o->w, size, 2);
+        sendq_copy(q, offset, o->w.p, size);
+        o->w.p += size;
+        sendq_on_sent(q, offset, size, false);
+        struct record *r = filled(o, RECORD_CRYPTO);
+        r->value = offset;
+        r->size = (uint16_t)size;
+    }
+}
+
+/* ---- HANDSHAKE_DONE, NEW_TOKEN ---- */
+
+static void fill_done(struct conn *c, struct out *o)
+{
+    if (c->handshake_done_due && fill_frame(o, &(struct frame){.type = FRAME_HANDSHAKE_DONE}, RECORD_HANDSHAKE_DONE))
+        c->handshake_done_due = false;
+    /* RFC 9000 §8.1.3: the token is written once what matters more has gone. */
+    if (!c->new_token_due || c->handshake_done_due || left(o) < TOKEN_SIZE + 8)
+        return;
+    struct token token = {.kind = TOKEN_NEW, .time_s = endpoint_unix_s(c->ep, o->now)};
+    uint8_t bytes[TOKEN_SIZE];
+    struct frame f = {.type = FRAME_NEW_TOKEN};
+    token_make(&c->ep->token_key, &token, &conn_path(c)->remote, &c->ep->rng, bytes);
+    f.new_token.data = bytes;
+    f.new_token.size = sizeof bytes;
+    if (fill_frame(o, &f, RECORD_NEW_TOKEN))
+        c->new_token_due = false;
+}
+
+/* ---- path ---- */
+
+static void fill_path(struct conn *c, struct out *o)
+{
+    struct path *p = conn_path(c);
+    struct frame f = {.type = FRAME_PATH_RESPONSE};
+    if (!p->response_due)
+        return;
+    f.path.data = p->response;
+    if (fill_frame(o, &f, RECORD_PATH_RESPONSE))
+        p->response_due = false;
+}
+
+/* ---- connection ids ---- */
+
+static void fill_cid(struct conn *c, struct out *o)
+{
+    uint16_t seq;
+    uint64_t retire;
+    while (cid_local_next(&c->cids, &seq)) {
+        struct cid cid;
+        uint8_t token[RESET_TOKEN_SIZE];
+        struct frame f = {.type = FRAME_NEW_CONNECTION_ID};
+        endpoint_cid(c->ep, c, seq, &cid);
+        cid_reset_token(&c->ep->cid_key, &cid, token);
+        f.new_cid.seq = seq;
+        f.new_cid.cid = cid.bytes;
+        f.new_cid.cid_size = cid.size;
+        f.new_cid.token = token;
+        struct record *r = fill_frame(o, &f, RECORD_NEW_CID);
+        if (!r)
+            return;
+        r->value = seq;
+        cid_local_told(&c->cids, seq);
+    }
+    while (cid_peer_next_retire(&c->peer_cids, &retire)) {
+        struct frame f = {.type = FRAME_RETIRE_CONNECTION_ID};
+        f.retire_cid.seq = retire;
+        struct record *r = fill_frame(o, &f, RECORD_RETIRE_CID);
+        if (!r)
+            return;
+        r->value = retire;
+        cid_peer_retire_sent(&c->peer_cids);
+    }
+}
+
+/* ---- flow control of the connection ---- */
+
+static void fill_limits(struct conn *c, struct out *o, unsigned uni)
+{
+    struct streams *st = &c->streams;
+    struct frame f = {.type = uni ? FRAME_MAX_STREAMS_UNI : FRAME_MAX_STREAMS_BIDI};
+    f.max_streams.max = st->local_closed[uni] + st->window[uni];
+    if (f.max_streams.max < st->local_max[uni])
+        f.max_streams.max = st->local_max[uni];
+    struct record *r = st->max_due[uni] ? fill_frame(o, &f, RECORD_MAX_STREAMS) : NULL;
+    if (r) {
+        st->max_due[uni] = false;
+        st->local_max[uni] = r->value = f.max_streams.max;
+        r->flags = (uint8_t)uni;
+    }
+    f = (struct frame){.type = uni ? FRAME_STREAMS_BLOCKED_UNI : FRAME_STREAMS_BLOCKED_BIDI};
+    f.streams_blocked.max = st->peer_max[uni];
+    r = st->blocked_due[uni] ? fill_frame(o, &f, RECORD_STREAMS_BLOCKED) : NULL;
+    if (r) {
+        st->blocked_due[uni] = false;
+        st->blocked_said[uni] = st->peer_max[uni] + 1;
+        r->value = st->peer_max[uni];
+        r->flags = (uint8_t)uni;
+    }
+}
+
+static void fill_flow(struct conn *c, struct out *o)
+{
+    if ((c->max_data_lost || flow_rx_wants_update(&c->flow)) && has_record(o) && left(o) > 9) {
+        struct frame f = {.type = FRAME_MAX_DATA};
+        f.max_data.max = flow_rx_grant(&c->flow);
+        fill_frame(o, &f, RECORD_MAX_DATA)->value = f.max_data.max;
+        c->max_data_lost = false;
+    }
+    if (flow_tx_says_blocked(&c->flow) && c->streams.send_head != POOL_NONE) {
+        struct frame f = {.type = FRAME_DATA_BLOCKED};
+        f.data_blocked.max = c->flow.tx_max;
+        struct record *r = fill_frame(o, &f, RECORD_DATA_BLOCKED);
+        if (r) {
+            r->value = c->flow.tx_max;
+            flow_tx_said_blocked(&c->flow);
+        }
+    }
+    fill_limits(c, o, STREAMS_BIDI);
+    fill_limits(c, o, STREAMS_UNI);
+}
+
+/* ---- streams ---- */
+
+static bool fill_due(struct out *o, struct stream *s, uint32_t slot, uint8_t bit, const struct frame *f,
+                     enum record_kind kind, uint64_t value)
+{
+    struct record *r = fill_frame(o, f, kind);
+    if (!r)
+        return false;
+    r->index = slot;
+    r->value = value;
+    s->records++;
+    s->due &= (uint8_t)~bit;
+    return true;
+}
+
+/* The control frames that a stream owes. False: no more room. */
+static bool fill_stream_control(struct out *o, struct stream *s, uint32_t slot)
+{
+    struct frame f = {0};
+    if (s->due & DUE_RESET) {
+        f.type = FRAME_RESET_STREAM;
+        f.reset_stream.id = s->id;
+        f.reset_stream.code = s->tx_code;
+        f.reset_stream.final_size = s->sendq.sent;
+        if (!fill_due(o, s, slot, DUE_RESET, &f, RECORD_RESET_STREAM, 0))
+            return false;
+    }
+    if (s->due & DUE_STOP) {
+        f = (struct frame){.type = FRAME_STOP_SENDING};
+        f.stop_sending.id = s->id;
+        f.stop_sending.code = s->rx_code;
+        if (!fill_due(o, s, slot, DUE_STOP, &f, RECORD_STOP_SENDING, 0))
+            return false;
+    }
+    if ((s->due & DUE_MAX_DATA) && has_record(o) && left(o) > 17) {
+        f = (struct frame){.type = FRAME_MAX_STREAM_DATA};
+        f.max_stream_data.id = s->id;
+        f.max_stream_data.max = flow_rx_grant(&s->flow);
+        fill_due(o, s, slot, DUE_MAX_DATA, &f, RECORD_MAX_STREAM_DATA, f.max_stream_data.max);
+    }
+    if (s->due & DUE_BLOCKED) {
+        f = (struct frame){.type = FRAME_STREAM_DATA_BLOCKED};
+        f.stream_data_blocked.id = s->id;
+        f.stream_data_blocked.max = s->flow.tx_max;
+        if (!fill_due(o, s, slot, DUE_BLOCKED, &f, RECORD_STREAM_DATA_BLOCKED, s->flow.tx_max))
+            return false;
+        flow_tx_said_blocked(&s->flow);
+    }
+    return true;
+}
+
+static void chunk_cut(struct stream_chunk *chunk, uint32_t max)
+{
+    if (chunk->size <= max)
+        return;
+    uint32_t cut = chunk->size - max; /* new bytes are the last ones */
+    chunk->is_new = chunk->is_new > cut ? chunk->is_new - cut : 0;
+    chunk->size = max;
+    chunk->fin = false;
+}
+
+/* One STREAM frame. The Length field is left out when the frame fills the packet (RFC 9000 §19.8). */
+static bool fill_stream_data(struct conn *c, struct out *o, struct stream *s, uint32_t slot)
+{
+    struct stream_chunk chunk;
+    if (!has_record(o) || left(o) < FRAME_MIN_LEFT || !stream_next(s, &c->flow, (uint32_t)left(o), &chunk))
+        return false;
+    uint32_t head = 1 + varint_size(s->id) + (chunk.offset ? varint_size(chunk.offset) : 0);
+    uint32_t room = (uint32_t)left(o) - head;
+    bool length = chunk.size < room;
+    if (length && chunk.size > room - 2)
+        chunk_cut(&chunk, room - 2);
+    chunk_cut(&chunk, room);
+    if (!chunk.size && !chunk.fin)
+        return false;
+    write_u8(&o->w, (uint8_t)(FRAME_STREAM | (chunk.offset ? FRAME_STREAM_OFF : 0) | (length ? FRAME_STREAM_LEN : 0)
+                              | (chunk.fin ? FRAME_STREAM_FIN : 0)));
+    write_varint(&o->w, s->id);
+    if (chunk.offset)
+        write_varint(&o->w, chunk.offset);
+    if (length)
+        write_varint_sized(&o->w, chunk.size, 2);
+    sendq_copy(&s->sendq, chunk.offset, o->w.p, chunk.size);
+    o->w.p += chunk.size;
+    stream_on_sent(s, &c->flow, &chunk);
+    struct record *r = filled(o, RECORD_STREAM);
+    r->index = slot;
+    r->value = chunk.offset;
+    r->size = (uint16_t)chunk.size;
+    r->flags = chunk.fin;
+    s->records++;
+    return true;
+}
+
+/* Streams in turn, each one packet's worth, so that none starves. */
+static void fill_stream(struct conn *c, struct out *o)
+{
+    struct stream_table *t = &c->ep->streams;
+    while (c->streams.send_head != POOL_NONE && left(o) >= FRAME_MIN_LEFT && has_record(o)) {
+        uint32_t slot = c->streams.send_head;
+        struct stream *s = stream_at(t, slot);
+        if (!fill_stream_control(o, s, slot))
+            return;
+        bool filled_one = fill_stream_data(c, o, s, slot);
+        if (!stream_wants_send(s, &c->flow)) {
+            streams_no_send(&c->streams, t, slot);
+        } else {
+            streams_rotate(&c->streams, t);
+            if (!filled_one)
+                return;
+        }
+    }
+}
+
+/* ---- PING ---- */
+
+void fill_ping(struct conn *c, struct out *o)
+{
+    bool wanted = in_app(o) && c->ping_due;
+    if (!wanted && !(o->space->probes && !(o->flags & SENT_ELICITING)))
+        return;
+    struct record *r = fill_frame(o, &(struct frame){.type = FRAME_PING}, RECORD_PING);
+    if (!r)
+        return;
+    r->flags = wanted && c->ping_asked;
+    if (wanted)
+        c->ping_due = false;
+}
+
+/* ---- CONNECTION_CLOSE ---- */
+
+/* RFC 9000 §10.2.3: before 1-RTT an application's close would leak its state: APPLICATION_ERROR instead. */
+void fill_close(struct conn *c, struct out *o)
+{
+    struct frame f = {.type = c->closing.application && in_app(o) ? FRAME_CONNECTION_CLOSE_APP : FRAME_CONNECTION_CLOSE};
+    bool hide = c->closing.application && !in_app(o);
+    f.close.code = hide ? AQ_APPLICATION_ERROR : c->closing.code;
+    f.close.frame_type = c->closing.frame_type;
+    f.close.reason = (const uint8_t *)c->closing.reason;
+    f.close.reason_size = hide ? 0 : strlen(c->closing.reason);
+    frame_encode(&o->w, &f);
+    o->frames++;
+}
+
+/* ---- the table: the order is the priority ---- */
+
+static const struct {
+    uint8_t in; /* bits 1 << space */
+    void (*fill)(struct conn *c, struct out *o);
+} fillers[] = {
+    /* clang-format off */
+    {1 << SPACE_INITIAL | 1 << SPACE_HANDSHAKE | 1 << SPACE_APP, fill_crypto},
+    {1 << SPACE_APP,                                             fill_done},
+    {1 << SPACE_APP,                                             fill_path},
+    {1 << SPACE_APP,                                             fill_cid},
+    {1 << SPACE_APP,                                             fill_flow},
+    {1 << SPACE_APP,                                             fill_stream},
+    {1 << SPACE_INITIAL | 1 << SPACE_HANDSHAKE | 1 << SPACE_APP, fill_ping},
+    /* clang-format on */
+};
+
+void frames_fill(struct conn *c, struct out *o)
+{
+    fill_ack(c, o);
+    if (!o->room)
+        return;
+    for (unsigned i = 0; i < sizeof fillers / sizeof *fillers; i++) {
+        if (fillers[i].in >> o->id & 1)
+            fillers[i].fill(c, o);
+    }
+}

@@ -1,0 +1,367 @@
+/* handshake.c -- TLS's steps in a connection: keys in, keys out, parameters, confirmation (RFC 9000 §7; RFC 9001 §4). */
+#include "core/endpoint.h"
+#include "core/frame.h"
+
+enum { CLIENT_TICKETS_WANTED = 2, CLIENT_TLS_LINGER_US = 2000000, SKIP_MIN = 64, SKIP_SPAN = 4096 };
+
+static enum space_id space_of(enum level level)
+{
+    return level == LEVEL_INITIAL ? SPACE_INITIAL : level == LEVEL_HANDSHAKE ? SPACE_HANDSHAKE : SPACE_APP;
+}
+
+static enum level level_of(enum space_id space)
+{
+    return space == SPACE_INITIAL ? LEVEL_INITIAL : space == SPACE_HANDSHAKE ? LEVEL_HANDSHAKE : LEVEL_APP;
+}
+
+/* ---- what TLS says ---- */
+
+static int on_secret(void *arg, enum level level, bool write, const struct secret *secret)
+{
+    struct conn *c = arg;
+    struct keys_long *k = &c->hand->keys[1];
+    trace_key(&c->tracer, TRACE_KEY_INSTALLED, level, write, 0, c->ep->now_us);
+    if (level == LEVEL_APP && write)
+        keys_set_tx(&c->keys, c->version, secret);
+    else if (level == LEVEL_APP)
+        keys_set_rx(&c->keys, c->version, secret);
+    else if (level == LEVEL_HANDSHAKE)
+        schedule_keys(c->version, secret, write ? &k->tx : &k->rx, write ? &k->tx_hp : &k->rx_hp);
+    return AQ_OK;
+}
+
+static int on_data(void *arg, enum level level, const uint8_t *data, size_t size)
+{
+    struct conn *c = arg;
+    return crypto_write(&c->hand->crypto[space_of(level)], &c->quota, data, size);
+}
+
+static void on_ticket(void *arg, const uint8_t *ticket, size_t size)
+{
+    struct conn *c = arg;
+    c->hand->tickets++;
+    quota_give(&c->quota, c->ticket_data, c->ticket_size);
+    c->ticket_data = quota_take(&c->quota, size);
+    c->ticket_size = (uint32_t)size;
+    if (!c->ticket_data)
+        return; /* no memory: no resumption, nothing else is lost */
+    memcpy(c->ticket_data, ticket, size);
+    conn_event(c, AQ_EVENT_TICKET);
+}
+
+static void *conn_user_of(void *arg)
+{
+    return ((struct conn *)arg)->user;
+}
+
+static const struct tls_sink sink = {on_secret, on_data, on_ticket, conn_user_of};
+
+/* ---- beginning ---- */
+
+static void own_params(struct conn *c, const struct conn_start *start, struct params *p)
+{
+    const struct aq_config *config = &c->ep->config;
+    params_init(p);
+    endpoint_cid(c->ep, c, 0, &p->initial_scid);
+    params_set(p, PARAM_INITIAL_SCID);
+    p->max_idle_timeout_us = config->idle_timeout_us;
+    p->max_udp_payload = 65527;
+    p->max_data = config->conn_window;
+    p->max_stream_data_bidi_local = p->max_stream_data_bidi_remote = p->max_stream_data_uni = config->stream_window;
+    p->max_streams_bidi = config->streams_bidi;
+    p->max_streams_uni = config->streams_uni;
+    p->max_ack_delay_us = config->max_ack_delay_us;
+    p->active_cid_limit = config->active_cid_limit;
+    p->disable_active_migration = true;
+    p->present |= UINT64_C(1) << PARAM_MAX_IDLE_TIMEOUT | UINT64_C(1) << PARAM_MAX_DATA
+                  | UINT64_C(1) << PARAM_MAX_STREAM_DATA_BIDI_LOCAL | UINT64_C(1) << PARAM_MAX_STREAM_DATA_BIDI_REMOTE
+                  | UINT64_C(1) << PARAM_MAX_STREAM_DATA_UNI | UINT64_C(1) << PARAM_MAX_STREAMS_BIDI
+                  | UINT64_C(1) << PARAM_MAX_STREAMS_UNI | UINT64_C(1) << PARAM_MAX_ACK_DELAY
+                  | UINT64_C(1) << PARAM_ACTIVE_CID_LIMIT | UINT64_C(1) << PARAM_DISABLE_ACTIVE_MIGRATION;
+    if (!start->server)
+        return;
+    p->original_dcid = start->odcid;
+    params_set(p, PARAM_ORIGINAL_DCID);
+    cid_reset_token(&c->ep->cid_key, &p->initial_scid, p->reset_token);
+    params_set(p, PARAM_RESET_TOKEN);
+    if (start->retry_scid) {
+        p->retry_scid = *start->retry_scid;
+        params_set(p, PARAM_RETRY_SCID);
+    }
+}
+
+void handshake_set_initial_keys(struct conn *c, const struct cid *dcid)
+{
+    struct secret client, server;
+    struct keys_long *k = &c->hand->keys[0];
+    schedule_initial(c->version, dcid->bytes, dcid->size, &client, &server);
+    schedule_keys(c->version, c->server ? &server : &client, &k->tx, &k->tx_hp);
+    schedule_keys(c->version, c->server ? &client : &server, &k->rx, &k->rx_hp);
+    schedule_wipe(&client);
+    schedule_wipe(&server);
+}
+
+static void begin_path(struct conn *c, const struct conn_start *start, uint64_t now)
+{
+    const struct aq_config *config = &c->ep->config;
+    const struct cc_ops *cc = cc_find(start->cc ? start->cc : config->cc);
+    struct path *p = conn_path(c);
+    uint16_t mtu = config->fixed_mtu ? config->max_udp_payload : MTU_BASE;
+    path_init(p, cc ? cc : cc_find(NULL), mtu, config->max_udp_payload, now);
+    p->local = start->meta->local;
+    p->remote = start->meta->remote;
+    p->socket = start->meta->socket;
+    p->ifindex = start->meta->ifindex;
+    p->channel = start->meta->channel;
+    if (!start->server || start->validated)
+        path_set_state(p, PATH_VALID);
+}
+
+int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now)
+{
+    struct endpoint *ep = c->ep;
+    struct hand *h = c->hand;
+    const uint32_t window[2] = {ep->config.streams_bidi, ep->config.streams_uni};
+    struct params own;
+    uint8_t params[512];
+    c->server = start->server;
+    c->version = start->version;
+    for (unsigned i = 0; i < 2; i++) {
+        ack_init(&h->space[i].ack);
+        sent_init(&h->space[i].sent);
+    }
+    for (unsigned i = 0; i < SPACES; i++) {
+        sendq_init(&h->crypto[i].sendq);
+        recvq_init(&h->crypto[i].recvq);
+    }
+    ack_init(&c->app.ack);
+    sent_init(&c->app.sent);
+    c->skip_at = SKIP_MIN + rng_below(&ep->rng, SKIP_SPAN);
+    h->odcid = start->odcid;
+    h->retry_scid.size = 255;
+    if (start->retry_scid)
+        h->retry_scid = *start->retry_scid;
+    params_init(&c->peer);
+    cid_local_init(&c->cids);
+    cid_peer_init(&c->peer_cids, start->server ? &start->scid : &start->dcid, ep->config.active_cid_limit);
+    streams_init(&c->streams, c->slot, start->server, window);
+    c->streams.rx_window = ep->config.stream_window;
+    c->streams.rx_window_max = ep->config.stream_window_max;
+    flow_init(&c->flow, ep->config.conn_window, ep->config.conn_window_max, 0, now);
+    begin_path(c, start, now);
+    conn_set_state(c, CONN_HANDSHAKE, now);
+    if (start->server) { /* later packets of the first flight come to the client's own choice of id */
+        h->odcid_hash = endpoint_hash_cid(ep, start->dcid.bytes, start->dcid.size);
+        h->mapped = map_put(&ep->odcids, h->odcid_hash, c->slot);
+        c->peer_validated_us = true;
+    }
+    if (start->token_size) {
+        memcpy(h->token, start->token, start->token_size);
+        h->token_size = (uint16_t)start->token_size;
+    }
+    handshake_set_initial_keys(c, &start->dcid);
+    conn_arm(c, TIMER_HANDSHAKE, now + ep->config.handshake_timeout_us);
+    c->idle_timeout_us = ep->config.idle_timeout_us;
+    own_params(c, start, &own);
+    struct tls_start tls = {.shared = start->tls,
+                            .server = start->server,
+                            .server_name = start->server_name,
+                            .ticket = start->ticket,
+                            .ticket_size = start->ticket_size,
+                            .params = params};
+    /* RFC 9000 §18.1: a greased parameter keeps peers honest; below 2^30 so that its size does not vary. */
+    tls.params_size = params_encode(&own, 31 * (1000000 + rng_below(&ep->rng, 1000000)) + 27, params, sizeof params);
+    assert(tls.params_size);
+    conn_wake(c);
+    int error = tls_start(&h->tls, &tls, &sink, c);
+    return error == AQ_OK || error == TLS_LATER ? AQ_OK : AQ_MISUSE;
+}
+
+/* ---- parameters ---- */
+
+/* RFC 9000 §7.3: the ids in the parameters are those seen in the packets. */
+static bool params_prove_ids(const struct conn *c, const struct params *p)
+{
+    const struct hand *h = c->hand;
+    if (!params_has(p, PARAM_INITIAL_SCID) || !cid_equal(&p->initial_scid, &c->peer_cids.v[0].cid))
+        return false;
+    if (c->server)
+        return true;
+    if (!params_has(p, PARAM_ORIGINAL_DCID) || !cid_equal(&p->original_dcid, &h->odcid))
+        return false;
+    bool retried = h->retry_scid.size != 255;
+    if (params_has(p, PARAM_RETRY_SCID) != retried)
+        return false;
+    return !retried || cid_equal(&p->retry_scid, &h->retry_scid);
+}
+
+static int take_params(struct conn *c)
+{
+    const uint8_t *data;
+    size_t size;
+    struct params p;
+    if (c->params_known || !tls_peer_params(&c->hand->tls, &data, &size))
+        return AQ_OK;
+    params_init(&p);
+    int error = params_decode(&p, c->server ? BY_CLIENT : BY_SERVER, data, size);
+    if (error != AQ_OK)
+        return error;
+    if (!params_prove_ids(c, &p))
+        return AQ_TRANSPORT_PARAMETER_ERROR;
+    c->peer = p;
+    c->params_known = true;
+    struct path *path = conn_path(c);
+    if (p.max_udp_payload < path->mtu_max) /* RFC 9000 §18.2: the peer takes no larger ones */
+        path->mtu_max = (uint16_t)p.max_udp_payload;
+    if (path->mtu > path->mtu_max)
+        path->mtu = path->mtu_max;
+    if (p.max_idle_timeout_us && (!c->idle_timeout_us || p.max_idle_timeout_us < c->idle_timeout_us))
+        c->idle_timeout_us = p.max_idle_timeout_us;
+    c->streams.tx_bidi_local = p.max_stream_data_bidi_remote; /* his "remote" is what we open */
+    c->streams.tx_bidi_remote = p.max_stream_data_bidi_local;
+    c->streams.tx_uni = p.max_stream_data_uni;
+    c->streams.peer_max[STREAMS_BIDI] = p.max_streams_bidi;
+    c->streams.peer_max[STREAMS_UNI] = p.max_streams_uni;
+    flow_tx_raise(&c->flow, p.max_data);
+    if (params_has(&p, PARAM_RESET_TOKEN)) {
+        cid_peer_set_token(&c->peer_cids, p.reset_token);
+        conn_reset_token(c);
+    }
+    return AQ_OK;
+}
+
+/* ---- steps ---- */
+
+void handshake_confirm(struct conn *c, uint64_t now)
+{
+    if (c->state != CONN_CONNECTED)
+        return;
+    conn_set_state(c, CONN_CONFIRMED, now);
+    conn_arm(c, TIMER_HANDSHAKE, AQ_NEVER);
+    handshake_discard(c, SPACE_INITIAL, now);
+    handshake_discard(c, SPACE_HANDSHAKE, now); /* RFC 9001 §4.9.2 */
+    c->peer_validated_us = true;
+    if (!c->server)
+        conn_arm(c, TIMER_TLS, now + CLIENT_TLS_LINGER_US);
+    conn_event(c, AQ_EVENT_CONFIRMED);
+}
+
+static void handshake_complete(struct conn *c, uint64_t now)
+{
+    c->handshake_us = now > c->began_us ? now - c->began_us : 1;
+    tls_facts(&c->hand->tls, &c->facts);
+    conn_set_state(c, CONN_CONNECTED, now);
+    c->ep->stats.connected++;
+    cid_local_open(&c->cids, c->peer.active_cid_limit);
+    conn_event(c, AQ_EVENT_CONNECTED);
+    if (!c->server)
+        return;
+    /* RFC 9001 §4.1.2: for the server complete is confirmed; it tells the client. */
+    c->handshake_done_due = true;
+    c->new_token_due = true;
+    handshake_confirm(c, now);
+}
+
+int handshake_after_tls(struct conn *c, int tls_error, uint64_t now)
+{
+    conn_wake(c);
+    if (tls_error > 0)
+        return tls_error;
+    if (tls_error < 0 && tls_error != TLS_LATER) /* later: a verification or signature is waited for */
+        return AQ_INTERNAL_ERROR;
+    int error = take_params(c);
+    if (error != AQ_OK)
+        return error;
+    if (!c->hand->tls.done || c->state != CONN_HANDSHAKE)
+        return AQ_OK;
+    if (!c->params_known) /* RFC 9001 §8.2: missing_extension */
+        return AQ_CRYPTO_ERROR + 109;
+    handshake_complete(c, now);
+    return AQ_OK;
+}
+
+int handshake_on_crypto(struct conn *c, enum space_id space, const struct frame *f, uint64_t now)
+{
+    size_t size;
+    const uint8_t *data;
+    if (!c->hand) /* TLS has gone: acknowledge and discard */
+        return late_crypto_on_data(&c->late, f->crypto.offset, f->crypto.data, f->crypto.size);
+    struct crypto *stream = &c->hand->crypto[space];
+    int error = crypto_on_data(stream, &c->quota, f->crypto.offset, f->crypto.data, f->crypto.size);
+    while (error == AQ_OK && (data = crypto_peek(stream, &size)) != NULL) {
+        error = handshake_after_tls(c, tls_input(&c->hand->tls, level_of(space), data, size), now);
+        crypto_consume(stream, &c->quota, size);
+    }
+    return error;
+}
+
+/* RFC 9000 §17.2.5.2: the Initial goes again, with the token, to the id that the Retry gave; packet numbers go on. */
+int handshake_on_retry(struct conn *c, const struct packet_head *h, const uint8_t *data, uint64_t now)
+{
+    struct hand *hand = c->hand;
+    uint64_t bytes[PATHS_MAX] = {0};
+    struct sink_arg arg = {.c = c, .space = SPACE_INITIAL, .now = now};
+    if (c->server || !hand || c->got_packet || hand->retry_scid.size != 255 || !h->token_size
+        || h->token_size > TOKEN_MAX || cid_equal(&h->scid, cid_peer_active(&c->peer_cids))
+        || !packet_check_retry(data, h->size, c->version, &hand->odcid))
+        return AQ_DROPPED;
+    hand->retry_scid = h->scid;
+    cid_peer_replace_first(&c->peer_cids, &h->scid);
+    memcpy(hand->token, h->token, h->token_size);
+    hand->token_size = (uint16_t)h->token_size;
+    handshake_set_initial_keys(c, &h->scid);
+    loss_forget(&hand->space[0].sent, &c->quota, true, &apply_sink, &arg, bytes);
+    cc_on_left(&conn_path(c)->cc, bytes[0]);
+    c->pto_count = 0;
+    TRACE_LINE(&c->tracer, TRACE_RETRY, 0, 0, 0, 0, now);
+    return AQ_OK;
+}
+
+/* RFC 9001 §4.9, RFC 9002 §6.4: keys go, and what was in flight under them leaves the flight. */
+void handshake_discard(struct conn *c, enum space_id space, uint64_t now)
+{
+    struct hand *h = c->hand;
+    uint64_t bytes[PATHS_MAX] = {0};
+    struct sink_arg arg = {.c = c, .space = space, .now = now};
+    bool *gone = space == SPACE_INITIAL ? &c->initial_discarded : &c->handshake_discarded;
+    if (*gone || !h)
+        return;
+    loss_forget(&h->space[space].sent, &c->quota, false, &apply_sink, &arg, bytes);
+    cc_on_left(&conn_path(c)->cc, bytes[0]);
+    crypto_clear(&h->crypto[space], &c->quota);
+    protect_aead_wipe(&h->keys[space].tx);
+    protect_aead_wipe(&h->keys[space].rx);
+    protect_hp_wipe(&h->keys[space].tx_hp);
+    protect_hp_wipe(&h->keys[space].rx_hp);
+    c->pto_count = 0;
+    *gone = true;
+    trace_key(&c->tracer, TRACE_KEY_DISCARDED, space, 0, 0, now);
+}
+
+bool handshake_can_end(const struct conn *c)
+{
+    const struct hand *h = c->hand;
+    if (!h || c->state != CONN_CONFIRMED || h->held_size)
+        return false;
+    const struct sendq *q = &h->crypto[SPACE_APP].sendq;
+    bool sent = q->base == q->end;
+    return sent && (c->server || c->tls_over || h->tickets >= CLIENT_TICKETS_WANTED);
+}
+
+void handshake_over(struct conn *c, uint64_t now)
+{
+    struct hand *h = c->hand;
+    if (!h)
+        return;
+    tls_free(&h->tls);
+    handshake_discard(c, SPACE_INITIAL, now);
+    handshake_discard(c, SPACE_HANDSHAKE, now);
+    c->late.offset = h->crypto[SPACE_APP].recvq.read;
+    crypto_clear(&h->crypto[SPACE_APP], &c->quota);
+    quota_give(&c->quota, h->held, HELD_SIZE);
+    if (h->mapped)
+        map_remove(&c->ep->odcids, h->odcid_hash, c->slot);
+    conn_arm(c, TIMER_TLS, AQ_NEVER);
+    c->hand = NULL;
+    pool_give(&c->ep->hands, pool_index(&c->ep->hands, h));
+}

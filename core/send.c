@@ -1,0 +1,384 @@
+/* send.c -- the sending line: path and window, packets filled in a row, sealed as a batch, one train (RFC 9000 §12 to §14).
+ *
+ * A train is up to 64 datagrams of equal size to one path; only the last may be shorter. While long header keys are in use
+ * a train is one datagram of coalesced packets. What is sent is committed to the sent ring before it is sealed. */
+#include "core/endpoint.h"
+#include "core/frame.h"
+
+enum { TRAIN_PACKETS = 64, PACKET_MIN = 30, RECORDS_RESERVE = 26, SKIP_MIN = 64, SKIP_SPAN = 4096 };
+
+/* Packets of one train, waiting to be sealed. */
+struct batch {
+    struct sealed v[TRAIN_PACKETS];
+    unsigned count;
+};
+
+static struct keys_long *long_keys(struct conn *c, enum space_id id)
+{
+    return c->hand ? &c->hand->keys[id] : NULL;
+}
+
+static bool can_seal(struct conn *c, enum space_id id)
+{
+    if (!conn_space(c, id))
+        return false;
+    if (id == SPACE_APP)
+        return c->keys.tx.set && (c->state == CONN_CONNECTED || c->state == CONN_CONFIRMED || c->state == CONN_CLOSING);
+    const struct keys_long *keys = long_keys(c, id);
+    return keys && keys->tx.set;
+}
+
+/* ---- one packet ---- */
+
+/* RFC 9000 §21.4: a number is left out now and then, so that a peer that acknowledges what it has not seen is caught. */
+static void maybe_skip(struct conn *c, struct space *space)
+{
+    if (space != &c->app || space->sent.next != c->skip_at)
+        return;
+    sent_skip(&space->sent);
+    c->skip_at = space->sent.next + SKIP_MIN + rng_below(&c->ep->rng, SKIP_SPAN);
+}
+
+/* Header and empty payload of the next packet of a space. False: no memory for its record, or no room. */
+static bool packet_begin(struct conn *c, struct out *o, enum space_id id, uint8_t *at, size_t size)
+{
+    struct space *space = conn_space(c, id);
+    if (size < PACKET_MIN + AEAD_TAG_SIZE || sent_reserve(&space->sent, &c->quota, RECORDS_RESERVE) != AQ_OK)
+        return false;
+    maybe_skip(c, space);
+    if (sent_reserve(&space->sent, &c->quota, RECORDS_RESERVE) != AQ_OK)
+        return false;
+    o->space = space;
+    o->id = id;
+    o->start = at;
+    o->number = space->sent.next;
+    o->pn_size = (uint8_t)packet_number_size(o->number, space->sent.largest_acked);
+    o->flags = 0;
+    o->frames = 0;
+    o->w = writer_make(at, size - AEAD_TAG_SIZE);
+    if (id == SPACE_APP) {
+        o->pn_offset = packet_write_short(&o->w, cid_peer_active(&c->peer_cids), false, c->keys.tx_phase & 1, o->pn_size);
+    } else {
+        struct cid own;
+        struct aq_iov token = {c->hand->token, id == SPACE_INITIAL && !c->server ? c->hand->token_size : 0};
+        endpoint_cid(c->ep, c, 0, &own);
+        o->pn_offset = packet_write_long(&o->w, id == SPACE_INITIAL ? PACKET_INITIAL : PACKET_HANDSHAKE, c->version,
+                                         cid_peer_active(&c->peer_cids), &own, &token, o->pn_size);
+    }
+    packet_write_number(&o->w, o->number, o->pn_size);
+    return !o->w.bad;
+}
+
+static size_t packet_size(const struct out *o)
+{
+    return (size_t)(o->w.p - o->start) + AEAD_TAG_SIZE;
+}
+
+static void packet_pad(struct out *o, size_t size)
+{
+    size_t have = packet_size(o);
+    if (have >= size)
+        return;
+    size_t n = size - have;
+    assert(n <= writer_left(&o->w));
+    memset(o->w.p, 0, n);
+    o->w.p += n;
+    o->flags |= SENT_IN_FLIGHT; /* RFC 9002 §2: PADDING counts */
+}
+
+/* The packet is whole: patched, committed, counted. */
+static void packet_commit(struct conn *c, struct out *o, struct batch *b)
+{
+    struct path *p = conn_path(c);
+    size_t size = packet_size(o);
+    struct sent sent = {.time_us = o->now,
+                        .size = (uint16_t)size,
+                        .flags = o->flags,
+                        .path = c->active,
+                        .phase = (uint8_t)c->keys.tx_phase};
+    if (o->id != SPACE_APP)
+        packet_patch_length(o->start, o->pn_offset, size - o->pn_offset);
+    b->v[b->count++] = (struct sealed){.data = o->start,
+                                       .number = o->number,
+                                       .size = (uint32_t)size,
+                                       .pn_offset = (uint16_t)o->pn_offset,
+                                       .pn_size = o->pn_size,
+                                       .ok = true};
+    sent_commit(&o->space->sent, &sent);
+    if (o->flags & SENT_IN_FLIGHT) {
+        cc_on_sent(&p->cc, size);
+        pace_on_sent(&p->pace, size);
+    }
+    if (o->flags & SENT_ELICITING) {
+        if (!c->eliciting_since_recv)
+            c->last_eliciting_sent_us = o->now;
+        c->eliciting_since_recv = true;
+        if (o->space->probes)
+            o->space->probes--;
+    }
+    c->counts.sent_packets++;
+    trace_packet_sent(&c->tracer, o->id, o->number, size, o->flags, o->now);
+}
+
+/* Nothing worth sending was found: as if it had never begun. */
+static void packet_drop(struct out *o, const struct ack *before)
+{
+    o->space->ack = *before;
+    sent_rollback(&o->space->sent);
+}
+
+/* Fills one packet. False: nothing to send in this space now. */
+static bool packet_fill(struct conn *c, struct out *o)
+{
+    struct ack before = o->space->ack;
+    bool due = ack_is_due(&before, o->now);
+    frames_fill(c, o);
+    bool has_ack = sent_open_records(&o->space->sent) > o->frames;
+    if (!o->frames && !(has_ack && due)) {
+        packet_drop(o, &before);
+        return false;
+    }
+    /* RFC 9001 §5.4.2: enough for the sample; RFC 9000 §10.3: never shorter than a stateless reset may be. */
+    if (packet_size(o) < PACKET_MIN)
+        packet_pad(o, PACKET_MIN);
+    return true;
+}
+
+/* ---- the window ---- */
+
+/* Ack-eliciting bytes that may go now: congestion window and pacer, or a probe (RFC 9002 §7.5: probes are not blocked). */
+static uint64_t send_room(struct conn *c, const struct space *space, uint32_t want)
+{
+    struct path *p = conn_path(c);
+    if (space->probes)
+        return want;
+    uint64_t window = cc_room(&p->cc), paced = pace_room(&p->pace);
+    if (window < want)
+        return 0;
+    return paced < want ? 0 : want;
+}
+
+static void finish_train(struct conn *c, struct aq_train *train, const uint8_t *data, uint32_t size, uint16_t segment)
+{
+    struct path *p = conn_path(c);
+    *train = (struct aq_train){.data = data,
+                               .size = size,
+                               .segment = segment,
+                               .socket = p->socket,
+                               .ifindex = p->ifindex,
+                               .channel = p->channel,
+                               .local = p->local,
+                               .remote = p->remote};
+    p->sent_bytes += size;
+    c->counts.sent_bytes += size;
+}
+
+/* ---- coalesced datagrams: Initial, Handshake, 1-RTT ---- */
+
+static void seal_long(struct conn *c, struct batch *b, const struct out *o, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (o[i].id == SPACE_APP)
+            protect_seal(&c->keys.tx, &c->keys.tx_hp, &b->v[i], 1);
+        else
+            protect_seal(&long_keys(c, o[i].id)->tx, &long_keys(c, o[i].id)->tx_hp, &b->v[i], 1);
+    }
+}
+
+/* RFC 9000 §14.1: a datagram with an Initial is padded to 1,200 when a client sends it, or when it elicits an ACK. */
+static bool must_pad(const struct conn *c, const struct out *o, unsigned n)
+{
+    return n && o[0].id == SPACE_INITIAL && (!c->server || (o[0].flags & SENT_ELICITING));
+}
+
+static uint32_t send_coalesced(struct conn *c, uint8_t *out, struct aq_train *train, uint64_t now)
+{
+    struct path *p = conn_path(c);
+    uint64_t room = path_room(p);
+    size_t limit = room < MTU_BASE ? (size_t)room : MTU_BASE, size = 0;
+    struct out o[SPACES];
+    struct batch b = {.count = 0};
+    unsigned n = 0;
+    if (limit < MTU_BASE) /* RFC 9000 §8.1: what cannot be padded to 1,200 waits for more from the client */
+        return 0;
+    for (enum space_id id = SPACE_INITIAL; id < SPACES; id++) {
+        if (!can_seal(c, id) || (id == SPACE_APP && !n))
+            continue;
+        o[n] = (struct out){.now = now};
+        if (!packet_begin(c, &o[n], id, out + size, limit - size))
+            continue;
+        o[n].room = send_room(c, o[n].space, MTU_BASE) ? MTU_BASE : 0;
+        if (packet_fill(c, &o[n]))
+            size += packet_size(&o[n++]);
+    }
+    if (!n)
+        return 0;
+    if (must_pad(c, o, n)) {
+        packet_pad(&o[n - 1], packet_size(&o[n - 1]) + (limit - size));
+        size = limit;
+    }
+    for (unsigned i = 0; i < n; i++)
+        packet_commit(c, &o[i], &b);
+    seal_long(c, &b, o, n);
+    finish_train(c, train, out, (uint32_t)size, (uint16_t)size);
+    if (!c->server && n && c->hand && c->hand->keys[1].tx.set && (o[0].id == SPACE_HANDSHAKE || (n > 1 && o[1].id == SPACE_HANDSHAKE)))
+        handshake_discard(c, SPACE_INITIAL, now); /* RFC 9001 §4.9.1: a client's first Handshake packet */
+    return (uint32_t)size;
+}
+
+/* ---- 1-RTT trains ---- */
+
+static bool more_to_send(const struct conn *c)
+{
+    return c->streams.send_head != POOL_NONE;
+}
+
+/* RFC 9001 §6.6 and config: update keys in time. */
+static void maybe_update_keys(struct conn *c, uint64_t now)
+{
+    uint64_t limit = protect_confidentiality_limit((enum cipher)c->keys.tx.cipher);
+    uint64_t wanted = c->ep->config.key_update_packets;
+    limit -= limit >> 4; /* well before the limit itself */
+    if (wanted && wanted < limit)
+        limit = wanted;
+    if (!c->update_wanted && c->keys.tx_count < limit)
+        return;
+    if (c->state != CONN_CONFIRMED || !keys_can_update(&c->keys))
+        return;
+    keys_update(&c->keys);
+    c->update_wanted = false;
+    trace_key(&c->tracer, TRACE_KEY_UPDATED, LEVEL_APP, 1, c->keys.tx_phase, now);
+}
+
+/* One packet of path->mtu_max bytes that says whether the path carries it (RFC 9000 §14.3; RFC 8899). */
+static uint32_t send_mtu_probe(struct conn *c, uint8_t *out, struct aq_train *train, uint64_t now)
+{
+    struct path *p = conn_path(c);
+    struct batch b = {.count = 0};
+    struct out o = {.now = now};
+    if (!packet_begin(c, &o, SPACE_APP, out, p->mtu_max))
+        return 0;
+    struct frame ping = {.type = FRAME_PING};
+    frame_encode(&o.w, &ping);
+    o.flags = SENT_ELICITING | SENT_IN_FLIGHT | SENT_MTU_PROBE;
+    sent_record(&o.space->sent, RECORD_MTU_PROBE)->size = p->mtu_max;
+    packet_pad(&o, p->mtu_max);
+    packet_commit(c, &o, &b);
+    p->mtu_probing = true;
+    protect_seal(&c->keys.tx, &c->keys.tx_hp, b.v, 1);
+    c->keys.tx_count++;
+    finish_train(c, train, out, p->mtu_max, p->mtu_max);
+    train->flags = AQ_TRAIN_NO_GSO;
+    return p->mtu_max;
+}
+
+static bool wants_mtu_probe(const struct conn *c)
+{
+    enum { BULK_PACKETS = 16 }; /* a short exchange gains nothing from larger packets */
+    const struct path *p = &c->paths[c->active];
+    return c->state == CONN_CONFIRMED && more_to_send(c) && c->counts.sent_packets >= BULK_PACKETS
+           && path_wants_mtu_probe(p) && cc_room(&p->cc) >= p->mtu_max;
+}
+
+static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train, uint64_t now)
+{
+    struct path *p = conn_path(c);
+    uint32_t mtu = p->mtu, at = 0;
+    struct batch b;
+    b.count = 0;
+    while (b.count < TRAIN_PACKETS && at + mtu <= size && path_room(p) >= at + mtu) {
+        struct out o = {.now = now};
+        if (!packet_begin(c, &o, SPACE_APP, out + at, mtu))
+            break;
+        o.room = (uint32_t)send_room(c, o.space, mtu);
+        if (!packet_fill(c, &o))
+            break;
+        packet_commit(c, &o, &b);
+        at += b.v[b.count - 1].size;
+        if (b.v[b.count - 1].size < mtu) /* GSO: only the last of a train may be shorter */
+            break;
+    }
+    if (!b.count)
+        return 0;
+    protect_seal(&c->keys.tx, &c->keys.tx_hp, b.v, b.count);
+    c->keys.tx_count += b.count;
+    if (!c->initial_discarded && !c->server && c->state == CONN_CONFIRMED)
+        handshake_discard(c, SPACE_INITIAL, now);
+    finish_train(c, train, out, at, (uint16_t)(b.count > 1 ? mtu : at));
+    return at;
+}
+
+/* Nothing was sent: was it the application that had no more (RFC 9002 §7.8), or the pacer that held it back? */
+static void send_idle(struct conn *c, uint64_t now)
+{
+    struct path *p = conn_path(c);
+    if (!more_to_send(c)) {
+        c->limited_below = c->app.sent.next;
+        return;
+    }
+    if (cc_room(&p->cc) >= p->mtu && pace_room(&p->pace) < p->mtu)
+        conn_arm(c, TIMER_PACE, pace_next(&p->pace, cc_room(&p->cc), now));
+}
+
+/* ---- closing ---- */
+
+/* RFC 9000 §10.2.3: at every level that the peer may be able to open, in one datagram. */
+static uint32_t send_close(struct conn *c, uint8_t *out, struct aq_train *train, uint64_t now)
+{
+    struct path *p = conn_path(c);
+    uint64_t room = path_room(p);
+    size_t limit = room < MTU_BASE ? (size_t)room : MTU_BASE, size = 0;
+    struct out o[SPACES];
+    struct batch b = {.count = 0};
+    unsigned n = 0;
+    c->closing.due = false;
+    for (enum space_id id = SPACE_INITIAL; id < SPACES; id++) {
+        o[n] = (struct out){.now = now};
+        if (!can_seal(c, id) || !packet_begin(c, &o[n], id, out + size, limit - size))
+            continue;
+        fill_close(c, &o[n]);
+        if (o[n].w.bad)
+            continue;
+        packet_pad(&o[n], PACKET_MIN);
+        size += packet_size(&o[n++]);
+    }
+    if (!n)
+        return 0;
+    if (must_pad(c, o, n) && limit == MTU_BASE) {
+        packet_pad(&o[n - 1], packet_size(&o[n - 1]) + (limit - size));
+        size = limit;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        o[i].flags = 0; /* nothing of a closing connection is tracked */
+        packet_commit(c, &o[i], &b);
+    }
+    seal_long(c, &b, o, n);
+    for (enum space_id id = SPACE_INITIAL; id < SPACES; id++) {
+        if (conn_space(c, id))
+            sent_clear(&conn_space(c, id)->sent, &c->quota);
+    }
+    finish_train(c, train, out, (uint32_t)size, (uint16_t)size);
+    return (uint32_t)size;
+}
+
+uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train, uint64_t now)
+{
+    uint32_t sent = 0;
+    if (c->state == CONN_CLOSING)
+        return c->closing.due ? send_close(c, out, train, now) : 0;
+    if (!conn_is_open(c))
+        return 0;
+    pace_update(&conn_path(c)->pace, &conn_path(c)->cc, &conn_path(c)->rtt, now);
+    if (c->hand && !(c->initial_discarded && c->handshake_discarded))
+        sent = send_coalesced(c, out, train, now);
+    if (sent || !can_seal(c, SPACE_APP))
+        return sent;
+    maybe_update_keys(c, now);
+    if (wants_mtu_probe(c))
+        sent = send_mtu_probe(c, out, train, now);
+    if (!sent)
+        sent = send_train(c, out, size, train, now);
+    if (!sent)
+        send_idle(c, now);
+    return sent;
+}

@@ -1,0 +1,226 @@
+/* streams.c -- see streams.h. */
+#include "core/streams.h"
+#include "core/buf.h"
+
+void streams_init(struct streams *st, uint32_t conn, bool server, const uint32_t window[2])
+{
+    memset(st, 0, sizeof *st);
+    st->conn = conn;
+    st->server = server;
+    st->all = st->send_head = st->send_tail = st->ready_head = st->ready_tail = st->last_slot = POOL_NONE;
+    for (unsigned i = 0; i < 2; i++) {
+        st->window[i] = window[i];
+        st->local_max[i] = window[i];
+    }
+}
+
+static uint64_t streams_hash(const struct streams *st, const struct stream_table *t, uint64_t id)
+{
+    return map_hash(st->conn, id, t->seed);
+}
+
+static uint32_t streams_find(struct streams *st, const struct stream_table *t, uint64_t id)
+{
+    if (st->last_slot != POOL_NONE && stream_at(t, st->last_slot)->id == id)
+        return st->last_slot;
+    uint32_t at;
+    uint64_t hash = streams_hash(st, t, id);
+    for (uint32_t slot = map_find(&t->map, hash, &at); slot != MAP_NONE; slot = map_next(&t->map, hash, &at)) {
+        const struct stream *s = stream_at(t, slot);
+        if (s->conn == st->conn && s->id == id)
+            return st->last_slot = slot;
+    }
+    return POOL_NONE;
+}
+
+static int streams_create(struct streams *st, struct stream_table *t, uint64_t id, uint32_t *slot, uint64_t now)
+{
+    bool local = stream_id_is_server(id) == st->server, uni = stream_id_is_uni(id);
+    struct stream_limits limits = {.rx_window = st->rx_window, .rx_window_max = st->rx_window_max};
+    limits.tx_max = uni ? st->tx_uni : local ? st->tx_bidi_local : st->tx_bidi_remote;
+    *slot = pool_take(&t->pool);
+    if (*slot == POOL_NONE)
+        return AQ_FULL;
+    if (!map_put(&t->map, streams_hash(st, t, id), *slot)) {
+        pool_give(&t->pool, *slot);
+        return AQ_FULL;
+    }
+    struct stream *s = stream_at(t, *slot);
+    stream_init(s, id, st->server, &limits, now);
+    s->conn = st->conn;
+    s->ready_next = s->send_next = s->send_prev = s->settle_next = s->all_prev = POOL_NONE;
+    s->all_next = st->all;
+    if (st->all != POOL_NONE)
+        stream_at(t, st->all)->all_prev = *slot;
+    st->all = *slot;
+    st->count++;
+    return AQ_OK;
+}
+
+int streams_open(struct streams *st, struct stream_table *t, unsigned uni, uint32_t *slot, uint64_t now)
+{
+    if (st->local_next[uni] >= st->peer_max[uni]) {
+        /* RFC 9000 §4.6, §19.14: say so, once per limit. */
+        if (st->blocked_said[uni] != st->peer_max[uni] + 1)
+            st->blocked_due[uni] = true;
+        st->wanted[uni] = true;
+        return AQ_BLOCKED;
+    }
+    uint64_t id = st->local_next[uni] << 2 | (uint64_t)uni << 1 | st->server;
+    int error = streams_create(st, t, id, slot, now);
+    if (error == AQ_OK)
+        st->local_next[uni]++;
+    return error;
+}
+
+int streams_get(struct streams *st, struct stream_table *t, uint64_t id, bool receiving, uint32_t *slot, uint64_t now)
+{
+    bool local = stream_id_is_server(id) == st->server;
+    unsigned uni = stream_id_is_uni(id);
+    uint64_t number = id >> 2;
+    *slot = POOL_NONE;
+    /* RFC 9000 §19.4, §19.5, §19.8, §19.10, §19.13: a frame about the direction this stream does not have. */
+    if (uni && local == receiving)
+        return AQ_STREAM_STATE_ERROR;
+    if (local) {
+        if (number >= st->local_next[uni]) /* RFC 9000 §19.5, §19.8, §19.10: one we have not opened yet */
+            return AQ_STREAM_STATE_ERROR;
+    } else if (number >= st->local_max[uni]) {
+        return AQ_STREAM_LIMIT_ERROR; /* RFC 9000 §4.6 */
+    }
+    *slot = streams_find(st, t, id);
+    if (*slot != POOL_NONE || local)
+        return AQ_OK;
+    while (st->peer_opened[uni] <= number) { /* RFC 9000 §3.2: all lower-numbered of the type open with it */
+        uint64_t new_id = st->peer_opened[uni] << 2 | (uint64_t)uni << 1 | !st->server;
+        int error = streams_create(st, t, new_id, slot, now);
+        if (error != AQ_OK)
+            return error;
+        st->peer_opened[uni]++;
+        stream_at(t, *slot)->events |= 1U << AQ_EVENT_OPENED;
+        streams_ready(st, t, *slot);
+    }
+    return AQ_OK;
+}
+
+bool streams_raise(struct streams *st, unsigned uni, uint64_t max)
+{
+    if (max <= st->peer_max[uni])
+        return false;
+    st->peer_max[uni] = max;
+    st->blocked_due[uni] = false;
+    return true;
+}
+
+void streams_want_send(struct streams *st, struct stream_table *t, uint32_t slot)
+{
+    struct stream *s = stream_at(t, slot);
+    if (s->sending)
+        return;
+    s->sending = true;
+    s->send_next = POOL_NONE;
+    s->send_prev = st->send_tail;
+    if (st->send_tail != POOL_NONE)
+        stream_at(t, st->send_tail)->send_next = slot;
+    else
+        st->send_head = slot;
+    st->send_tail = slot;
+}
+
+void streams_no_send(struct streams *st, struct stream_table *t, uint32_t slot)
+{
+    struct stream *s = stream_at(t, slot);
+    if (!s->sending)
+        return;
+    s->sending = false;
+    if (s->send_prev != POOL_NONE)
+        stream_at(t, s->send_prev)->send_next = s->send_next;
+    else
+        st->send_head = s->send_next;
+    if (s->send_next != POOL_NONE)
+        stream_at(t, s->send_next)->send_prev = s->send_prev;
+    else
+        st->send_tail = s->send_prev;
+}
+
+void streams_rotate(struct streams *st, struct stream_table *t)
+{
+    uint32_t slot = st->send_head;
+    if (slot == POOL_NONE || slot == st->send_tail)
+        return;
+    streams_no_send(st, t, slot);
+    streams_want_send(st, t, slot);
+}
+
+bool streams_ready(struct streams *st, struct stream_table *t, uint32_t slot)
+{
+    struct stream *s = stream_at(t, slot);
+    bool was_empty = st->ready_head == POOL_NONE;
+    if (s->ready || !s->events)
+        return false;
+    s->ready = true;
+    s->ready_next = POOL_NONE;
+    if (was_empty)
+        st->ready_head = slot;
+    else
+        stream_at(t, st->ready_tail)->ready_next = slot;
+    st->ready_tail = slot;
+    return was_empty;
+}
+
+uint32_t streams_next_ready(struct streams *st, struct stream_table *t)
+{
+    uint32_t slot = st->ready_head;
+    if (slot == POOL_NONE)
+        return POOL_NONE;
+    struct stream *s = stream_at(t, slot);
+    st->ready_head = s->ready_next;
+    if (st->ready_head == POOL_NONE)
+        st->ready_tail = POOL_NONE;
+    s->ready = false;
+    s->ready_next = POOL_NONE;
+    return slot;
+}
+
+/* Only at a stream's end, when it may still have events nobody asked for. */
+static void streams_unready(struct streams *st, struct stream_table *t, uint32_t slot)
+{
+    uint32_t before = POOL_NONE;
+    if (!stream_at(t, slot)->ready)
+        return;
+    for (uint32_t i = st->ready_head; i != slot; i = stream_at(t, i)->ready_next)
+        before = i;
+    uint32_t next = stream_at(t, slot)->ready_next;
+    if (before == POOL_NONE)
+        st->ready_head = next;
+    else
+        stream_at(t, before)->ready_next = next;
+    if (st->ready_tail == slot)
+        st->ready_tail = before;
+}
+
+void streams_release(struct streams *st, struct stream_table *t, uint32_t slot)
+{
+    struct stream *s = stream_at(t, slot);
+    unsigned uni = stream_id_is_uni(s->id);
+    assert(s->records == 0 && !s->settling);
+    streams_no_send(st, t, slot);
+    streams_unready(st, t, slot);
+    map_remove(&t->map, streams_hash(st, t, s->id), slot);
+    if (s->all_prev != POOL_NONE)
+        stream_at(t, s->all_prev)->all_next = s->all_next;
+    else
+        st->all = s->all_next;
+    if (s->all_next != POOL_NONE)
+        stream_at(t, s->all_next)->all_prev = s->all_prev;
+    if (st->last_slot == slot)
+        st->last_slot = POOL_NONE;
+    if (!s->local) {
+        /* RFC 9000 §4.6: more credit when half of the window is used up. */
+        st->local_closed[uni]++;
+        if (st->local_closed[uni] + st->window[uni] >= st->local_max[uni] + (st->window[uni] + 1) / 2)
+            st->max_due[uni] = true;
+    }
+    st->count--;
+    pool_give(&t->pool, slot);
+}

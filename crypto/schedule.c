@@ -1,0 +1,186 @@
+/* schedule.c -- secrets to keys: HKDF, Initial secrets, key update, the Retry tag (RFC 9001 §5,
+ * §5.8, §6).
+ *
+ * HKDF-Expand-Label (RFC 8446 §7.1) never yields more here than one hash, so HKDF-Expand (RFC 5869
+ * §2.3) is one HMAC:
+ *
+ *      HMAC(secret, size (2) | length (1) | "tls13 " label | context length 0 (1) | 0x01)
+ *
+ * It is computed from BoringSSL's hashes on the stack, because its HKDF_expand allocates and may
+ * fail: this way a key update does neither. tests/schedule.c compares both. What differs between
+ * QUIC versions is a row of versions[]. Called by core/hand, core/packet and core/endpoint. */
+#include "crypto/schedule.h"
+#include "crypto/prim.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/mem.h>
+#include <openssl/sha.h>
+
+enum {
+    CID_MAX = 20,
+    DATAGRAM_MAX = 65535,
+    LABEL_MAX = 32
+};
+
+struct version {
+    uint32_t number;
+    uint8_t salt[20];
+    const char *key, *iv, *hp, *update; /* labels */
+    uint8_t retry_key[16], retry_nonce[12];
+};
+
+static const struct version versions[] = {
+    {
+        /* RFC 9001 §5.2, §5.1, §6.1, §5.8 */
+        .number = 0x00000001,
+        .salt = {0x38, 0x76, 0x2c, 0xf7, 0xf5, 0x59, 0x34, 0xb3, 0x4d, 0x17,
+                 0x9a, 0xe6, 0xa4, 0xc8, 0x0c, 0xad, 0xcc, 0xbb, 0x7f, 0x0a},
+        .key = "quic key",
+        .iv = "quic iv",
+        .hp = "quic hp",
+        .update = "quic ku",
+        .retry_key = {0xbe, 0x0c, 0x69, 0x0b, 0x9f, 0x66, 0x57, 0x5a, 0x1d, 0x76, 0x6b, 0x54, 0xe3,
+                      0x68, 0xc8, 0x4e},
+        .retry_nonce = {0x46, 0x15, 0x99, 0xd3, 0x5d, 0x63, 0x2b, 0xf2, 0x23, 0x98, 0x25, 0xbb},
+    },
+};
+
+static const struct version *version_of(uint32_t number)
+{
+    for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++) {
+        if (versions[i].number == number) {
+            return &versions[i];
+        }
+    }
+    assert(false && "a version whose packets were accepted");
+    return &versions[0];
+}
+
+static void hmac_sha384(const uint8_t *key, size_t key_size, const uint8_t *in, size_t size,
+                        uint8_t out[48])
+{
+    uint8_t pad[SHA512_CBLOCK] = {0};
+    SHA512_CTX sha;
+
+    assert(key_size <= sizeof(pad));
+    memcpy(pad, key, key_size);
+    for (size_t i = 0; i < sizeof(pad); i++) {
+        pad[i] ^= 0x36;
+    }
+    SHA384_Init(&sha);
+    SHA384_Update(&sha, pad, sizeof(pad));
+    SHA384_Update(&sha, in, size);
+    SHA384_Final(out, &sha);
+    for (size_t i = 0; i < sizeof(pad); i++) {
+        pad[i] ^= 0x36 ^ 0x5c;
+    }
+    SHA384_Init(&sha);
+    SHA384_Update(&sha, pad, sizeof(pad));
+    SHA384_Update(&sha, out, 48);
+    SHA384_Final(out, &sha);
+    OPENSSL_cleanse(pad, sizeof(pad));
+    OPENSSL_cleanse(&sha, sizeof(sha));
+}
+
+void schedule_expand_label(const struct secret *secret, const char *label, uint8_t *out,
+                           size_t size)
+{
+    static const char prefix[] = "tls13 ";
+    uint8_t info[2 + 1 + sizeof(prefix) + LABEL_MAX + 2], block[48];
+    size_t label_size = strlen(label), at = 0;
+
+    assert(secret->size == 32 || secret->size == 48);
+    assert(label_size <= LABEL_MAX && size <= secret->size);
+    info[at++] = (uint8_t)(size >> 8);
+    info[at++] = (uint8_t)size;
+    info[at++] = (uint8_t)(sizeof(prefix) - 1 + label_size);
+    memcpy(info + at, prefix, sizeof(prefix) - 1);
+    at += sizeof(prefix) - 1;
+    memcpy(info + at, label, label_size);
+    at += label_size;
+    info[at++] = 0; /* no context */
+    info[at++] = 1; /* HKDF-Expand's block counter */
+
+    if (secret->size == 48) {
+        hmac_sha384(secret->bytes, secret->size, info, at, block);
+    } else {
+        prim_hmac(secret->bytes, secret->size, info, at, block);
+    }
+    memcpy(out, block, size);
+    OPENSSL_cleanse(block, sizeof(block));
+}
+
+void schedule_initial(uint32_t version, const uint8_t *cid, size_t cid_size, struct secret *client,
+                      struct secret *server)
+{
+    const struct version *row = version_of(version);
+    struct secret initial = {.size = 32, .cipher = CIPHER_AES_128_GCM};
+
+    assert(cid_size <= CID_MAX);
+    /* RFC 9001 §5.2: HKDF-Extract is HMAC with the salt as its key. */
+    prim_hmac(row->salt, sizeof(row->salt), cid, cid_size, initial.bytes);
+    *client = *server = initial;
+    schedule_expand_label(&initial, "client in", client->bytes, client->size);
+    schedule_expand_label(&initial, "server in", server->bytes, server->size);
+    schedule_wipe(&initial);
+}
+
+void schedule_keys(uint32_t version, const struct secret *secret, struct aead_key *key,
+                   struct hp_key *hp)
+{
+    const struct version *row = version_of(version);
+    enum cipher cipher = (enum cipher)secret->cipher;
+    size_t raw_size = cipher == CIPHER_AES_128_GCM ? 16 : 32;
+    uint8_t raw[32], iv[AEAD_IV_SIZE];
+
+    /* Makes this thread's error queue if it has none, so that a forged packet later finds one: a
+     * failed protect_open must not be what allocates it. */
+    ERR_clear_error();
+
+    schedule_expand_label(secret, row->key, raw, raw_size);
+    schedule_expand_label(secret, row->iv, iv, sizeof(iv));
+    protect_aead_init(key, cipher, raw, iv);
+    if (hp != NULL) {
+        schedule_expand_label(secret, row->hp, raw, raw_size);
+        protect_hp_init(hp, cipher, raw);
+    }
+    OPENSSL_cleanse(raw, sizeof(raw));
+    OPENSSL_cleanse(iv, sizeof(iv));
+}
+
+void schedule_next(uint32_t version, const struct secret *secret, struct secret *next)
+{
+    struct secret updated = *secret;
+
+    /* RFC 9001 §6.1: secret_<n+1> = HKDF-Expand-Label(secret_<n>, "quic ku", "", Hash.length) */
+    schedule_expand_label(secret, version_of(version)->update, updated.bytes, updated.size);
+    *next = updated;
+    schedule_wipe(&updated);
+}
+
+void schedule_wipe(struct secret *secret)
+{
+    OPENSSL_cleanse(secret, sizeof(*secret));
+}
+
+void schedule_retry_tag(uint32_t version, const uint8_t *odcid, size_t odcid_size,
+                        const uint8_t *packet, size_t size, uint8_t tag[16])
+{
+    const struct version *row = version_of(version);
+    /* The AEAD wants its associated data in one piece. A Retry may fill a whole datagram; of this
+     * array only what the packet needs is written. */
+    uint8_t pseudo[1 + CID_MAX + DATAGRAM_MAX];
+
+    assert(odcid_size <= CID_MAX && size <= DATAGRAM_MAX);
+    /* RFC 9001 §5.8: length and bytes of the original connection id stand before the packet; there
+     * is no plaintext, so that what is sealed is the tag alone. */
+    pseudo[0] = (uint8_t)odcid_size;
+    if (odcid_size > 0) {
+        memcpy(pseudo + 1, odcid, odcid_size);
+    }
+    memcpy(pseudo + 1 + odcid_size, packet, size);
+    prim_seal(row->retry_key, row->retry_nonce, pseudo, 1 + odcid_size + size, NULL, 0, tag);
+}

@@ -1,0 +1,165 @@
+/* loop.h -- the inside of struct aq_loop, shared by the loop's own files.
+ *
+ *   reactor.c  life of a loop, the turn, sending, stopping
+ *   sockets.c  listening, dialling, which connection owns which socket
+ *   watch.c    timers, watched descriptors, posts from other threads, signals
+ *
+ * All memory is taken in aq_loop_new: the struct, its two tables and the endpoint. An epoll entry
+ * carries a kind, an index and a generation, so that an entry removed earlier in the same turn is
+ * refused. */
+#ifndef AQ_REACTOR_LOOP_H
+#define AQ_REACTOR_LOOP_H
+
+#include "reactor/antq_reactor.h"
+#include "reactor/udp.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/epoll.h>
+
+enum {
+    LOOP_TIMERS = 16,
+    LOOP_WATCHES = 16,
+    LOOP_POSTS = 256,
+    LOOP_SOCKETS_SPARE = 64, /* sockets beyond one per connection: listening, shared, extra */
+    LOOP_READY = 64,         /* epoll entries per turn */
+    LOOP_TRAINS = 16,        /* trains per aq_send */
+    LOOP_LEND = 8, /* receive buffers per recvmmsg while GRO fills them: they stay in the cache */
+    LOOP_LEND_SINGLE = 32,  /* while each holds little more than one datagram */
+    LOOP_LEND_SMALL = 8192, /* bytes per message below which that is so */
+
+    /* Budgets of a turn: who has more waits for the next one, which comes at once. */
+    LOOP_RECV_CALLS = 2, /* per socket */
+    LOOP_EVENTS = 1024,  /* per pass */
+    LOOP_SEND_CALLS = 8, /* per pass */
+    LOOP_PASSES = 4,     /* of events, then sends */
+};
+
+#define LOOP_STOP_US \
+    3000000 /* a stop that cannot be sent (a device that is stuck) ends all the same */
+#define LOOP_NO_SOCKET UINT32_MAX
+
+enum loop_kind {
+    LOOP_SOCKET,
+    LOOP_WATCH,
+    LOOP_POST,
+    LOOP_SIGNAL,
+    LOOP_DEADLINE
+};
+
+/* Who owns it: the loop. Slots are reused; the index is the one datagrams and trains carry. */
+struct loop_socket {
+    struct udp udp;
+    bool open;
+    bool fresh;    /* one connection's own */
+    bool ended;    /* its connection is closed: close it when everything is sent */
+    bool blocked;  /* EAGAIN: waits for EPOLLOUT */
+    unsigned lend; /* buffers for the next recvmmsg */
+};
+
+/* An open connection, in an open hash keyed by its handle; conn 0: free. */
+struct loop_conn {
+    aq_conn conn;
+    uint32_t socket; /* its own one, or LOOP_NO_SOCKET */
+    bool refused;    /* came while stopping: the application never hears of it */
+};
+
+struct loop_timer {
+    void (*fn)(void *user); /* NULL: free */
+    void *user;
+    uint64_t at_us;
+};
+
+struct loop_watch {
+    void (*fn)(void *user); /* NULL: free */
+    void *user;
+    int fd;
+    uint32_t generation;
+    bool always; /* a regular file: epoll refuses it, reading it never blocks */
+};
+
+struct loop_post {
+    void (*fn)(void *user);
+    void *user;
+};
+
+struct aq_loop {
+    struct aq_loop_config config;
+    struct aq_endpoint *ep;
+    void *ep_memory;
+    size_t ep_size, size; /* bytes of the endpoint's and of the loop's own mapping */
+    uint64_t now_us, stop_at_us;
+    int epoll_fd, deadline_fd, post_fd, signal_fd;
+    bool in_turn, stopping, breaking;
+    bool received;     /* in this turn, and the events of it are not delivered yet */
+    bool more;         /* a budget ran out: do not wait */
+    bool sent_all;     /* the core has nothing more to send, and nothing is pending */
+    bool nested;       /* aq_loop_fd was asked for: the deadline is kept in deadline_fd */
+    bool no_pwait2;    /* the kernel lacks epoll_pwait2 */
+    bool warned;       /* of small socket buffers */
+    bool masked;       /* old_mask is to be restored */
+    uint64_t armed_us; /* what deadline_fd is set to; AQ_NEVER: disarmed */
+    uint64_t turns;
+
+    struct loop_socket *sockets;
+    uint32_t sockets_max, sockets_high; /* slots, and one past the highest ever open */
+    uint32_t sockets_ended;             /* how many wait to be closed */
+    uint32_t sockets_extra;             /* opened because the core wanted them */
+    bool extra_failed;
+
+    struct loop_conn *conns;
+    uint32_t conns_mask, conns_count, conns_open; /* open: without the refused ones */
+
+    struct aq_train trains[LOOP_TRAINS];
+    uint32_t sent[LOOP_TRAINS];
+    unsigned train_count, train_max;
+
+    struct loop_timer timers[LOOP_TIMERS];
+    struct loop_watch watches[LOOP_WATCHES];
+    unsigned watches_always;
+
+    pthread_mutex_t post_lock; /* guards what follows, the only thing other threads touch */
+    struct loop_post posts[LOOP_POSTS];
+    unsigned post_first, post_count;
+
+    sigset_t old_mask;
+    struct udp_io io;
+};
+
+/* ---- reactor.c ------------------------------------------------------------------------------- */
+void loop_say(char *error, size_t error_size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void loop_warn(struct aq_loop *loop, const char *text);
+/* Adds, or with EPOLL_CTL_MOD changes, a descriptor. 0 or an errno. */
+int loop_epoll(struct aq_loop *loop, int op, int fd, uint32_t events, uint64_t key);
+uint64_t loop_key(enum loop_kind kind, uint32_t index, uint32_t generation);
+
+/* ---- sockets.c ------------------------------------------------------------------------------- */
+/* The open socket of that index, or NULL. */
+struct loop_socket *loop_socket_at(struct aq_loop *loop, uint32_t index);
+/* Closes the sockets of connections that have ended. Only when everything is sent. */
+void loop_sockets_reap(struct aq_loop *loop);
+/* Opens what the core wants for NAT traversal. */
+void loop_sockets_want(struct aq_loop *loop);
+void loop_sockets_close(struct aq_loop *loop);
+struct loop_conn *loop_conn_find(struct aq_loop *loop, aq_conn conn);
+/* Adds a connection, or finds it; NULL when the table is full. */
+struct loop_conn *loop_conn_add(struct aq_loop *loop, aq_conn conn, uint32_t socket, bool refused);
+/* Forgets a connection; its own socket, if any, is marked to be closed. */
+void loop_conn_remove(struct aq_loop *loop, aq_conn conn);
+
+/* ---- watch.c --------------------------------------------------------------------------------- */
+int loop_watch_init(
+    struct aq_loop *loop); /* post, signal and deadline descriptors; 0 or an errno */
+void loop_watch_free(struct aq_loop *loop);
+uint64_t loop_timers_next(const struct aq_loop *loop);
+void loop_timers_fire(struct aq_loop *loop);
+void loop_watch_ready(struct aq_loop *loop, uint32_t index, uint32_t generation);
+void loop_watch_always(struct aq_loop *loop);
+void loop_posts_run(struct aq_loop *loop);
+void loop_signal_read(struct aq_loop *loop);
+/* Sets deadline_fd, when nested. */
+void loop_deadline_arm(struct aq_loop *loop, uint64_t at_us);
+void loop_deadline_read(struct aq_loop *loop);
+
+#endif

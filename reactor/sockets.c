@@ -1,0 +1,285 @@
+/* sockets.c -- the loop's sockets, and which connection has one of its own.
+ *
+ * Sockets live in a table whose index travels in datagrams and trains. Dialling shares a socket of
+ * the right family where one can reach the remote; with fresh_port each connection gets its own,
+ * which is closed when AQ_EVENT_CLOSED was delivered and its last packet is out. The lowest free
+ * slot is reused, so a thousand connections one after another use one slot.
+ *
+ * The loop also knows every open connection by its handle: aq_loop_stop closes them all. */
+#include "reactor/loop.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* ---- slots ----------------------------------------------------------------------------------- */
+
+struct loop_socket *loop_socket_at(struct aq_loop *loop, uint32_t index)
+{
+    if (index >= loop->sockets_high || !loop->sockets[index].open)
+        return NULL;
+    return &loop->sockets[index];
+}
+
+static void socket_close(struct aq_loop *loop, struct loop_socket *s)
+{
+    if (s->ended)
+        loop->sockets_ended--;
+    udp_close(
+        &s->udp); /* which also takes it out of epoll: nobody else has a copy of the descriptor */
+    s->open = s->fresh = s->ended = s->blocked = false;
+    while (loop->sockets_high > 0 && !loop->sockets[loop->sockets_high - 1].open)
+        loop->sockets_high--;
+}
+
+static void socket_check_buffer(struct aq_loop *loop, const struct udp *udp)
+{
+    char text[192];
+    uint32_t wanted = loop->config.socket_buffer_bytes;
+    if (loop->warned || udp->granted_bytes >= wanted)
+        return;
+    loop->warned = true;
+    loop_say(
+        text, sizeof text,
+        "the kernel grants %u KiB of socket buffer instead of %u KiB: fast transfers will lose "
+        "packets (raise net.core.rmem_max and net.core.wmem_max to %u)",
+        udp->granted_bytes / 1024, wanted / 1024, wanted);
+    loop_warn(loop, text);
+}
+
+/* Opens a socket in the lowest free slot. NULL with a sentence in error. */
+static struct loop_socket *socket_open(struct aq_loop *loop, const struct aq_addr *addr,
+                                       char *error, size_t error_size)
+{
+    const struct udp_options options = {loop->config.socket_buffer_bytes, loop->config.no_gso,
+                                        loop->config.no_gro};
+    uint32_t index = 0;
+    while (index < loop->sockets_high && loop->sockets[index].open)
+        index++;
+    if (index == loop->sockets_max) {
+        loop_say(error, error_size, "all %u sockets of the loop are in use", loop->sockets_max);
+        return NULL;
+    }
+    struct loop_socket *s = &loop->sockets[index];
+    memset(s, 0, sizeof *s);
+    if (udp_open(&s->udp, addr, &options, error, error_size) != 0)
+        return NULL;
+    s->udp.index = (uint16_t)index;
+    int failed =
+        loop_epoll(loop, EPOLL_CTL_ADD, s->udp.fd, EPOLLIN, loop_key(LOOP_SOCKET, index, 0));
+    if (failed != 0) {
+        udp_close(&s->udp);
+        loop_say(error, error_size, "cannot watch a socket: %s", strerror(failed));
+        return NULL;
+    }
+    s->open = true;
+    s->lend = s->udp.gro ? LOOP_LEND : LOOP_LEND_SINGLE;
+    if (index >= loop->sockets_high)
+        loop->sockets_high = index + 1;
+    socket_check_buffer(loop, &s->udp);
+    return s;
+}
+
+void loop_sockets_reap(struct aq_loop *loop)
+{
+    assert(loop->train_count == 0);
+    for (uint32_t i = 0; loop->sockets_ended > 0 && i < loop->sockets_high; i++)
+        if (loop->sockets[i].open && loop->sockets[i].ended)
+            socket_close(loop, &loop->sockets[i]);
+}
+
+void loop_sockets_close(struct aq_loop *loop)
+{
+    for (uint32_t i = loop->sockets_high; i-- > 0;)
+        if (loop->sockets[i].open)
+            socket_close(loop, &loop->sockets[i]);
+}
+
+/* Extra sockets stay open: which of them carries a path by now, only the core knows. */
+void loop_sockets_want(struct aq_loop *loop)
+{
+    unsigned wanted = aq_sockets_wanted(loop->ep);
+    while (loop->sockets_extra < wanted && !loop->extra_failed) {
+        struct aq_addr any;
+        char error[192];
+        memset(&any, 0, sizeof any);
+        any.family = 4;
+        struct loop_socket *s = socket_open(loop, &any, error, sizeof error);
+        if (s == NULL) {
+            loop->extra_failed = true; /* said once, and not tried again in each turn */
+            loop_warn(loop, error);
+            return;
+        }
+        loop->sockets_extra++;
+        aq_socket_opened(loop->ep, s->udp.index, &s->udp.local);
+    }
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+static uint32_t conn_home(const struct aq_loop *loop, aq_conn conn)
+{
+    /* Handles are our own numbers, so a multiplication (Knuth's, 2^64 / phi) spreads them well
+     * enough. */
+    return (uint32_t)((conn * 0x9e3779b97f4a7c15u) >> 32) & loop->conns_mask;
+}
+
+struct loop_conn *loop_conn_find(struct aq_loop *loop, aq_conn conn)
+{
+    for (uint32_t i = conn_home(loop, conn); loop->conns[i].conn != 0;
+         i = (i + 1) & loop->conns_mask)
+        if (loop->conns[i].conn == conn)
+            return &loop->conns[i];
+    return NULL;
+}
+
+struct loop_conn *loop_conn_add(struct aq_loop *loop, aq_conn conn, uint32_t socket, bool refused)
+{
+    struct loop_conn *c = loop_conn_find(loop, conn);
+    if (c != NULL
+        || loop->conns_count >= loop->conns_mask) /* one entry stays free: it ends each search */
+        return c;
+    uint32_t i = conn_home(loop, conn);
+    while (loop->conns[i].conn != 0)
+        i = (i + 1) & loop->conns_mask;
+    c = &loop->conns[i];
+    c->conn = conn;
+    c->socket = socket;
+    c->refused = refused;
+    loop->conns_count++;
+    loop->conns_open += refused ? 0 : 1;
+    return c;
+}
+
+void loop_conn_remove(struct aq_loop *loop, aq_conn conn)
+{
+    struct loop_conn *c = loop_conn_find(loop, conn);
+    if (c == NULL)
+        return;
+    struct loop_socket *s = c->socket != LOOP_NO_SOCKET ? loop_socket_at(loop, c->socket) : NULL;
+    if (s != NULL && s->fresh && !s->ended) {
+        s->ended = true;
+        loop->sockets_ended++;
+    }
+    loop->conns_count--;
+    loop->conns_open -= c->refused ? 0 : 1;
+    /* Move up what a search would no longer find behind the hole. */
+    uint32_t hole = (uint32_t)(c - loop->conns), i = hole;
+    for (;;) {
+        i = (i + 1) & loop->conns_mask;
+        if (loop->conns[i].conn == 0)
+            break;
+        uint32_t home = conn_home(loop, loop->conns[i].conn);
+        if (((i - home) & loop->conns_mask) >= ((i - hole) & loop->conns_mask)) {
+            loop->conns[hole] = loop->conns[i];
+            hole = i;
+        }
+    }
+    memset(&loop->conns[hole], 0, sizeof loop->conns[hole]);
+}
+
+/* ---- listening and dialling ------------------------------------------------------------------ */
+
+int aq_listen(struct aq_loop *loop, const struct aq_addr *addr, struct aq_addr *bound, char *error,
+              size_t error_size)
+{
+    const struct loop_socket *s = socket_open(loop, addr, error, error_size);
+    if (s == NULL)
+        return AQ_MISUSE;
+    if (bound != NULL)
+        *bound = s->udp.local;
+    return AQ_OK;
+}
+
+static bool dial_is_zero(const struct aq_addr *addr)
+{
+    static const uint8_t zero[sizeof addr->ip];
+    return memcmp(addr->ip, zero, sizeof zero) == 0;
+}
+
+/* A shared socket that packets to this remote can leave from: bound to any address, or to the right
+ * one. */
+static struct loop_socket *dial_find(struct aq_loop *loop, const struct aq_addr *local)
+{
+    for (uint32_t i = 0; i < loop->sockets_high; i++) {
+        struct loop_socket *s = &loop->sockets[i];
+        if (!s->open || s->fresh || s->udp.family != local->family)
+            continue;
+        if (dial_is_zero(&s->udp.local)
+            || memcmp(s->udp.local.ip, local->ip, sizeof local->ip) == 0)
+            return s;
+    }
+    return NULL;
+}
+
+/* Chooses the local address, unless the caller did, and the socket. */
+static struct loop_socket *dial_socket(struct aq_loop *loop, struct aq_connect *connect,
+                                       bool fresh_port, char *error, size_t error_size)
+{
+    if (connect->local.family == 0) {
+        char text[64];
+        int failed = udp_route(&connect->remote, &connect->local);
+        if (failed != 0) {
+            memset(&connect->local, 0, sizeof connect->local);
+            aq_addr_text(&connect->remote, text, sizeof text);
+            loop_say(error, error_size, "cannot reach %s: %s", text, strerror(failed));
+            return NULL;
+        }
+    }
+    struct loop_socket *s = fresh_port ? NULL : dial_find(loop, &connect->local);
+    if (s == NULL) {
+        struct aq_addr any;
+        memset(&any, 0, sizeof any);
+        any.family = connect->remote.family;
+        s = socket_open(loop, &any, error, error_size);
+        if (s == NULL)
+            return NULL;
+        s->fresh = fresh_port;
+    }
+    connect->socket = s->udp.index;
+    connect->local.port = s->udp.local.port;
+    return s;
+}
+
+static const char *dial_check(const struct aq_loop *loop, const struct aq_connect *connect)
+{
+    const struct aq_addr *remote = &connect->remote;
+    if (loop->stopping)
+        return "the loop is stopping";
+    if (remote->family != 4 && remote->family != 6)
+        return "the remote address has no family";
+    if (remote->port == 0)
+        return "the remote address has no port";
+    if (connect->local.family != 0 && connect->local.family != remote->family)
+        return "the local and the remote address are of different families";
+    return NULL;
+}
+
+int aq_dial(struct aq_loop *loop, struct aq_connect *connect, bool fresh_port, aq_conn *conn,
+            char *error, size_t error_size)
+{
+    const char *wrong = dial_check(loop, connect);
+    if (wrong != NULL) {
+        loop_say(error, error_size, "cannot connect: %s", wrong);
+        return AQ_MISUSE;
+    }
+    struct loop_socket *s = dial_socket(loop, connect, fresh_port, error, error_size);
+    if (s == NULL)
+        return AQ_MISUSE;
+    uint64_t now = loop->in_turn ? loop->now_us : aq_loop_clock(loop);
+    int result = aq_connect(loop->ep, connect, conn, now);
+    if (result != AQ_OK) {
+        if (s->fresh)
+            socket_close(loop, s);
+        loop_say(error, error_size, "cannot connect: %s",
+                 result == AQ_FULL
+                     ? "as many connections or handshakes as the limits allow"
+                     : "the client TLS object is missing, or the endpoint refuses an argument");
+        return result;
+    }
+    /* The table has twice as many entries as the endpoint has connections. */
+    const struct loop_conn *c =
+        loop_conn_add(loop, *conn, s->fresh ? s->udp.index : LOOP_NO_SOCKET, false);
+    assert(c != NULL);
+    (void)c;
+    return AQ_OK;
+}

@@ -1,0 +1,273 @@
+#!/bin/sh
+# cli.sh SRC BUILD -- runs the program: every error, its exit code and its words; help, version, JSON, signals.
+# Error lines must begin with `antq: ` and name what is wrong and what to do.
+# shellcheck source=tests/lib.sh
+. "${0%/*}/lib.sh"
+
+# expect CODE PATTERN ARG...: runs antq; its exit code and a line of its standard error must be these.
+expect() {
+    want=$1 pattern=$2
+    shift 2
+    got=0
+    timeout 60 "$ANTQ" "$@" >"$T/run.out" 2>"$T/run.err" </dev/null || got=$?
+    [ "$got" -eq "$want" ] || fail "antq $*: exit $got, not $want"
+    grep -qE -- "$pattern" "$T/run.err" || fail "antq $*: standard error lacks /$pattern/"
+    ok "exit $want: antq $*"
+}
+# The same for standard output.
+expect_out() {
+    want=$1 pattern=$2
+    shift 2
+    got=0
+    timeout 60 "$ANTQ" "$@" >"$T/run.out" 2>"$T/run.err" </dev/null || got=$?
+    [ "$got" -eq "$want" ] || fail "antq $*: exit $got, not $want"
+    grep -qE -- "$pattern" "$T/run.out" || fail "antq $*: standard output lacks /$pattern/"
+    ok "exit $want: antq $*"
+}
+# One JSON object and nothing else on standard output of the last run.
+json_valid() {
+    if command -v python3 >/dev/null 2>&1; then
+        python3 -m json.tool <"$T/run.out" >/dev/null || fail "no valid JSON: $(cat "$T/run.out")"
+        ok "valid JSON: $1"
+    fi
+    for key in $2; do
+        grep -q "\"$key\":" "$T/run.out" || fail "$1: the JSON object lacks $key"
+    done
+}
+
+# ---- words and flags ------------------------------------------------------------------------------------
+expect_out 0 '^antq [0-9]+\.[0-9]+\.[0-9]+$' --version
+expect_out 0 'Exit codes' help
+expect_out 0 'Exit codes' --help
+expect_out 0 'usage: antq echo HOST:PORT' help echo
+expect_out 0 'usage: antq echo serve' help echo serve
+expect_out 0 'usage: antq perf HOST:PORT' help perf
+expect_out 0 '^  --pin HASH' echo --help
+expect_out 0 '^  --listen ADDR:PORT' echo serve --help
+expect_out 0 '^  --handshakes N' perf --help
+expect_out 0 '^  --listen ADDR:PORT' perf serve --help
+expect 2 '^usage: antq'
+expect 2 '^antq: no subcommand "frobnicate"' frobnicate
+expect 2 '^antq: no subcommand "frobnicate"' help frobnicate
+expect 2 '^antq: unknown flag "--frobnicate"' --frobnicate
+for sub in echo perf; do
+    expect 2 '^antq: unknown flag --frobnicate; `antq '$sub' --help`' $sub --frobnicate h:1
+    expect 2 '^antq: unknown flag --frobnicate; `antq '$sub' serve --help`' $sub serve --frobnicate
+    expect 2 '^antq: HOST:PORT is missing' $sub
+    expect 2 '^antq: one HOST:PORT is expected' $sub a:1 b:2
+    expect 2 '^antq: --pin expects .*64 hexadecimal' $sub 127.0.0.1:1 --pin abc
+    expect 2 '^antq: --insecure, --ca and --pin exclude' $sub 127.0.0.1:1 --insecure --ca x
+    expect 2 '^antq: -4 and -6 exclude' $sub 127.0.0.1:1 -4 -6
+    expect 2 '^antq: --alpn expects' $sub 127.0.0.1:1 --alpn a,,b
+    expect 2 '^antq: .*cc' $sub 127.0.0.1:1 --insecure --cc nonsense
+    expect 2 '^antq: --mtu must be from 1200 to 65527' $sub 127.0.0.1:1 --mtu 1199
+    expect 2 '^antq: bad address .*port' $sub 127.0.0.1:65536 --insecure
+    expect 2 '^antq: bad address' $sub 127.0.0.1:http --insecure
+    expect 2 '^antq: bad address' $sub '[::1:5' --insecure
+    expect 2 '^antq: bad address' $sub 999.0.0.1:5 --insecure
+    expect 2 '^antq: .*port 0' $sub 127.0.0.1:0 --insecure
+    expect 2 '^antq: .*no host' $sub :4433 --insecure
+    expect 2 '^antq: --listen: bad address' $sub serve --listen 127.0.0.1:99999
+    expect 2 '^antq: --cert and --key belong together' $sub serve --listen 127.0.0.1:0 --cert x
+    expect 2 '^antq: .*cc' $sub serve --listen 127.0.0.1:0 --cc nonsense
+    expect 2 '^antq: unexpected word' $sub serve 127.0.0.1:0
+done
+expect 2 '^antq: --count must be from 1' echo h:1 --count 0
+expect 2 '^antq: --size expects a size in bytes' echo h:1 --size ten
+expect 2 '^antq: --size must be from 1 to' echo h:1 --size 17M
+expect 2 '^antq: --pipe and --json' echo 127.0.0.1:1 --pipe --json
+expect 2 '^antq: --streams must be from 1 to 100' perf h:1 --streams 101
+expect 2 '^antq: --download expects a size' perf h:1 --download 1X
+
+# ---- files ------------------------------------------------------------------------------------------------
+expect 1 '^antq: --ca: cannot read ".*none": No such file' echo 127.0.0.1:1 --ca "$T/none"
+expect 1 '^antq: --cert: cannot read ".*none": No such file' echo serve --listen 127.0.0.1:0 --cert "$T/none" --key "$T/none"
+expect 1 '^antq: cannot write the key log' echo 127.0.0.1:1 --insecure --keylog "$T/none/log"
+echo nonsense >"$T/nonsense"
+expect 1 '^antq: --ticket: .*no ticket file of antq' echo 127.0.0.1:1 --insecure --ticket "$T/nonsense"
+expect 1 '^antq: .' echo 127.0.0.1:1 --ca "$T/nonsense"
+expect 1 '^antq: .' echo serve --listen 127.0.0.1:0 --cert "$T/nonsense" --key "$T/nonsense"
+
+certs=no
+if command -v openssl >/dev/null 2>&1; then
+    certs=yes
+    for n in 1 2; do
+        openssl ecparam -genkey -name prime256v1 -noout -out "$T/key$n" 2>/dev/null
+        openssl req -x509 -new -key "$T/key$n" -out "$T/cert$n" -days 30 -subj '/CN=localhost' \
+            -addext 'subjectAltName=DNS:localhost,IP:127.0.0.1' 2>/dev/null
+    done
+    expect 1 '^antq: .*match' echo serve --listen 127.0.0.1:0 --cert "$T/cert1" --key "$T/key2"
+fi
+
+# ---- nobody there -----------------------------------------------------------------------------------------
+# A port that was free a moment ago: nobody listens there.
+server_start echo serve --listen 127.0.0.1:0
+closed=$SERVER_ADDR
+server_end
+ok 'SIGTERM ends an idle server with 0'
+expect 1 "^antq: no answer from $closed after [0-9.]+ s.*refused" echo "$closed" --insecure --timeout 1
+expect 1 "^antq: no answer from $closed after" perf "$closed" --insecure --timeout 1
+expect 1 "^antq: no answer from $closed after" perf "$closed" --insecure --timeout 1 --handshakes 3
+
+# ---- an echo server -----------------------------------------------------------------------------------------
+server_start echo serve --listen 127.0.0.1:0 -v
+at=$SERVER_ADDR
+pin=$(sed -n 's/.*--pin //p' "$T/server.err")
+[ "${#pin}" -eq 64 ] || fail "no pin on the server's standard error"
+expect 1 '^antq: .*(in use|Address already)' echo serve --listen "$at"
+expect_out 0 '^5 sent, 5 received, 64 bytes each' echo "$at" --pin "$pin" --count 5
+grep -q '^64 bytes from .* seq=5 time=[0-9.]* ms$' "$T/run.out" || fail 'no line for each round trip'
+grep -q '^round trip min/p50/p99 = ' "$T/run.out" || fail 'no percentiles'
+expect_out 0 'confirmed: QUIC v1, TLS_.*, ALPN echo, certificate pinned' echo "$at" --pin "$pin" --handshake-only
+expect_out 0 '^3 sent, 3 received, 1048576 bytes each' echo "$at" --insecure --count 3 --size 1M
+expect_out 0 '"received":30' echo "$at" --insecure --count 30 --json
+json_valid 'echo --json' 'rtt_us handshake_us cipher group alpn mtu lost_packets'
+wrong=$(echo "$pin" | tr '0123456789abcdef' '123456789abcdef0')
+expect 1 '^antq: the server.s certificate was not accepted.*--ca.*--pin.*--insecure' echo "$at" --pin "$wrong"
+expect 1 '^antq: .*not accepted.*--ca.*--pin.*--insecure|^antq: .*no CA certificates found' echo "$at"
+if [ $certs = yes ]; then
+    expect 1 '^antq: the server.s certificate was not accepted.*--ca' echo "$at" --ca "$T/cert1"
+fi
+expect 1 '^antq: .*none of the protocols we offer \(other\)' echo "$at" --insecure --alpn other
+expect 1 'none of the protocols we offer \(perf\)' perf "$at" --insecure
+expect_out 0 '^4 sent, 4 received' echo "$at" --insecure --alpn other,echo --count 4
+expect_out 0 '^10 sent, 10 received' echo "$at" --insecure --cc newreno --no-gso --no-gro --mtu 1200
+expect_out 0 '^100 sent, 100 received' echo "$at" --insecure --count 100 --key-update-every 20
+
+# A session is kept and resumed.
+expect_out 0 'certificate pinned' echo "$at" --pin "$pin" --ticket "$T/session" --handshake-only
+[ -s "$T/session" ] || fail 'no ticket was kept'
+expect_out 0 'session resumed' echo "$at" --pin "$pin" --ticket "$T/session" --handshake-only
+expect_out 0 '10 received' echo "$at" --insecure --keylog "$T/keys"
+grep -q '^CLIENT_TRAFFIC_SECRET_0 ' "$T/keys" || fail 'no secrets in the key log'
+rm -f "$T/keys"
+SSLKEYLOGFILE=$T/keys expect_out 0 '10 received' echo "$at" --insecure
+grep -q '^SERVER_TRAFFIC_SECRET_0 ' "$T/keys" || fail 'SSLKEYLOGFILE was not honoured'
+ok 'key log'
+
+# Pipes: nothing, one byte, some; a standard output that is slow, and one that breaks.
+size=$(($(scale 8) * 1048576))
+for bytes in 0 1 $size; do
+    head -c "$bytes" /dev/urandom >"$T/in"
+    "$ANTQ" echo "$at" --insecure --pipe <"$T/in" >"$T/out" 2>"$T/run.err" || fail "--pipe of $bytes bytes"
+    cmp "$T/in" "$T/out" || fail "--pipe changed its $bytes bytes"
+    ok "--pipe of $bytes bytes"
+done
+# shellcheck disable=SC2002
+cat "$T/in" | "$ANTQ" echo "$at" --insecure --pipe 2>"$T/run.err" | { sleep 1; cat >"$T/out"; }
+cmp "$T/in" "$T/out" || fail '--pipe to a slow reader'
+ok '--pipe from a pipe to a slow reader'
+if [ -e /dev/full ]; then
+    got=0
+    "$ANTQ" echo "$at" --insecure --pipe <"$T/in" >/dev/full 2>"$T/run.err" || got=$?
+    { [ $got -eq 1 ] && grep -q '^antq: cannot write to standard output: No space' "$T/run.err"; } ||
+    fail 'a full device was not told'
+    ok 'standard output that is full'
+fi
+got=0
+{ "$ANTQ" echo "$at" --insecure --pipe <"$T/in" 2>"$T/run.err" || echo $? >"$T/status"; } | head -c 1 >/dev/null
+{ grep -q 1 "$T/status" && grep -q '^antq: cannot write to standard output: Broken pipe' "$T/run.err"; } ||
+    fail 'a reader that went away was not told'
+ok 'standard output that broke'
+
+# SIGTERM while a client is connected: the client is told, the server ends with 0, the port is free.
+"$ANTQ" echo "$at" --insecure --count 100000 --interval 50 >"$T/run.out" 2>"$T/run.err" &
+client=$!
+started $client
+wait_for_line "$T/run.out" 'confirmed' $client || fail 'the client did not connect'
+sleep 0.3
+server_end
+got=0
+wait $client || got=$?
+{ [ $got -eq 1 ] && grep -q '^antq: connection to .* closed by the peer' "$T/run.err"; } ||
+    fail "the client of a server that ended: exit $got"
+ok 'SIGTERM with a client connected'
+grep -q 'closed by the peer, application code 0x0' "$T/server.err" || fail 'the server did not log its connections'
+server_start echo serve --listen "$at"
+server_end
+ok 'the port is free again'
+
+# ---- a full server, a killed one ------------------------------------------------------------------------------
+server_start echo serve --listen 127.0.0.1:0 --max-conns 1
+"$ANTQ" echo "$SERVER_ADDR" --insecure --count 100000 --interval 50 --idle-timeout 2 >"$T/run1.out" 2>"$T/run1.err" &
+client=$!
+started $client
+wait_for_line "$T/run1.out" 'confirmed' $client || fail 'the first client did not connect'
+expect 1 '^antq: .* refused the connection, it may be full' echo "$SERVER_ADDR" --insecure --timeout 5
+kill -KILL "$SERVER_PID"
+got=0
+wait $client || got=$?
+{ [ $got -eq 1 ] && grep -q '^antq: connection to .* lost: nothing heard for 2.0 s' "$T/run1.err"; } ||
+    fail "the client of a killed server: exit $got"
+ok 'a server that was killed'
+
+# The same in the middle of a transfer, and SIGINT to a client.
+server_start echo serve --listen 127.0.0.1:0
+# shellcheck disable=SC2216
+sleep 5 | "$ANTQ" echo "$SERVER_ADDR" --insecure --pipe --idle-timeout 1 >"$T/run.out" 2>"$T/run.err" &
+client=$!
+wait_for_line "$T/run.err" 'confirmed' $client || fail 'the pipe did not connect'
+kill -KILL "$SERVER_PID"
+got=0
+wait $client || got=$?
+{ [ $got -eq 1 ] && grep -q 'lost' "$T/run.err"; } ||
+    fail "the pipe of a killed server: exit $got"
+ok 'a server that was killed during --pipe'
+server_start echo serve --listen 127.0.0.1:0
+"$ANTQ" echo "$SERVER_ADDR" --insecure --count 100000 --interval 20 >"$T/run.out" 2>"$T/run.err" &
+client=$!
+started $client
+wait_for_line "$T/run.out" 'confirmed' $client || fail 'the client did not connect'
+sleep 0.3
+kill -TERM $client
+wait $client || fail 'a ping that was ended had no success'
+grep -q 'echo statistics' "$T/run.out" || fail 'a ping that was ended has no summary'
+ok 'SIGTERM ends a ping with its summary'
+server_end
+
+# ---- a server that does not echo ---------------------------------------------------------------------------------
+server_start perf serve --listen 127.0.0.1:0 --alpn h3
+expect 1 '^antq: no echo: the handshake with .* was completed and confirmed' echo "$SERVER_ADDR" --alpn h3 --insecure --size 7
+expect_out 0 'confirmed: .*ALPN h3' echo "$SERVER_ADDR" --alpn h3 --insecure --handshake-only
+server_end
+
+# ---- perf ----------------------------------------------------------------------------------------------------------
+for address in 127.0.0.1:0 '[::1]:0'; do
+    got=0
+    case $address in '['*) "$ANTQ" echo serve --listen "$address" >"$T/run.out" 2>&1 & probe=$!
+        wait_for_line "$T/run.out" '^listening' $probe 5 || got=1
+        kill $probe 2>/dev/null || true ;;
+    esac
+    [ $got -eq 0 ] || { echo 'no IPv6 here'; continue; }
+    server_start perf serve --listen "$address" --retry
+    expect_out 0 'download' perf "$SERVER_ADDR" --insecure --download "$(scale 16)M" --upload "$(scale 16)M" \
+        --requests 200 --handshakes 10 --streams 4 --json
+    json_valid "perf --json $address" 'download_bytes upload_bytes seconds gbit_per_s handshakes handshakes_per_s
+        requests_per_s latency_us handshake_us min p50 p99 send_calls recv_calls'
+    [ "$(json handshakes "$T/run.out")" = 10 ] || fail 'wrong number of handshakes'
+    expect_out 0 '^requests +100 in' perf "$SERVER_ADDR" --insecure --requests 100 --response-size 0
+    expect_out 0 '^handshakes 3 in' perf "$SERVER_ADDR" --insecure --handshakes 3
+    expect_out 0 '^upload +1 bytes' perf "$SERVER_ADDR" --insecure --upload 1 --download 257 --streams 9
+    server_end
+done
+server_start echo serve --listen 127.0.0.1:0 --alpn perf
+expect 1 '^antq: .* returned (more|other)|^antq: .*returned 8 bytes' perf "$SERVER_ADDR" --insecure --requests 1
+server_end
+
+# ---- certificates, JSON of a server --------------------------------------------------------------------------------
+if [ $certs = yes ]; then
+    server_start echo serve --listen 127.0.0.1:0 --cert "$T/cert1" --key "$T/key1"
+    expect_out 0 'certificate verified' echo "$SERVER_ADDR" --ca "$T/cert1" --handshake-only
+    expect_out 0 'certificate verified' echo "$SERVER_ADDR" --ca "$T/cert1" --server-name localhost --handshake-only
+    expect 1 '^antq: .*not accepted.*another name' echo "$SERVER_ADDR" --ca "$T/cert1" --server-name example.org
+    server_end
+fi
+"$ANTQ" echo serve --listen 127.0.0.1:0 --json >"$T/run.out" 2>"$T/json.err" &
+server=$!
+started $server
+wait_for_line "$T/run.out" '"listening":"127\.0\.0\.1:[0-9]+"' $server || fail 'no JSON from the server'
+kill -TERM $server
+wait $server || fail 'the server did not end with 0'
+json_valid 'echo serve --json' 'listening pin'
+
+count_end

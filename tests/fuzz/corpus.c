@@ -1,0 +1,153 @@
+/* corpus.c -- writes the fuzzers' first inputs, from the rows of the tests: `corpus DIR` makes DIR/header,
+ * DIR/frames, DIR/params, DIR/tokens and DIR/conn. Each is small, a few hundred bytes at most. */
+#include "tests/sim/attacks.h"
+#include "core/frame.h"
+#include "core/packet.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+static const char *root;
+static unsigned files;
+
+static void folder(const char *name)
+{
+    char path[512];
+
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    if (mkdir(path, 0777) != 0 && errno != EEXIST) {
+        perror(path);
+        exit(1);
+    }
+}
+
+static void put(const char *target, const uint8_t *data, size_t size)
+{
+    char path[512];
+    FILE *file;
+
+    snprintf(path, sizeof path, "%s/%s/%03u", root, target, files++);
+    file = fopen(path, "wb");
+    if (!file || fwrite(data, 1, size, file) != size || fclose(file) != 0) {
+        perror(path);
+        exit(1);
+    }
+}
+
+/* Frames as such, and as a script of the inside attack. */
+static void put_frames(const char *text, char packet, bool server)
+{
+    uint8_t out[4096 + 16];
+    size_t size;
+
+    if (!attack_frames(text, server, out + 3, sizeof out - 3, &size) || size > 255)
+        return;
+    put("frames", out + 3, size);
+    out[0] = (uint8_t)((server ? 2 : 0) | (packet == 'I' ? 1 : packet == 'H' ? 2 : 3) << 2);
+    out[1] = packet == 'I' ? 3 : packet == 'H' ? 2 : 0;
+    out[2] = (uint8_t)size;
+    put("conn", out, size + 3);
+}
+
+static void put_headers(void)
+{
+    static const struct cid sizes[] = {{0}, {.size = 8, .bytes = "abcdefgh"}, {.size = 20, .bytes = "abcdefghijklmnopqrs"}};
+    static const uint8_t token[] = "a token of some bytes";
+
+    for (unsigned type = PACKET_INITIAL; type <= PACKET_ONE_RTT; type++) {
+        for (unsigned i = 0; i < 3; i++) {
+            uint8_t out[256] = {sizes[i].size};
+            struct writer w = writer_make(out + 1, sizeof out - 1);
+            struct aq_iov iov = {token, i || type == PACKET_RETRY ? sizeof token : 0};
+            if (type == PACKET_RETRY) {
+                size_t n = packet_write_retry(out + 1, sizeof out - 1, QUIC_V1, &sizes[i], &sizes[1], &sizes[1], &iov, 0);
+                put("header", out, n + 1);
+                continue;
+            }
+            size_t pn_offset = type == PACKET_ONE_RTT
+                                   ? packet_write_short(&w, &sizes[i], false, true, 1 + i)
+                                   : packet_write_long(&w, (enum packet_type)type, QUIC_V1, &sizes[i], &sizes[1], &iov,
+                                                       1 + i);
+            packet_write_number(&w, 7, 1 + i);
+            write_bytes(&w, (const uint8_t[30]){0}, 30);
+            size_t n = (size_t)(w.p - out) - 1;
+            if (type != PACKET_ONE_RTT)
+                packet_patch_length(out + 1, pn_offset, n - pn_offset);
+            put("header", out, n + 1);
+        }
+    }
+    static const uint32_t versions[] = {QUIC_V1, 0x1a2a3a4a};
+    uint8_t out[256] = {8};
+    struct aq_iov id = {sizes[1].bytes, 8};
+    size_t n = packet_write_versions(out + 1, sizeof out - 1, &id, &id, versions, 2, 0x2a);
+    put("header", out, n + 1);
+}
+
+static void put_params(void)
+{
+    uint8_t out[1024];
+    struct params p;
+    unsigned count;
+    const struct param_row *rows = params_rows(&count);
+
+    for (uint8_t by = BY_CLIENT; by <= BY_SERVER; by++) {
+        params_init(&p);
+        p.initial_scid = p.original_dcid = p.retry_scid = p.preferred.cid = (struct cid){.size = 8, .bytes = "abcdefgh"};
+        for (unsigned i = 0; i < count; i++)
+            if (rows[i].by & by)
+                params_set(&p, (enum param_row_index)i);
+        uint64_t all = p.present;
+        put("params", out, params_encode(&p, 3, out, sizeof out));
+        for (unsigned i = 0; i < count; i++) { /* each alone */
+            p.present = all & UINT64_C(1) << i;
+            if (p.present)
+                put("params", out, params_encode(&p, 0, out, sizeof out));
+        }
+    }
+}
+
+/* Operations of the outside attack, spread over the first datagrams. */
+static void put_outside(void)
+{
+    for (uint8_t op = 0; op < 6; op++) {
+        for (uint8_t at = 0; at < 12; at += 2) {
+            uint8_t out[32] = {(uint8_t)(1 | op << 1)};
+            size_t n = 1;
+            for (uint8_t i = 0; i < at; i++)
+                out[n++] = 7;
+            out[n++] = op;
+            memcpy(out + n, (uint8_t[]){1, 0, 3, 0x40, 0, 20, 1}, 7);
+            put("conn", out, n + 7);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s DIR\n", argv[0]);
+        return 2;
+    }
+    root = argv[1];
+    folder("");
+    static const char *const targets[] = {"header", "frames", "params", "tokens", "conn"};
+    for (unsigned i = 0; i < 5; i++)
+        folder(targets[i]);
+    for (unsigned i = 0; i < attacks_count; i++) {
+        if (attacks[i].victim & VICTIM_SERVER)
+            put_frames(attacks[i].frames, attacks[i].packet, false);
+        if (attacks[i].victim & VICTIM_CLIENT)
+            put_frames(attacks[i].frames, attacks[i].packet, true);
+    }
+    for (unsigned i = 0; i < attack_cross_count; i++)
+        put_frames(attack_cross[i].frame, '1', i % 2);
+    put_headers();
+    put_params();
+    put_outside();
+    for (uint8_t i = 0; i < 8; i++)
+        put("tokens", (const uint8_t[60]){0, (uint8_t)(i * 29), i, 0, 0, 1, 0, (uint8_t)(i * 3), 1, 2, 3}, 60);
+    printf("%u inputs in %s\n", files, root);
+    return 0;
+}

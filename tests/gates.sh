@@ -1,0 +1,126 @@
+#!/bin/sh
+# gates.sh SRC -- each gate must be able to fail: it is shown something bad, and must say so.
+set -u
+src=$(cd "$1" && pwd -P)
+t=$src/tests
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/gates.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+passed=0 failed=0
+cc=${CC:-cc}
+
+good() { # good WHAT COMMAND...: must succeed
+    what=$1; shift
+    if "$@" >"$tmp/log" 2>&1; then passed=$((passed + 1))
+    else failed=$((failed + 1)); echo "refused, but good: $what"; cat "$tmp/log"; fi
+}
+bad() { # bad WHAT PATTERN COMMAND...: must fail and say PATTERN
+    what=$1 pattern=$2; shift 2
+    if "$@" >"$tmp/log" 2>&1; then failed=$((failed + 1)); echo "accepted, but bad: $what"
+    elif grep -q -- "$pattern" "$tmp/log"; then passed=$((passed + 1))
+    else failed=$((failed + 1)); echo "failed for another reason: $what"; cat "$tmp/log"; fi
+}
+archive() { # archive NAME <<code
+    cat >"$tmp/$1.c"
+    $cc -c -O1 -o "$tmp/$1.o" "$tmp/$1.c" && ar rcs "$tmp/$1.a" "$tmp/$1.o"
+}
+result() { # result COMMAND...: what run.sh makes of it, without the time
+    sh "$t/run.sh" "$tmp/r" "$@" 2>/dev/null
+    cut -d ' ' -f 1-3 "$tmp/r" 2>/dev/null
+}
+same() { # same WHAT EXPECTED GOT
+    if [ "$2" = "$3" ]; then passed=$((passed + 1))
+    else failed=$((failed + 1)); echo "$1: expected '$2', got '$3'"; fi
+}
+
+# ---- core_symbols.sh
+echo '#include <string.h>
+int protect_it(void *); int f(void *p); int f(void *p) { memset(p, 1, 4096); return protect_it(p); }' | archive clean
+good 'a core that calls crypto' sh "$t/core_symbols.sh" "$tmp/clean.a"
+for call in 'malloc(1)' 'time(0)' 'rand()' 'read(0, 0, 0)' 'SSL_free(0)' 'clock_gettime(0, 0)'; do
+    name=${call%%(*}
+    echo "long $name(); long f(void); long f(void) { return (long)$call; }" >"$tmp/$name.in"
+    archive "$name" <"$tmp/$name.in" 2>/dev/null
+    bad "a core that calls $name" "$name" sh "$t/core_symbols.sh" "$tmp/$name.a"
+done
+: | archive empty
+bad 'an empty core' 'nothing is defined' sh "$t/core_symbols.sh" "$tmp/empty.a"
+
+# ---- layers.sh
+tree() { # tree FILE TEXT: a source tree with one file
+    rm -rf "$tmp/tree"
+    for d in core crypto nat reactor apps/examples tests; do mkdir -p "$tmp/tree/$d"; done
+    printf '%s\n' "$2" >"$tmp/tree/$1"
+}
+tree core/x.c '#include "core/buf.h"
+#include <stdint.h>'
+good 'core including core' sh "$t/layers.sh" "$tmp/tree"
+for row in 'core <stdio.h>' 'core <time.h>' 'core <sys/socket.h>' 'core <openssl/ssl.h>' 'core "reactor/udp.h"' \
+    'core "crypto/identity.h"' 'nat "core/conn.h"' 'nat <unistd.h>' 'crypto "core/stream.h"' \
+    'reactor "core/conn.h"' 'reactor "nat/nat.h"' 'apps "core/stream.h"' 'apps "core/addr.h"' \
+    'apps "reactor/udp.h"' 'apps "crypto/tls.h"' 'apps/examples "core/antq.h"'; do
+    tree "${row%% *}/x.c" "#include ${row#* }"
+    bad "$row" "${row%% *}/:" sh "$t/layers.sh" "$tmp/tree"
+done
+tree apps/x.c '#include "reactor/antq_reactor.h"
+#include "core/antq.h"
+#include <stdio.h>'
+good 'an app with the public headers' sh "$t/layers.sh" "$tmp/tree"
+tree core/x.c 'int f(void) { return nat_punch(1); }'
+bad 'a ninth seam' nat_punch sh "$t/layers.sh" "$tmp/tree"
+
+# ---- rfc.sh
+tree core/x.c '/* RFC 9000 §8.1: three times. RFC 9000 §19.2.1 too. */'
+: >"$tmp/tree/tests/rfc_open.txt"
+bad 'a mark without a test' 'RFC 9000 §8.1' sh "$t/rfc.sh" "$tmp/tree"
+echo '/* RFC 9000 §8.1 */' >"$tmp/tree/tests/x.c"
+bad 'a mark without a test' 'RFC 9000 §19.2.1' sh "$t/rfc.sh" "$tmp/tree"
+echo 'RFC 9000 §19.2.1' >"$tmp/tree/tests/rfc_open.txt"
+good 'an accepted mark' sh "$t/rfc.sh" "$tmp/tree"
+
+# ---- listed.sh
+tree core/x.c 'int x;'
+echo 'build $b/core/x.o: cc $src/core/x.c' >"$tmp/tree/build.ninja"
+good 'a listed file' sh "$t/listed.sh" "$tmp/tree"
+echo 'int y;' >"$tmp/tree/core/y.c"
+bad 'a file that is not listed' core/y.c sh "$t/listed.sh" "$tmp/tree"
+rm "$tmp/tree/core/x.c" "$tmp/tree/core/y.c"
+bad 'a line without its file' core/x.c sh "$t/listed.sh" "$tmp/tree"
+
+# ---- exports.sh
+exports() { # exports CODE: a library made of CODE, whose header declares aq_one
+    tree core/antq.h 'AQ_API const char *aq_one(int64_t x);'
+    : >"$tmp/tree/reactor/antq_reactor.h"
+    echo "$1" >"$tmp/tree/x.c"
+    $cc -fPIC -c -o "$tmp/tree/x.o" "$tmp/tree/x.c" && ar rcs "$tmp/tree/libantq.a" "$tmp/tree/x.o" &&
+        $cc -shared -nostdlib -o "$tmp/tree/libantq.so" "$tmp/tree/x.o"
+}
+exports 'int aq_one(void) { return 1; }'
+good 'public names only' sh "$t/exports.sh" "$tmp/tree" "$tmp/tree"
+exports 'int aq_one(void) { return 1; } int stream_read(void) { return 1; }'
+bad 'an inner name shown' stream_read sh "$t/exports.sh" "$tmp/tree" "$tmp/tree"
+exports 'int aq_two(void) { return 1; }'
+bad 'a declared function that is not there' aq_one sh "$t/exports.sh" "$tmp/tree" "$tmp/tree"
+
+# ---- run.sh and summary.sh: they must count what is true
+same 'exit 0' '1 0 0' "$(result true)"
+same 'exit 1' '0 1 0' "$(result false)"
+same 'exit 77' '0 0 1' "$(result sh -c 'echo SKIP: no root; exit 77')"
+same 'own count' '3 2 1' "$(result sh -c 'echo 3 passed, 2 failed, 1 skipped; exit 1')"
+same 'count against status' '3 1 0' "$(result sh -c 'echo 3 passed, 0 failed; exit 1')"
+same 'a crash' '0 1 0' "$(result sh -c 'kill -SEGV $$')"
+same 'no test' '0 1 0' "$(result echo '[====] Synthesis: Tested: 0 | Passing: 0 | Failing: 0 | Crashing: 0')"
+same 'criterion' '1 2 0' "$(result sh -c 'echo "[====] Synthesis: Tested: 3 | Passing: 1 | Failing: 2 | Crashing: 1 "; exit 1')"
+same 'too slow' '0 1 0' "$(LIMIT=1 && export LIMIT && result sleep 30)"
+echo '2 0 0 1' >"$tmp/one"; echo '1 1 1 1' >"$tmp/two"; echo 'what went wrong' >"$tmp/two.log"
+printf '%s\n' "$tmp/one" >"$tmp/list"
+good 'a summary without failures' sh "$t/summary.sh" "$tmp/sum" "$tmp/list"
+same 'its line' '2 passed, 0 failed, 0 skipped' "$(cat "$tmp/sum" 2>/dev/null)"
+printf '%s\n%s' "$tmp/one" "$tmp/two" >"$tmp/list"
+bad 'a summary with a failure' 'what went wrong' sh "$t/summary.sh" "$tmp/sum" "$tmp/list"
+same 'its line' '3 passed, 1 failed, 1 skipped' "$(tail -n 1 "$tmp/log")"
+same 'what is left to run again' 'one' "$(cd "$tmp" && ls one two sum 2>/dev/null)"
+printf '%s\n' "$tmp/one" "$tmp/never" >"$tmp/list"
+bad 'a result that is not there' '1 failed' sh "$t/summary.sh" "$tmp/sum" "$tmp/list"
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

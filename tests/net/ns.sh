@@ -1,0 +1,66 @@
+# ns.sh -- network namespaces for tests. To be read with `.` after tests/lib.sh.
+#
+#   ns_need "$@"              root, or this script again under `unshare -Urn`; else skip
+#   ns_add NAME...            makes namespaces, each with its loopback up
+#   ns_run NAME COMMAND...    runs a command inside (a function cannot be given)
+#   ns_path NAME              its path, for link
+#   link_up LEFT RIGHT OPT... starts tests/net/link between two: 10.9.0.1, fd09::1 and 10.9.0.2, fd09::2
+#   link_down                 ends it; its counts stand in $T/link.log
+#   link_count WAY KEY        one count of the ended link; WAY is left or right, where packets come from
+#
+# A namespace lives as long as a sleeping process in it does. So names cannot clash, nothing is left in
+# /run/netns, and it works without root. lib.sh's cleanup ends the sleepers.
+# shellcheck shell=sh disable=SC2154
+
+ns_need() {
+    need ip unshare nsenter
+    [ -c /dev/net/tun ] || skip 'no /dev/net/tun'
+    if unshare -n true 2>/dev/null; then return; fi
+    [ -z "${NS_INSIDE-}" ] || skip 'cannot make network namespaces'
+    unshare -Urn true 2>/dev/null || skip 'neither root nor user namespaces'
+    [ -r /dev/net/tun ] && [ -w /dev/net/tun ] || skip '/dev/net/tun is not for this user'
+    rm -rf "$T"
+    trap - EXIT
+    NS_INSIDE=1 exec unshare -Urn sh "$0" "$@"
+}
+
+ns_add() {
+    for ns_name; do
+        unshare -n sh -c 'ip link set lo up && exec sleep 86400' &
+        ns_pid=$!
+        started "$ns_pid"
+        ns_tries=0
+        until [ "$(readlink "/proc/$ns_pid/ns/net")" != "$(readlink /proc/self/ns/net)" ] &&
+            nsenter -t "$ns_pid" -n ip link show lo 2>/dev/null | grep -q 'LOOPBACK,UP'; do
+            ns_tries=$((ns_tries + 1))
+            [ "$ns_tries" -lt 100 ] || fail "namespace $ns_name does not come up"
+            sleep 0.05
+        done
+        eval "NS_$ns_name=$ns_pid"
+    done
+}
+
+ns_path() { eval "echo /proc/\$NS_$1/ns/net"; }
+
+ns_run() {
+    eval "ns_pid=\$NS_$1"
+    shift
+    nsenter -t "$ns_pid" -n "$@"
+}
+
+link_up() {
+    link_left=$1 link_right=$2
+    shift 2
+    "$B/tests/net/link" --left "$(ns_path "$link_left")" --right "$(ns_path "$link_right")" "$@" \
+        >"$T/link.log" 2>&1 &
+    LINK_PID=$!
+    started "$LINK_PID"
+    wait_for_line "$T/link.log" '^ready$' "$LINK_PID" || fail "the link does not come up: $(cat "$T/link.log")"
+}
+
+link_down() {
+    kill "$LINK_PID"
+    wait "$LINK_PID" || fail "the link ended with $?"
+}
+
+link_count() { sed -n "s/^$1 to .*[: ]$2 \([0-9]*\).*/\1/p" "$T/link.log"; }

@@ -1,0 +1,287 @@
+/* app.c -- how a scenario is played: two hosts, a connection, disturbances, the end (app.h). */
+#include "tests/sim/check.h"
+#include "tests/sim/side.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- playing a scenario ------------------------------------------------------------------------------------ */
+
+static void config_fill(const struct scenario *row, struct aq_config *config)
+{
+    aq_config_init(config);
+    config->max_conns = 8;
+    config->max_half_open = 8;
+    config->max_streams = 1024;
+    config->recv_buffers = 8;
+    config->send_trains = 2;
+    config->memory_bytes = 16 << 20;
+    config->conn_memory_bytes = 8 << 20;
+    config->trace_events = 4096;
+    config->idle_timeout_us = row->idle_timeout_us ? row->idle_timeout_us : UINT64_C(600000000);
+    config->handshake_timeout_us = row->handshake_timeout_us ? row->handshake_timeout_us : UINT64_C(600000000);
+    config->keep_alive_us = row->keep_alive_us;
+    if (row->window) {
+        config->conn_window = 2 * row->window;
+        config->stream_window = row->window;
+        config->conn_window_max = config->stream_window_max = 16 * row->window;
+    }
+    if (row->max_streams)
+        config->streams_bidi = config->streams_uni = row->max_streams;
+    if (row->max_udp_payload)
+        config->max_udp_payload = row->max_udp_payload;
+    config->fixed_mtu = row->fixed_mtu;
+    config->cc = row->newreno ? "newreno" : "cubic";
+    config->key_update_packets = row->key_update_packets;
+}
+
+static void side_start(struct play *play, struct side *side, bool client)
+{
+    struct aq_config config;
+
+    config_fill(play->row, &config);
+    if (!client) {
+        config.tls = sim_tls_server();
+        config.retry = play->row->retry ? AQ_RETRY_ALWAYS : AQ_RETRY_UNDER_LOAD;
+    }
+    side->play = play;
+    side->client = client;
+    side->flows = calloc(FLOWS, sizeof *side->flows);
+    if (!side->flows)
+        abort();
+    sim_rng_init(&side->rng, play->row->seed * 2 + client);
+    side->host = sim_host_add(play->sim, &config);
+    if (!side->host)
+        return;
+    side->host->server = !client;
+    side->host->late_us = play->row->late_us;
+    side->host->on_event = side_event;
+    side->host->on_wake = side_wake;
+    side->host->user = side;
+}
+
+static void play_connect(struct play *play)
+{
+    struct side *client = &play->client;
+    struct aq_connect connect;
+
+    aq_connect_init(&connect);
+    connect.tls = sim_tls_client();
+    connect.remote = play->server.host->addr;
+    connect.server_name = "sim.example";
+    connect.user = client;
+    if (client->ticket_size) {
+        connect.ticket = client->ticket;
+        connect.ticket_size = client->ticket_size;
+    }
+    if (client->token_size) {
+        connect.token = client->token;
+        connect.token_size = client->token_size;
+    }
+    int result = aq_connect(client->host->ep, &connect, &client->conn, sim_now(client->host));
+    if (result != AQ_OK) {
+        sim_fail(play->sim, "aq_connect: %d", result);
+        return;
+    }
+    check_connected(client->host, client->conn);
+    sim_kick(client->host);
+}
+
+static bool play_delivered(const struct play *play)
+{
+    unsigned want = play->row->streams + 2 * play->row->streams_uni;
+
+    return play->client.confirmed && play->client.closed_flows == want &&
+           play->server.closed_flows == want;
+}
+
+static uint64_t elapsed(const struct play *play)
+{
+    return play->sim->now_us - play->sim->start_us;
+}
+
+/* The disturbances of a row, each once, by how much was delivered. */
+static void play_disturb(struct play *play, unsigned *done)
+{
+    const struct scenario *row = play->row;
+    uint64_t bytes = play->client.delivered_bytes + play->server.delivered_bytes;
+
+    if (!(*done & 1) && bytes > row->bytes / 4) {
+        *done |= 1;
+        if (row->clock_step_us)
+            sim_clock_step(play->client.host, row->clock_step_us);
+        if (row->suspend_us)
+            sim_suspend(play->server.host, row->suspend_us);
+    }
+    if (!(*done & 2) && bytes > row->bytes / 2) {
+        *done |= 2;
+        if (row->clock_step_us)
+            sim_clock_step(play->server.host, row->clock_step_us / 3);
+        if (row->key_update_packets && play->client.confirmed)
+            aq_key_update(play->client.host->ep, play->client.conn, sim_now(play->client.host));
+        sim_kick(play->client.host);
+    }
+}
+
+static void link_cut(struct play *play)
+{
+    for (unsigned i = 0; i < 2; i++)
+        play->sim->line[i][1 - i].link.cut = true;
+}
+
+static void side_close(struct side *side, uint64_t code)
+{
+    int result = aq_close(side->host->ep, side->conn, code, "that is all", sim_now(side->host));
+
+    if (result != AQ_OK && !side->closed)
+        sim_fail(side->play->sim, "aq_close: %d", result);
+    sim_kick(side->host);
+}
+
+static void play_close(struct play *play)
+{
+    enum close_kind kind = play->row->close;
+
+    play->closing = true;
+    if (kind == CLOSE_BY_CLIENT || kind == CLOSE_BY_BOTH || kind == CLOSE_EARLY)
+        side_close(&play->client, kind == CLOSE_EARLY ? CODE_EARLY : CODE_DONE);
+    if (kind == CLOSE_BY_SERVER || kind == CLOSE_BY_BOTH)
+        side_close(&play->server, CODE_DONE);
+    if (kind == CLOSE_VANISH)
+        link_cut(play);
+    if (kind == CLOSE_REBOOT) {
+        play->server.closed = true; /* nobody will say so */
+        for (unsigned i = 0; i < play->server.count; i++)
+            play->server.flows[i].live = false;
+        sim_host_reboot(play->server.host);
+    }
+}
+
+/* Each side must have been told its end in words that fit what was done. A CONNECTION_CLOSE may be lost,
+ * then the other side times out. */
+static void close_judge(const struct play *play, const struct side *side)
+{
+    enum close_kind kind = play->row->close;
+    const struct aq_close_info *c = &side->close;
+    bool ours = c->by == AQ_BY_US, peer = c->by == AQ_BY_PEER, timeout = c->by == AQ_BY_TIMEOUT;
+    uint64_t code = kind == CLOSE_EARLY ? CODE_EARLY : CODE_DONE;
+    bool active = side->client ? kind == CLOSE_BY_CLIENT || kind == CLOSE_EARLY : kind == CLOSE_BY_SERVER;
+    bool good;
+
+    if (play->row->expect == EXPECT_TIMEOUT || kind == CLOSE_BY_IDLE || kind == CLOSE_VANISH)
+        good = timeout;
+    else if (play->row->expect == EXPECT_REFUSED)
+        good = !c->application && c->code == AQ_CONNECTION_REFUSED && (side->client ? peer : ours);
+    else if (kind == CLOSE_REBOOT)
+        good = !side->client || c->by == AQ_BY_RESET || timeout;
+    else if (active)
+        good = ours && c->application && c->code == code;
+    else if (kind == CLOSE_BY_BOTH)
+        good = (ours || peer) && c->application && c->code == code;
+    else
+        good = timeout || (peer && c->application && c->code == code);
+    if (!good)
+        sim_fail(play->sim, "%s closed by %d, %s code %llx, frame %llx, '%s' at %s",
+                 side->client ? "client" : "server", (int)c->by, c->application ? "application" : "transport",
+                 (unsigned long long)c->code, (unsigned long long)c->frame_type, c->reason,
+                 c->where ? c->where : "the peer");
+}
+
+static bool host_idle(struct sim_host *host)
+{
+    struct aq_endpoint_stats stats = {.size = sizeof stats};
+
+    aq_endpoint_stats(host->ep, &stats);
+    return stats.conns == 0;
+}
+
+/* One connection from its first datagram to its last timer. */
+static void play_round(struct play *play, struct outcome *outcome)
+{
+    const struct scenario *row = play->row;
+    struct sim *sim = play->sim;
+    uint64_t limit = sim->now_us + UINT64_C(7200000000);
+    unsigned disturbed = 0;
+    uint64_t begin = sim->now_us;
+
+    play_connect(play);
+    while (!play->closing && sim_step(sim, limit)) {
+        uint64_t bytes = play->client.delivered_bytes + play->server.delivered_bytes;
+        bool half = row->close == CLOSE_EARLY || row->close == CLOSE_VANISH || row->close == CLOSE_REBOOT;
+        play_disturb(play, &disturbed);
+        if (play->client.closed || (play->server.closed && row->expect != EXPECT_DELIVERED))
+            play->closing = true;
+        else if (half ? play->client.confirmed && bytes >= row->bytes / 2 : play_delivered(play))
+            play_close(play);
+    }
+    if (!play->closing)
+        sim_fail(sim, "stuck: %u of %u streams closed at the client, %u at the server, connected %d %d",
+                 play->client.closed_flows, row->streams + 2 * row->streams_uni, play->server.closed_flows,
+                 play->client.connected, play->server.connected);
+    outcome->transfer_us += sim->now_us - begin;
+    while (!(host_idle(play->client.host) && host_idle(play->server.host) &&
+             (play->client.closed || sim->failed)) &&
+           sim_step(sim, limit))
+        continue;
+    sim_step(sim, sim->now_us);
+    if (!play->client.closed)
+        sim_fail(sim, "the client's connection never ended");
+    close_judge(play, &play->client);
+    if (play->server.conn && row->close != CLOSE_REBOOT) {
+        if (!play->server.closed)
+            sim_fail(sim, "the server's connection never ended");
+        close_judge(play, &play->server);
+    }
+    if (!sim->failed) {
+        check_empty(play->client.host);
+        check_empty(play->server.host);
+    }
+}
+
+void scenario_run(const struct scenario *row, FILE *trace, struct outcome *outcome,
+                  void (*on_sim)(struct sim *sim, void *user), void *user)
+{
+    struct play *play = calloc(1, sizeof *play);
+
+    if (!play)
+        abort();
+    *outcome = (struct outcome){0};
+    play->row = row;
+    play->sim = sim_new(row->seed, trace);
+    struct sim *sim = play->sim;
+    play->client.peer = &play->server;
+    play->server.peer = &play->client;
+    side_start(play, &play->client, true);
+    side_start(play, &play->server, false);
+    for (unsigned i = 0; i < 2; i++)
+        sim_link_set(sim, i, 1 - i, &row->link[i]);
+    if (on_sim)
+        on_sim(sim, user);
+    if (!sim->failed)
+        play_round(play, outcome);
+    if (row->again && !sim->failed) {
+        outcome->delivered_bytes = play->client.delivered_bytes + play->server.delivered_bytes;
+        side_again(&play->client);
+        side_again(&play->server);
+        play->client.host->addr.port++;
+        play->closing = false;
+        play->round = 1;
+        play_round(play, outcome);
+    }
+    outcome->total_us = elapsed(play);
+    outcome->delivered_bytes += play->client.delivered_bytes + play->server.delivered_bytes;
+    outcome->client_closed_by = play->client.close.by;
+    outcome->datagrams = sim->datagrams;
+    outcome->dropped = sim->dropped;
+    outcome->bytes = sim->bytes;
+    outcome->amplification_permille = sim->check->highest_ratio_permille;
+    outcome->hash = sim_hash(sim);
+    outcome->ok = !sim->failed;
+    memcpy(outcome->why, sim->why, sizeof outcome->why);
+    side_again(&play->client);
+    side_again(&play->server);
+    sim_free(sim);
+    free(play->client.flows);
+    free(play->server.flows);
+    free(play);
+}

@@ -1,0 +1,73 @@
+/* app.h -- the application of a simulation: two sides that send patterns to each other and check them.
+ *
+ * A scenario is a row: the link's faults each way, what is transferred, how it ends, and what must come of
+ * it. scenario_run plays it on a fresh simulation. Bytes of a stream are a function of the seed, the
+ * direction, the stream's id and the offset, so a byte that is wrong, lost, doubled or moved is seen at
+ * once; bytes given by reference are overwritten the moment the endpoint says it released them.
+ * Called by scenarios.c (the program `sim`) and fuzz/conn.c. */
+#ifndef AQ_SIM_APP_H
+#define AQ_SIM_APP_H
+
+#include "tests/sim/sim.h"
+
+enum close_kind {
+    CLOSE_BY_CLIENT = 0, /* when all is delivered */
+    CLOSE_BY_SERVER,
+    CLOSE_BY_BOTH,   /* at the same moment */
+    CLOSE_BY_IDLE,   /* nobody says a word */
+    CLOSE_EARLY,     /* the client, in the middle of the transfer */
+    CLOSE_VANISH,    /* the link is cut in the middle: both time out */
+    CLOSE_REBOOT,    /* the server forgets all in the middle: stateless reset */
+    CLOSE_KINDS,
+};
+
+enum expect {
+    EXPECT_DELIVERED = 0, /* every byte both ways, then the close that was asked for */
+    EXPECT_PREFIX,        /* what arrived is right; streams were reset or the close came early */
+    EXPECT_TIMEOUT,       /* the handshake cannot be done */
+    EXPECT_REFUSED,       /* the server refuses: CONNECTION_REFUSED */
+};
+
+struct scenario {
+    const char *name;
+    uint64_t seed;
+    struct sim_link link[2]; /* client to server, server to client */
+    uint64_t bytes;          /* each way, over all streams */
+    unsigned streams;        /* bidirectional, opened by the client */
+    unsigned streams_uni;    /* opened by the client, and as many by the server */
+    uint32_t max_streams;    /* the peer may have open at once; 0: the default */
+    uint16_t max_udp_payload; /* 0: the default */
+    bool fixed_mtu;
+    bool retry;
+    bool newreno;
+    bool by_reference;   /* writes with AQ_REF */
+    bool slow_reader;    /* consumes in pieces, with pauses */
+    bool resets;         /* some streams are reset or stopped half way */
+    bool again;          /* a second connection, with ticket and token of the first */
+    uint64_t key_update_packets;
+    uint64_t window;        /* stream and connection window at the start; 0: the defaults */
+    uint64_t late_us;       /* hosts wake up to this late */
+    uint64_t clock_step_us; /* both clocks, at different times */
+    uint64_t suspend_us;    /* the server sleeps once */
+    uint64_t idle_timeout_us, handshake_timeout_us; /* 0: 600 s */
+    uint64_t keep_alive_us;
+    enum close_kind close;
+    enum expect expect;
+};
+
+struct outcome {
+    bool ok;
+    char why[320];
+    uint64_t hash;
+    uint64_t transfer_us; /* virtual time until the last byte was there */
+    uint64_t total_us;    /* until everything had ended */
+    uint64_t datagrams, dropped, bytes, delivered_bytes;
+    enum aq_closer client_closed_by;
+    uint64_t amplification_permille; /* highest share of the 3x limit used */
+};
+
+/* Plays one scenario; trace may be NULL. on_sim, when given, may put hooks into the fresh simulation. */
+void scenario_run(const struct scenario *scenario, FILE *trace, struct outcome *outcome,
+                  void (*on_sim)(struct sim *sim, void *user), void *user);
+
+#endif
