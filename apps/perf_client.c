@@ -22,6 +22,7 @@ enum phase {
 enum {
     READ_PIECES = 64,
     PROGRESS_US = 200000,
+    RETRY_US = 1000,
     PHASES = 6
 };
 
@@ -46,7 +47,6 @@ struct perf {
     struct job job[PERF_STREAMS_MAX];
     struct samples latency, handshake;
     struct aq_conn_stats stats; /* of the connection that the jobs ran on */
-    bool waiting;               /* for room for another handshake */
     bool progress;
 };
 
@@ -249,13 +249,21 @@ static void job_closed(struct perf *perf, struct job *job)
 
 /* ---- handshakes ------------------------------------------------------------------------------ */
 
-static void handshake_dial(struct perf *perf)
+static void handshake_dial(void *user)
 {
-    int result = client_dial(perf->client, true);
+    struct perf *perf = user;
+    struct client *client = perf->client;
+    int result;
 
-    perf->waiting = result == AQ_FULL; /* until a connection that is closing has ended */
-    if (result != AQ_OK && result != AQ_FULL) {
-        aq_loop_stop(perf->client->loop);
+    if (client_is_over(client)) {
+        return;
+    }
+    result = client_dial(client, true);
+    if (result
+        == AQ_FULL) { /* connections that were closed keep their place for three timeouts more */
+        (void)aq_loop_timer(client->loop, client->dialled_us + RETRY_US, handshake_dial, perf);
+    } else if (result != AQ_OK) {
+        aq_loop_stop(client->loop);
     }
 }
 
@@ -415,8 +423,6 @@ static void on_event(void *user, const struct aq_event *event)
     } else if (event->kind == AQ_EVENT_STREAMS && perf->phase < PHASE_HANDSHAKES
                && perf->phase != PHASE_NONE) {
         jobs_start(perf);
-    } else if (event->kind == AQ_EVENT_CLOSED && perf->waiting) {
-        handshake_dial(perf);
     } else if (event->stream != 0) {
         on_stream(perf, event);
     }
@@ -545,7 +551,7 @@ int perf_client(struct client *client, const struct perf_flags *flags, const cha
     perf.progress = progress_wanted(client->flags.progress);
     client->on_event = on_event;
     client->user = &perf;
-    client->max_conns = flags->handshakes > 0 ? 64 : 8;
+    client->max_conns = flags->handshakes > 0 ? 1024 : 8;
     if (client_open(client, target, &code)) {
         code = EXIT_FAILED;
         if (samples_init(&perf.latency, flags->requests)

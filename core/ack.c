@@ -124,8 +124,8 @@ void ack_batch_end(struct ack *ack, bool immediate, uint64_t max_delay_us, uint6
 {
     if (ack->eliciting == 0 || ack->now)
         return;
-    /* RFC 9000 §13.2.2: after two eliciting packets; more of one batch share the one ACK. RFC
-     * 9000 §13.2.1: Initial and Handshake packets at once, all others within max_ack_delay of
+    /* RFC 9000 §13.2.2: after two eliciting packets; more of one batch share the one ACK.
+     * RFC 9000 §13.2.1: Initial and Handshake packets at once, all others within max_ack_delay of
      * the first that waits. */
     if (immediate || ack->eliciting >= 2)
         ack->now = true;

@@ -348,7 +348,10 @@ int64_t aq_stream_write(struct aq_endpoint *endpoint, aq_stream stream, const st
         return AQ_GONE;
     struct stream_env env = conn_env(f.c, ep->now_us);
     int64_t taken = stream_write(f.s, &env, iov, n, flags);
+    if (f.s->wants_write && f.s->sendq.end - f.s->sendq.base < env.send_buffer / 2) /* cut short by memory */
+        conn_arm(f.c, TIMER_MEMORY, ep->now_us + MEMORY_WAIT_US);
     changed(&f, ep->now_us);
+    conn_wake(f.c);
     return taken;
 }
 

@@ -19,6 +19,8 @@ static void sums_to_cc(struct conn *c, const struct loss_result *result, uint64_
     if (!sum->acked_packets && !sum->lost_packets && !sum->acked_bytes && !sum->lost_bytes)
         return;
     cc_on_result(&p->cc, sum, &p->rtt, now);
+    if (sum->persistent)
+        rtt_on_persistent(&p->rtt); /* RFC 9002 §5.2 */
     trace_window(&c->tracer, p->cc.cwnd_bytes, p->cc.ssthresh_bytes, p->cc.in_flight_bytes, now);
 }
 

@@ -2,7 +2,7 @@
  * acknowledged.
  *
  * The simplest row of cc_ops, and the yardstick for the other. Growth in congestion avoidance
- * counts acknowledged bytes (as RFC 3465 §2.1 does), so no rounding is lost however small the
+ * counts acknowledged bytes (as section 2.1 of RFC 3465 does), so no rounding is lost however small the
  * ACKs are. RFC 9002 §7.3, §B.5, §B.6. */
 #include "core/cc.h"
 

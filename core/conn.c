@@ -253,6 +253,11 @@ static void conn_arm_idle(struct conn *c)
 void conn_schedule(struct conn *c, uint64_t now)
 {
     uint64_t best = AQ_NEVER;
+    for (enum space_id i = SPACE_INITIAL; i < SPACES; i++) {
+        struct space *space = conn_space(c, i);
+        if (space)
+            sent_trim(&space->sent, &c->quota);
+    }
     if (conn_is_open(c)) {
         conn_arm_loss(c, now);
         conn_arm_idle(c);
@@ -345,6 +350,21 @@ static void fire_tls(struct conn *c, uint64_t now)
         handshake_over(c, now);
 }
 
+/* Memory was short when the application wrote: perhaps others have given some back. */
+static void fire_memory(struct conn *c, uint64_t now)
+{
+    struct stream_env env = conn_env(c, now);
+    bool waits = false;
+    for (uint32_t i = c->streams.all; i != POOL_NONE; i = stream_at(&c->ep->streams, i)->all_next) {
+        struct stream *s = stream_at(&c->ep->streams, i);
+        stream_poll_writable(s, &env);
+        waits |= s->wants_write;
+        conn_stream_event(c, i);
+    }
+    if (waits)
+        conn_arm(c, TIMER_MEMORY, now + MEMORY_WAIT_US);
+}
+
 static void fire_close(struct conn *c, uint64_t now)
 {
     conn_set_state(c, CONN_OVER, now);
@@ -355,7 +375,8 @@ static void fire_close(struct conn *c, uint64_t now)
 static void (*const timers[TIMERS])(struct conn *c, uint64_t now) = {
     [TIMER_LOSS] = fire_loss,       [TIMER_ACK] = fire_ack,         [TIMER_PACE] = fire_pace,
     [TIMER_IDLE] = fire_idle,       [TIMER_KEEP_ALIVE] = fire_keep_alive, [TIMER_HANDSHAKE] = fire_handshake,
-    [TIMER_KEYS] = fire_keys,       [TIMER_TLS] = fire_tls,         [TIMER_CLOSE] = fire_close,
+    [TIMER_KEYS] = fire_keys,       [TIMER_TLS] = fire_tls,         [TIMER_MEMORY] = fire_memory,
+    [TIMER_CLOSE] = fire_close,
 };
 
 void conn_tick(struct conn *c, uint64_t now)

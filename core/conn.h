@@ -34,9 +34,11 @@ enum timer_id {
     TIMER_HANDSHAKE, /* given up */
     TIMER_KEYS,      /* the previous read key goes */
     TIMER_TLS,       /* a client's TLS object goes */
+    TIMER_MEMORY,    /* a write was cut short by memory: look again */
     TIMER_CLOSE,     /* end of closing or draining */
     TIMERS
 };
+enum { MEMORY_WAIT_US = 10000 };
 
 struct conn_counts {
     uint64_t sent_bytes, sent_packets, recv_bytes, recv_packets, lost_packets, lost_bytes, resent_bytes;
@@ -82,6 +84,7 @@ struct conn {
     struct space app;
     uint64_t skip_at;      /* next packet number to skip (RFC 9000 §21.4) */
     uint32_t pto_count;
+    uint32_t acks_alone;   /* packets sent since the last ack-eliciting one */
     uint8_t loss_space;    /* which space TIMER_LOSS is about */
     bool ping_due, ping_asked, update_wanted, max_data_lost;
     uint64_t ping_at_us, pong_us;

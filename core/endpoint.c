@@ -451,7 +451,7 @@ static enum aq_event_kind take_event(uint32_t *events, uint32_t allowed)
 static void event_stream(struct endpoint *ep, struct aq_event *event, struct conn *c, uint32_t slot)
 {
     struct stream *s = stream_at(&ep->streams, slot);
-    event->kind = take_event(&s->events, UINT32_MAX);
+    event->kind = take_event(&s->events, UINT32_MAX); /* none: what it told of has passed meanwhile */
     event->stream = pool_handle(&ep->streams.pool, slot);
     event->stream_user = s->user;
     if (event->kind == AQ_EVENT_RESET)
@@ -498,9 +498,9 @@ int aq_next_event(struct aq_endpoint *endpoint, struct aq_event *event)
         struct conn *c = conn_at(ep, ep->ready_head);
         uint32_t slot = POOL_NONE;
         event->kind = take_event(&c->events, ~last);
-        if (!event->kind && (slot = streams_next_ready(&c->streams, &ep->streams)) != POOL_NONE)
+        while (!event->kind && (slot = streams_next_ready(&c->streams, &ep->streams)) != POOL_NONE)
             event_stream(ep, event, c, slot);
-        else if (!event->kind)
+        if (!event->kind)
             event->kind = take_event(&c->events, last);
         if (event->kind) {
             event->conn = pool_handle(&ep->conns, c->slot);

@@ -6,7 +6,7 @@
 #include "core/endpoint.h"
 #include "core/frame.h"
 
-enum { RECORDS_PER_PACKET = 24, FRAME_MIN_LEFT = 32 };
+enum { RECORDS_PER_PACKET = 24, FRAME_MIN_LEFT = 32, ACKS_ALONE = 32 };
 
 static size_t left(const struct out *o)
 {
@@ -51,7 +51,9 @@ static void fill_ack(struct conn *c, struct out *o)
     if (largest == UINT64_MAX)
         return;
     sent_record(&o->space->sent, RECORD_ACK)->value = largest;
-    (void)c;
+    /* RFC 9000 §13.2.4: one who only receives asks now and then for an ACK of its ACKs, so that the ranges stay few. */
+    if (in_app(o) && c->acks_alone >= ACKS_ALONE && ack->range_count > 1)
+        c->ping_due = true;
 }
 
 /* ---- CRYPTO ---- */
@@ -297,7 +299,7 @@ static void fill_stream(struct conn *c, struct out *o)
         struct stream *s = stream_at(t, slot);
         if (!fill_stream_control(o, s, slot))
             return;
-        bool filled_one = fill_stream_data(c, o, s, slot);
+        bool filled_one = fill_stream_data(c, o, s, slot) || !fill_stream_control(o, s, slot); /* blocked: said now */
         if (!stream_wants_send(s, &c->flow)) {
             streams_no_send(&c->streams, t, slot);
         } else {

@@ -290,6 +290,8 @@ int handshake_on_crypto(struct conn *c, enum space_id space, const struct frame 
     int error = crypto_on_data(stream, &c->quota, f->crypto.offset, f->crypto.data, f->crypto.size);
     while (error == AQ_OK && (data = crypto_peek(stream, &size)) != NULL) {
         error = handshake_after_tls(c, tls_input(&c->hand->tls, level_of(space), data, size), now);
+        if (!c->hand || !conn_space(c, space)) /* confirmed: the level has gone, and its bytes with it */
+            return error;
         crypto_consume(stream, &c->quota, size);
     }
     return error;

@@ -68,8 +68,8 @@ void rtt_sample(struct rtt *rtt, uint64_t latest_us, uint64_t ack_delay_us, uint
     uint64_t adjusted_us = latest_us;
     if (ack_delay_us <= latest_us - rtt->min_us)
         adjusted_us -= ack_delay_us;
-    /* The variation first, against the smoothed value before this sample, as in §A.7 and RFC
-     * 6298. */
+    /* The variation first, against the smoothed value before this sample, as in §A.7
+     * and RFC 6298. */
     uint64_t off_us = adjusted_us > rtt->smoothed_us ? adjusted_us - rtt->smoothed_us
                                                      : rtt->smoothed_us - adjusted_us;
     rtt->var_us = (3 * rtt->var_us + off_us) / 4;

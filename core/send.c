@@ -86,6 +86,13 @@ static void packet_pad(struct out *o, size_t size)
     o->flags |= SENT_IN_FLIGHT; /* RFC 9002 §2: PADDING counts */
 }
 
+/* RFC 9001 §5.4.2: enough for the sample; RFC 9000 §10.3: never shorter than a stateless reset may be. */
+static void packet_pad_least(struct out *o)
+{
+    size_t sample = o->pn_offset + 4 + HP_SAMPLE_SIZE;
+    packet_pad(o, sample > PACKET_MIN ? sample : PACKET_MIN);
+}
+
 /* The packet is whole: patched, committed, counted. */
 static void packet_commit(struct conn *c, struct out *o, struct batch *b)
 {
@@ -115,6 +122,9 @@ static void packet_commit(struct conn *c, struct out *o, struct batch *b)
         c->eliciting_since_recv = true;
         if (o->space->probes)
             o->space->probes--;
+        c->acks_alone = 0;
+    } else {
+        c->acks_alone++;
     }
     c->counts.sent_packets++;
     trace_packet_sent(&c->tracer, o->id, o->number, size, o->flags, o->now);
@@ -138,9 +148,7 @@ static bool packet_fill(struct conn *c, struct out *o)
         packet_drop(o, &before);
         return false;
     }
-    /* RFC 9001 §5.4.2: enough for the sample; RFC 9000 §10.3: never shorter than a stateless reset may be. */
-    if (packet_size(o) < PACKET_MIN)
-        packet_pad(o, PACKET_MIN);
+    packet_pad_least(o);
     return true;
 }
 
@@ -339,7 +347,7 @@ static uint32_t send_close(struct conn *c, uint8_t *out, struct aq_train *train,
         fill_close(c, &o[n]);
         if (o[n].w.bad)
             continue;
-        packet_pad(&o[n], PACKET_MIN);
+        packet_pad_least(&o[n]);
         size += packet_size(&o[n++]);
     }
     if (!n)

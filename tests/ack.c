@@ -1,4 +1,5 @@
-/* ack.c -- tests of core/ack.c: what is remembered, when an ACK is due, and what it says.
+/* ack.c -- tests of core/ack.c (RFC 9000 §13.2): what is remembered, when an ACK is due, and
+ * what it says.
  *
  * Frames are read back with frame_decode and ack_iter and compared with a plain array of the
  * numbers received. */

@@ -233,8 +233,8 @@ Test(cc, persistent_congestion)
 
 /* ---- NewReno -------------------------------------------------------------------------------- */
 
-/* RFC 9002 §7.3.3, RFC 9002 §B.5: one datagram for each window acknowledged, however it is cut
- * up. */
+/* RFC 9002 §7.3, RFC 9002 §7.3.3, RFC 9002 §B.5: one datagram for each window acknowledged,
+ * however it is cut up. */
 Test(cc, newreno_avoidance)
 {
     struct rtt rtt = rtt_make(100 * MS);

@@ -1,5 +1,5 @@
-/* loss.c -- tests of core/loss.c: the formulas of RFC 9002 §5.3, the thresholds of RFC 9002
- * §6.1, persistent congestion, hostile ACKs. tests/loss_model.c compares it with the RFC's
+/* loss.c -- tests of core/loss.c: the formulas of RFC 9002 §5.3, the thresholds of
+ * RFC 9002 §6.1, persistent congestion, hostile ACKs. tests/loss_model.c compares it with the RFC's
  * pseudocode. */
 #include "core/loss.h"
 #include "tests/loss_world.h"
@@ -323,8 +323,8 @@ static void rtt_for_example(struct rtt *rtt, uint64_t first_sample_us)
                         .first_sample_us = first_sample_us};
 }
 
-/* RFC 9002 §7.6.3: the example: packets 2 to 8 lost over 7 s, the duration is 6 s (RFC 9002
- * §7.6.1). */
+/* RFC 9002 §7.6.3: the example: packets 2 to 8 lost over 7 s, the duration is 6 s
+ * (RFC 9002 §7.6.1). */
 Test(loss, persistent_example)
 {
     struct world *w = world_new();

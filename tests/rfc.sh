@@ -19,6 +19,7 @@ cites $code >"$tmp/code"
 cites tests >"$tmp/tests" || true
 grep -E "^$mark\$" tests/rfc_open.txt | sort -u >"$tmp/accepted" || true
 comm -23 "$tmp/code" "$tmp/tests" >"$tmp/open"
+[ "${2-}" != --open ] || { cat "$tmp/open"; exit 0; }
 comm -23 "$tmp/open" "$tmp/accepted" >"$tmp/new"
 comm -23 "$tmp/accepted" "$tmp/open" >"$tmp/stale"
 

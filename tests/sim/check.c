@@ -237,7 +237,8 @@ void check_before_send(struct sim_host *host)
         struct check_conn *conn = &check->conn[i];
         if (!stats_of(host, conn, &stats))
             continue;
-        conn->probe |= stats.pto_count != conn->pto_count;
+        if (stats.pto_count != conn->pto_count) /* RFC 9002 §6.2.4: one datagram, or two */
+            conn->probe_bytes = UINT64_C(2) * host->config.max_udp_payload;
         conn->in_flight_bytes = stats.in_flight_bytes;
         stats_sane(host, conn, &stats);
         conn->pto_count = stats.pto_count;
@@ -254,18 +255,17 @@ void check_after_send(struct sim_host *host)
         struct check_conn *conn = &check->conn[i];
         if (!stats_of(host, conn, &stats))
             continue;
-        /* RFC 9002 §7: nothing that would make what is in flight larger than the window, except probes
-         * (§7.5). One datagram more is the last one, that began below the window. */
-        uint64_t slack = host->config.max_udp_payload * UINT64_C(1);
-        if (conn->probe)
-            slack += host->config.max_udp_payload * UINT64_C(4);
-        if (stats.in_flight_bytes > conn->in_flight_bytes) {
-            if (stats.in_flight_bytes > stats.cwnd_bytes + slack)
-                sim_fail(host->sim, "RFC 9002 §7: host %u has %llu bytes in flight, window %llu",
-                         host->index, (unsigned long long)stats.in_flight_bytes,
-                         (unsigned long long)stats.cwnd_bytes);
-            conn->probe = false;
-        }
+        /* RFC 9002 §7: nothing is sent that makes what is in flight larger than the window, but probes. */
+        uint64_t over = stats.in_flight_bytes > stats.cwnd_bytes ? stats.in_flight_bytes - stats.cwnd_bytes : 0;
+        uint64_t grown = stats.in_flight_bytes > conn->in_flight_bytes
+                             ? stats.in_flight_bytes - conn->in_flight_bytes
+                             : 0;
+        over = over < grown ? over : grown;
+        if (over > conn->probe_bytes)
+            sim_fail(host->sim, "RFC 9002 §7: host %u has %llu bytes in flight, %llu before, window %llu",
+                     host->index, (unsigned long long)stats.in_flight_bytes,
+                     (unsigned long long)conn->in_flight_bytes, (unsigned long long)stats.cwnd_bytes);
+        conn->probe_bytes -= over;
         stats_sane(host, conn, &stats);
     }
     aq_endpoint_stats(host->ep, &all);

@@ -22,7 +22,7 @@ struct check_conn {
     unsigned host;
     aq_conn conn;
     bool closed; /* its AQ_EVENT_CLOSED was seen */
-    bool probe;  /* a PTO fired and its probes may still go out */
+    uint64_t probe_bytes; /* what a PTO that fired may still send beyond the window */
     uint64_t pto_count, in_flight_bytes, sent_bytes, recv_bytes, key_updates;
 };
 

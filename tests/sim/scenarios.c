@@ -11,9 +11,11 @@
  * seed is all that is needed to see a failure again. Each delivers every byte both ways. */
 #include "tests/sim/app.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MS(n) ((uint64_t)(n) * 1000)
 #define SECONDS(n) ((uint64_t)(n) * 1000000)
@@ -228,6 +230,30 @@ struct options {
     uint64_t first, count;
 };
 
+/* The command that plays the row at hand again. Written beforehand, so that an assert can tell it too. */
+static char again_command[512];
+
+static void again_write(const struct options *options, const struct scenario *row, bool named)
+{
+    if (named)
+        snprintf(again_command, sizeof again_command, "  again: %s --row '%s' --trace sim.trace\n",
+                 options->program, row->name);
+    else
+        snprintf(again_command, sizeof again_command, "  again: %s --seed %llu --trace sim.trace\n",
+                 options->program, (unsigned long long)row->seed);
+}
+
+static void on_abort(int signal_number)
+{
+    static const char text[] = "FAILED: an assert, or worse\n";
+
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0 ||
+        write(STDERR_FILENO, again_command, strlen(again_command)) < 0)
+        _exit(3);
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
 /* Runs a row, twice when asked, and adds it up. */
 static void run(const struct options *options, const struct scenario *row, bool named, struct totals *totals)
 {
@@ -239,8 +265,10 @@ static void run(const struct options *options, const struct scenario *row, bool 
         fprintf(stderr, "%s: cannot write %s\n", options->program, options->trace);
         exit(2);
     }
+    again_write(options, row, named);
     if (options->verbose)
         row_print(row);
+    fflush(stdout);
     scenario_run(row, trace, &outcome, NULL, NULL);
     totals->real_s += real_now() - begin;
     totals->transfer_us += outcome.transfer_us;
@@ -261,12 +289,8 @@ static void run(const struct options *options, const struct scenario *row, bool 
     }
     *(outcome.ok ? &totals->passed : &totals->failed) += 1;
     if (!outcome.ok) {
-        printf("FAILED %s %llu: %s\n  again: %s ", named ? row->name : "seed", (unsigned long long)row->seed,
-               outcome.why, options->program);
-        if (named)
-            printf("--row '%s' --trace sim.trace\n", row->name);
-        else
-            printf("--seed %llu --trace sim.trace\n", (unsigned long long)row->seed);
+        printf("FAILED %s %llu: %s\n%s", named ? row->name : "seed", (unsigned long long)row->seed,
+               outcome.why, again_command);
     } else if (options->verbose) {
         printf("passed %s %llu: %.3f s, ended at %.3f s, %llu datagrams, %llu dropped, trace %016llx\n",
                named ? row->name : "seed", (unsigned long long)row->seed, (double)outcome.transfer_us / 1e6,
@@ -334,6 +358,8 @@ int main(int argc, char **argv)
     struct scenario point;
 
     options_read(&options, argc, argv);
+    signal(SIGABRT, on_abort);
+    signal(SIGSEGV, on_abort);
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++)
         if (options.rows || (options.row && strcmp(options.row, rows[i].name) == 0))
             run(&options, &rows[i], true, &totals);

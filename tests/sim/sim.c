@@ -424,6 +424,8 @@ static void host_send(struct sim_host *host)
 
     do {
         max = 1 + (unsigned)sim_rng_below(&sim->rng, 4);
+        if (max > host->config.send_trains)
+            max = host->config.send_trains;
         check_before_send(host);
         n = aq_send(host->ep, trains, max, sim_now(host));
         for (unsigned i = 0; i < n && !sim->failed; i++) {
