@@ -236,11 +236,8 @@ static int apply_stream(struct conn *c, const struct frame *f, struct apply *a, 
     error = stream_on_data(s, &env, f->stream.offset, f->stream.data, (uint32_t)f->stream.size, f->stream.fin, a->lent);
     if (error != AQ_OK)
         return error;
-    if (!s->settling && recvq_has_pieces(&s->recvq)) {
-        s->settling = true;
-        s->settle_next = c->ep->settle_head;
-        c->ep->settle_head = slot;
-    }
+    if (recvq_has_pieces(&s->recvq))
+        endpoint_settle_later(c->ep, slot);
     touched(c, s, slot, now);
     return AQ_OK;
 }

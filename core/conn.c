@@ -136,9 +136,9 @@ void conn_drop_streams(struct conn *c, uint64_t now)
 {
     struct stream_table *t = &c->ep->streams;
     struct stream_env env = conn_env(c, now);
-    endpoint_settle(c->ep, now); /* takes them off the list of streams with pieces */
     while (c->streams.all != POOL_NONE) {
         uint32_t slot = c->streams.all;
+        endpoint_settled(c->ep, slot);
         stream_clear(stream_at(t, slot), &env);
         streams_release(&c->streams, t, slot);
     }
@@ -157,7 +157,8 @@ void conn_stream_over(struct conn *c, uint32_t slot, uint64_t now)
     if (!s->closed_told) {
         s->events |= 1U << AQ_EVENT_STREAM_CLOSED;
         conn_stream_event(c, slot);
-    } else if (!s->records && c->ep->stream_ended != slot && !s->settling) {
+    } else if (!s->records && c->ep->stream_ended != slot) {
+        endpoint_settled(c->ep, slot);
         trace_stream_state(&c->tracer, s->id, s->tx, s->rx, now);
         stream_clear(s, &env);
         streams_release(&c->streams, &c->ep->streams, slot);
@@ -192,9 +193,9 @@ static uint64_t conn_pto_time(struct conn *c, uint64_t now, enum space_id *space
         const struct space *sp = conn_space(c, i);
         if (!sp || !sp->sent.eliciting_in_flight)
             continue;
-        any = true;
         if (i == SPACE_APP && c->state != CONN_CONFIRMED) /* RFC 9002 §6.2.1: not before confirmation */
             continue;
+        any = true;
         uint64_t when = sp->sent.last_eliciting_us + shift_saturated(conn_pto(c, i), c->pto_count);
         if (when < best) {
             best = when;

@@ -215,13 +215,42 @@ void endpoint_cid(const struct endpoint *ep, const struct conn *c, uint16_t seq,
 
 /* ---- receiving ---- */
 
+/* The list of streams with pieces in lent buffers. */
+void endpoint_settle_later(struct endpoint *ep, uint32_t slot)
+{
+    struct stream *s = stream_at(&ep->streams, slot);
+    if (s->settling)
+        return;
+    s->settling = true;
+    s->settle_prev = POOL_NONE;
+    s->settle_next = ep->settle_head;
+    if (ep->settle_head != POOL_NONE)
+        stream_at(&ep->streams, ep->settle_head)->settle_prev = slot;
+    ep->settle_head = slot;
+}
+
+void endpoint_settled(struct endpoint *ep, uint32_t slot)
+{
+    struct stream *s = stream_at(&ep->streams, slot);
+    if (!s->settling)
+        return;
+    s->settling = false;
+    if (s->settle_prev != POOL_NONE)
+        stream_at(&ep->streams, s->settle_prev)->settle_next = s->settle_next;
+    else
+        ep->settle_head = s->settle_next;
+    if (s->settle_next != POOL_NONE)
+        stream_at(&ep->streams, s->settle_next)->settle_prev = s->settle_prev;
+}
+
+/* The lent buffers are taken back: what is unread in them is copied away. */
 void endpoint_settle(struct endpoint *ep, uint64_t now)
 {
     while (ep->settle_head != POOL_NONE) {
-        struct stream *s = stream_at(&ep->streams, ep->settle_head);
+        uint32_t slot = ep->settle_head;
+        struct stream *s = stream_at(&ep->streams, slot);
         struct conn *c = conn_at(ep, s->conn);
-        ep->settle_head = s->settle_next;
-        s->settling = false;
+        endpoint_settled(ep, slot);
         if (recvq_settle(&s->recvq, &c->quota, &ep->streams.pieces) == AQ_OK)
             continue;
         recvq_clear(&s->recvq, &c->quota, &ep->streams.pieces);

@@ -22,7 +22,7 @@ struct stream {
     uint32_t records;      /* records of packets in flight that name this slot: it is not reused before they are gone */
     uint32_t ready_next;   /* event list */
     uint32_t send_next, send_prev; /* send list of the connection; POOL_NONE */
-    uint32_t settle_next;  /* streams with pieces in lent buffers */
+    uint32_t settle_next, settle_prev; /* streams with pieces in lent buffers */
     uint32_t all_next, all_prev;   /* all streams of the connection */
     uint32_t events;       /* pending AQ_EVENT_ bits, 1 << kind */
     uint8_t tx, rx;        /* enum stream_tx, stream_rx; only by stream_set_tx, stream_set_rx */

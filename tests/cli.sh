@@ -35,6 +35,13 @@ json_valid() {
     done
 }
 
+# What an earlier server or client wrote must not be taken for what this one will write.
+serve() {
+    rm -f "$T/server.out" "$T/server.err"
+    server_start "$@"
+}
+fresh() { rm -f "$T"/run*.out "$T"/run*.err; }
+
 # ---- words and flags ------------------------------------------------------------------------------------
 expect_out 0 '^antq [0-9]+\.[0-9]+\.[0-9]+$' --version
 expect_out 0 'Exit codes' help
@@ -101,7 +108,7 @@ fi
 
 # ---- nobody there -----------------------------------------------------------------------------------------
 # A port that was free a moment ago: nobody listens there.
-server_start echo serve --listen 127.0.0.1:0
+serve echo serve --listen 127.0.0.1:0
 closed=$SERVER_ADDR
 server_end
 ok 'SIGTERM ends an idle server with 0'
@@ -110,7 +117,7 @@ expect 1 "^antq: no answer from $closed after" perf "$closed" --insecure --timeo
 expect 1 "^antq: no answer from $closed after" perf "$closed" --insecure --timeout 1 --handshakes 3
 
 # ---- an echo server -----------------------------------------------------------------------------------------
-server_start echo serve --listen 127.0.0.1:0 -v
+serve echo serve --listen 127.0.0.1:0 -v
 at=$SERVER_ADDR
 pin=$(sed -n 's/.*--pin //p' "$T/server.err")
 [ "${#pin}" -eq 64 ] || fail "no pin on the server's standard error"
@@ -171,6 +178,7 @@ got=0
 ok 'standard output that broke'
 
 # SIGTERM while a client is connected: the client is told, the server ends with 0, the port is free.
+fresh
 "$ANTQ" echo "$at" --insecure --count 100000 --interval 50 >"$T/run.out" 2>"$T/run.err" &
 client=$!
 started $client
@@ -183,12 +191,13 @@ wait $client || got=$?
     fail "the client of a server that ended: exit $got"
 ok 'SIGTERM with a client connected'
 grep -q 'closed by the peer, application code 0x0' "$T/server.err" || fail 'the server did not log its connections'
-server_start echo serve --listen "$at"
+serve echo serve --listen "$at"
 server_end
 ok 'the port is free again'
 
 # ---- a full server, a killed one ------------------------------------------------------------------------------
-server_start echo serve --listen 127.0.0.1:0 --max-conns 1
+serve echo serve --listen 127.0.0.1:0 --max-conns 1
+fresh
 "$ANTQ" echo "$SERVER_ADDR" --insecure --count 100000 --interval 50 --idle-timeout 2 >"$T/run1.out" 2>"$T/run1.err" &
 client=$!
 started $client
@@ -202,7 +211,8 @@ wait $client || got=$?
 ok 'a server that was killed'
 
 # The same in the middle of a transfer, and SIGINT to a client.
-server_start echo serve --listen 127.0.0.1:0
+serve echo serve --listen 127.0.0.1:0
+fresh
 # shellcheck disable=SC2216
 sleep 5 | "$ANTQ" echo "$SERVER_ADDR" --insecure --pipe --idle-timeout 1 >"$T/run.out" 2>"$T/run.err" &
 client=$!
@@ -213,7 +223,8 @@ wait $client || got=$?
 { [ $got -eq 1 ] && grep -q 'lost' "$T/run.err"; } ||
     fail "the pipe of a killed server: exit $got"
 ok 'a server that was killed during --pipe'
-server_start echo serve --listen 127.0.0.1:0
+serve echo serve --listen 127.0.0.1:0
+fresh
 "$ANTQ" echo "$SERVER_ADDR" --insecure --count 100000 --interval 20 >"$T/run.out" 2>"$T/run.err" &
 client=$!
 started $client
@@ -226,7 +237,7 @@ ok 'SIGTERM ends a ping with its summary'
 server_end
 
 # ---- a server that does not echo ---------------------------------------------------------------------------------
-server_start perf serve --listen 127.0.0.1:0 --alpn h3
+serve perf serve --listen 127.0.0.1:0 --alpn h3
 expect 1 '^antq: no echo: the handshake with .* was completed and confirmed' echo "$SERVER_ADDR" --alpn h3 --insecure --size 7
 expect_out 0 'confirmed: .*ALPN h3' echo "$SERVER_ADDR" --alpn h3 --insecure --handshake-only
 server_end
@@ -234,34 +245,37 @@ server_end
 # ---- perf ----------------------------------------------------------------------------------------------------------
 for address in 127.0.0.1:0 '[::1]:0'; do
     got=0
-    case $address in '['*) "$ANTQ" echo serve --listen "$address" >"$T/run.out" 2>&1 & probe=$!
+    case $address in '['*) fresh; "$ANTQ" echo serve --listen "$address" >"$T/run.out" 2>&1 & probe=$!
         wait_for_line "$T/run.out" '^listening' $probe 5 || got=1
         kill $probe 2>/dev/null || true ;;
     esac
     [ $got -eq 0 ] || { echo 'no IPv6 here'; continue; }
-    server_start perf serve --listen "$address" --retry
+    serve perf serve --listen "$address" --retry
     expect_out 0 'download' perf "$SERVER_ADDR" --insecure --download "$(scale 16)M" --upload "$(scale 16)M" \
         --requests 200 --handshakes 10 --streams 4 --json
     json_valid "perf --json $address" 'download_bytes upload_bytes seconds gbit_per_s handshakes handshakes_per_s
         requests_per_s latency_us handshake_us min p50 p99 send_calls recv_calls'
     [ "$(json handshakes "$T/run.out")" = 10 ] || fail 'wrong number of handshakes'
     expect_out 0 '^requests +100 in' perf "$SERVER_ADDR" --insecure --requests 100 --response-size 0
+    # More streams, one after the other, than the client may have open at once.
+    expect_out 0 '^requests +5000 in' perf "$SERVER_ADDR" --insecure --requests 5000 --streams 3
     expect_out 0 '^handshakes 3 in' perf "$SERVER_ADDR" --insecure --handshakes 3
     expect_out 0 '^upload +1 bytes' perf "$SERVER_ADDR" --insecure --upload 1 --download 257 --streams 9
     server_end
 done
-server_start echo serve --listen 127.0.0.1:0 --alpn perf
+serve echo serve --listen 127.0.0.1:0 --alpn perf
 expect 1 '^antq: .* returned (more|other)|^antq: .*returned 8 bytes' perf "$SERVER_ADDR" --insecure --requests 1
 server_end
 
 # ---- certificates, JSON of a server --------------------------------------------------------------------------------
 if [ $certs = yes ]; then
-    server_start echo serve --listen 127.0.0.1:0 --cert "$T/cert1" --key "$T/key1"
+    serve echo serve --listen 127.0.0.1:0 --cert "$T/cert1" --key "$T/key1"
     expect_out 0 'certificate verified' echo "$SERVER_ADDR" --ca "$T/cert1" --handshake-only
     expect_out 0 'certificate verified' echo "$SERVER_ADDR" --ca "$T/cert1" --server-name localhost --handshake-only
     expect 1 '^antq: .*not accepted.*another name' echo "$SERVER_ADDR" --ca "$T/cert1" --server-name example.org
     server_end
 fi
+fresh
 "$ANTQ" echo serve --listen 127.0.0.1:0 --json >"$T/run.out" 2>"$T/json.err" &
 server=$!
 started $server

@@ -1,9 +1,10 @@
 #!/bin/sh
 # core_symbols.sh ARCHIVE -- the core may call nothing that waits, allocates, reads a clock or asks for
-# chance. What it may call is listed here: the crypto below it, and what a compiler calls by itself.
+# chance. What it may call is listed here: the crypto below it, pure functions of memory, and what a compiler
+# calls by itself.
 set -eu
 crypto='(aead|protect|schedule|tls|prim|ct)_[a-z0-9_]+'
-memory='memcpy|memmove|memset|memcmp|bcmp|__mem(cpy|set|move)_chk'
+memory='memcpy|memmove|memset|memcmp|bcmp|strlen|__mem(cpy|set|move)_chk'
 compiler='__assert_fail|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__(a|ub|t|m)san_.*|__sanitizer_.*|__sancov.*|__gcov_.*|llvm_gcov_.*|__start___sancov.*|__stop___sancov.*|__odr_asan.*'
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/symbols.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT

@@ -29,7 +29,8 @@ build() { # build COMPILER "FLAGS" SUFFIX LIBRARY...
 build "${CC:-cc}" -std=c11 .c "$B/libantq.a" $private
 if [ -n "${CXX-}" ]; then
     # shellcheck disable=SC2086
-    build "$CXX" '-std=c++11 -x c++' .cxx "$B/libantq.so" -Wl,-rpath,"$B" $private
+    ln -s "$B/libantq.so" "$T/libantq.so.0" # the name that programs ask for
+    build "$CXX" '-std=c++11 -x c++' .cxx "$B/libantq.so" -Wl,-rpath,"$T" $private
 elif [ "${CI-}" = true ]; then
     fail 'no C++ compiler, though CI promised one'
 else

@@ -42,7 +42,8 @@ static void flood(struct hostile *peer, enum packet_type type, void (*make)(stru
         cr_assert(hostile_send(peer, type, frames, (size_t)(w.p - frames)));
         if (i % 64 == 0)
             hostile_wait(peer, 1000);
-        cr_assert_leq(stats_of(peer).memory_bytes, before + GROWTH, "packet %llu", (unsigned long long)i);
+        cr_assert_leq(stats_of(peer).memory_bytes, before + GROWTH, "packet %llu: %llu bytes more",
+                      (unsigned long long)i, (unsigned long long)(stats_of(peer).memory_bytes - before));
     }
 }
 
@@ -224,7 +225,8 @@ Test(security, alternating_gaps)
         cr_expect_not(peer->close.seen);
         cr_expect(peer->frames_seen[FRAME_ACK] > 0);
         cr_expect_leq(peer->last_ack.range_count, 31, "11: more than 32 ranges");
-        cr_expect_leq(stats_of(peer).memory_bytes, before + GROWTH);
+        cr_expect_leq(stats_of(peer).memory_bytes, before + GROWTH, "11: %llu bytes more",
+                      (unsigned long long)(stats_of(peer).memory_bytes - before));
         hostile_free(peer);
     }
 }

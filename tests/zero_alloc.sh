@@ -10,7 +10,8 @@
 SHIM=$B/tests/preload/count_alloc.so
 DATAGRAM=1452 # the most that antq sends by default
 
-COUNT_ALLOC_SELFTEST=1 COUNT_ALLOC_FILE=$T/self LD_PRELOAD=$SHIM true
+# Through env, because the shell would do `true` itself.
+env COUNT_ALLOC_SELFTEST=1 COUNT_ALLOC_FILE="$T/self" LD_PRELOAD="$SHIM" true
 [ "$(awk '$1 == "malloc" { print $2 }' "$T/self")" = 1 ] || fail "the shim misses a malloc: $(cat "$T/self")"
 [ "$(awk 'NF == 2 && $2 ~ /^[0-9]+$/ { n += $2 } END { print n }' "$T/self")" = 1 ] ||
     fail "the shim counts what did not happen: $(cat "$T/self")"

@@ -33,7 +33,7 @@ static void flight_change(struct reader *r, struct sim_flight *flight)
         uint64_t at = read_uint(r, 2) % flight->size;
         uint8_t mask = read_u8(r);
         flight->data[at] ^= mask;
-        flight->damaged |= mask != 0;
+        sim_damage(flight, (uint32_t)at, (uint32_t)at + 1);
     }
 }
 
@@ -56,8 +56,8 @@ static bool on_flight(void *user, struct sim_flight **pointer)
         return true;
     case 2: /* cut */
         n = read_uint(r, 2) % (flight->size + 1U);
-        flight->damaged |= n < flight->size;
         flight->size = (uint32_t)n;
+        sim_damage(flight, flight->size, UINT32_MAX);
         return true;
     case 3: /* doubled, the first one changed */
         sim_inject(o->sim, &flight->from, &flight->to, flight->data, flight->size);

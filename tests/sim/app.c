@@ -157,34 +157,55 @@ static void play_close(struct play *play)
     }
 }
 
+/* What a side still waits for, for the words of a failure. */
+static const char *side_open_flow(const struct side *side, char out[160])
+{
+    out[0] = 0;
+    for (unsigned i = 0; i < side->count; i++) {
+        const struct flow *f = &side->flows[i];
+        if (f->closed)
+            continue;
+        snprintf(out, 160, "; %s stream %llu: sent %llu of %llu%s, acknowledged %llu, read %llu of %llu%s",
+                 side->client ? "client's" : "server's", (unsigned long long)f->id, (unsigned long long)f->sent,
+                 (unsigned long long)f->send_size, f->fin_sent ? " and end" : "",
+                 (unsigned long long)f->released, (unsigned long long)f->received,
+                 (unsigned long long)f->recv_size, f->fin_seen ? " and end" : "");
+        break;
+    }
+    return out;
+}
+
 /* Each side must have been told its end in words that fit what was done. A CONNECTION_CLOSE may be lost,
- * then the other side times out. */
+ * then the other side times out, or learns of it from a stateless reset. */
 static void close_judge(const struct play *play, const struct side *side)
 {
     enum close_kind kind = play->row->close;
     const struct aq_close_info *c = &side->close;
-    bool ours = c->by == AQ_BY_US, peer = c->by == AQ_BY_PEER, timeout = c->by == AQ_BY_TIMEOUT;
+    bool ours = c->by == AQ_BY_US, peer = c->by == AQ_BY_PEER, timeout = c->by == AQ_BY_TIMEOUT,
+         reset = c->by == AQ_BY_RESET;
     uint64_t code = kind == CLOSE_EARLY ? CODE_EARLY : CODE_DONE;
     bool active = side->client ? kind == CLOSE_BY_CLIENT || kind == CLOSE_EARLY : kind == CLOSE_BY_SERVER;
     bool good;
 
     if (play->row->expect == EXPECT_TIMEOUT || kind == CLOSE_BY_IDLE || kind == CLOSE_VANISH)
-        good = timeout;
+        good = timeout || (ours && !c->application && play->row->expect == EXPECT_TIMEOUT);
     else if (play->row->expect == EXPECT_REFUSED)
         good = !c->application && c->code == AQ_CONNECTION_REFUSED && (side->client ? peer : ours);
     else if (kind == CLOSE_REBOOT)
-        good = !side->client || c->by == AQ_BY_RESET || timeout;
+        good = !side->client || reset || timeout;
     else if (active)
         good = ours && c->application && c->code == code;
     else if (kind == CLOSE_BY_BOTH)
-        good = (ours || peer) && c->application && c->code == code;
+        good = reset || ((ours || peer) && c->application && c->code == code);
     else
-        good = timeout || (peer && c->application && c->code == code);
+        good = timeout || reset || (peer && c->application && c->code == code);
+    char open[2][160];
     if (!good)
-        sim_fail(play->sim, "%s closed by %d, %s code %llx, frame %llx, '%s' at %s",
+        sim_fail(play->sim, "%s closed by %d, %s code %llx, frame %llx, '%s' at %s%s%s",
                  side->client ? "client" : "server", (int)c->by, c->application ? "application" : "transport",
                  (unsigned long long)c->code, (unsigned long long)c->frame_type, c->reason,
-                 c->where ? c->where : "the peer");
+                 c->where ? c->where : "the peer", side_open_flow(&play->client, open[0]),
+                 side_open_flow(&play->server, open[1]));
 }
 
 static bool host_idle(struct sim_host *host)
@@ -214,10 +235,12 @@ static void play_round(struct play *play, struct outcome *outcome)
         else if (half ? play->client.confirmed && bytes >= row->bytes / 2 : play_delivered(play))
             play_close(play);
     }
+    char open[2][160];
     if (!play->closing)
-        sim_fail(sim, "stuck: %u of %u streams closed at the client, %u at the server, connected %d %d",
+        sim_fail(sim, "stuck: %u of %u streams closed at the client, %u at the server, connected %d %d%s%s",
                  play->client.closed_flows, row->streams + 2 * row->streams_uni, play->server.closed_flows,
-                 play->client.connected, play->server.connected);
+                 play->client.connected, play->server.connected, side_open_flow(&play->client, open[0]),
+                 side_open_flow(&play->server, open[1]));
     outcome->transfer_us += sim->now_us - begin;
     while (!(host_idle(play->client.host) && host_idle(play->server.host) &&
              (play->client.closed || sim->failed)) &&

@@ -57,7 +57,7 @@ struct scenario {
 
 struct outcome {
     bool ok;
-    char why[320];
+    char why[640];
     uint64_t hash;
     uint64_t transfer_us; /* virtual time until the last byte was there */
     uint64_t total_us;    /* until everything had ended */

@@ -21,42 +21,48 @@ static uint64_t varint(const uint8_t *data, uint32_t size, uint32_t *at)
 }
 
 struct seen {
-    bool initial, token, handshake, application, negotiation;
+    bool initial, token, handshake, negotiation;
 };
 
-/* Walks the coalesced packets of one datagram. Only true datagrams of our own endpoints come here. */
-static struct seen datagram_see(const uint8_t *data, uint32_t size)
+/* Walks the coalesced packets of one datagram. A packet that overlaps [lo, hi) is damaged: it proves nothing. */
+static struct seen datagram_see(const uint8_t *data, uint32_t size, uint32_t lo, uint32_t hi)
 {
-    struct seen seen = {0};
-    uint32_t at = 0;
+    struct seen seen = {0}, all = {0};
+    uint32_t at = 0, begin;
 
     while (at + 7 < size && (data[at] & 0x80)) {
         unsigned type = data[at] >> 4 & 3;
+        begin = at;
+        seen = (struct seen){0};
         if (memcmp(data + at + 1, (uint8_t[4]){0}, 4) == 0) {
-            seen.negotiation = true;
-            return seen;
+            all.negotiation = true;
+            return all;
         }
         if (type == 3)
-            return seen; /* Retry */
+            return all; /* Retry */
         at += 5;
         at += 1U + data[at];
         if (at >= size)
-            return seen;
+            return all;
         at += 1U + data[at];
         if (type == 0) {
             uint64_t token = varint(data, size, &at);
             seen.initial = true;
-            seen.token |= token > 0;
-            at += (uint32_t)token;
+            seen.token = token > 0;
+            at += (uint32_t)(token < size ? token : size);
         }
-        seen.handshake |= type == 2;
+        seen.handshake = type == 2;
         uint64_t length = varint(data, size, &at);
         if (length > size - (at < size ? at : size))
-            return seen;
+            return all;
         at += (uint32_t)length;
+        if (hi <= begin || lo >= at) {
+            all.initial |= seen.initial;
+            all.token |= seen.token;
+            all.handshake |= seen.handshake;
+        }
     }
-    seen.application = at < size;
-    return seen;
+    return all;
 }
 
 /* ---- RFC 9000 §8.1: three times until validated -------------------------------------------------------------- */
@@ -85,10 +91,8 @@ void check_delivered(struct sim_host *host, const struct sim_flight *flight)
     if (!address)
         return;
     address->received_bytes += flight->size;
-    if (!flight->damaged) {
-        struct seen seen = datagram_see(flight->data, flight->size);
-        address->validated |= seen.handshake || (seen.initial && seen.token);
-    }
+    struct seen seen = datagram_see(flight->data, flight->size, flight->damage_lo, flight->damage_hi);
+    address->validated |= seen.handshake || (seen.initial && seen.token);
 }
 
 static void check_limit(struct sim_host *host, const struct aq_train *train)
@@ -138,7 +142,7 @@ void check_sent(struct sim_host *host, const struct aq_train *train)
     /* RFC 9000 §14.1: a client's datagrams that carry Initial packets are at least 1,200 bytes. */
     for (uint32_t at = 0; at < train->size; at += train->segment) {
         uint32_t size = train->size - at < train->segment ? train->size - at : train->segment;
-        if (size < 1200 && datagram_see(train->data + at, size).initial)
+        if (size < 1200 && datagram_see(train->data + at, size, 0, 0).initial)
             sim_fail(sim, "RFC 9000 §14.1: client's Initial in a datagram of %u bytes", size);
     }
 }

@@ -98,14 +98,18 @@ static void flow_release(struct side *side, struct flow *flow)
     flow->released = (uint64_t)released;
 }
 
+/* Breaks off sending, receiving, or both; what is not broken off goes on to its end. */
 static void flow_abandon(struct side *side, struct flow *flow)
 {
-    int result;
+    uint64_t choice = flow->sends && flow->receives ? sim_rng_below(&side->rng, 3) : flow->sends ? 0 : 1;
+    int result = AQ_OK;
 
-    flow->abandoned = true;
-    if (flow->sends && !(flow->receives && sim_rng_below(&side->rng, 2)))
+    flow->abandon_at = AQ_NEVER;
+    if (choice != 1) {
+        flow->abandoned = true;
         result = aq_stream_reset(side->host->ep, flow->stream, CODE_RESET);
-    else
+    }
+    if (choice != 0 && result == AQ_OK)
         result = aq_stream_stop(side->host->ep, flow->stream, CODE_STOP);
     if (result != AQ_OK && result != AQ_MISUSE && result != AQ_GONE)
         sim_fail(side->play->sim, "abandoning stream %llu: %d", (unsigned long long)flow->id, result);
@@ -121,7 +125,7 @@ static void flow_write(struct side *side, struct flow *flow)
         size_t n = 1 + (size_t)sim_rng_below(&side->rng, CHUNK);
         if (flow->sent >= flow->abandon_at) {
             flow_abandon(side, flow);
-            return;
+            continue;
         }
         if (n > left)
             n = (size_t)left;
@@ -195,7 +199,7 @@ static void flow_read(struct side *side, struct flow *flow)
             sim_fail(sim, "stream %llu: consume says %d", (unsigned long long)flow->id, result);
         flow->received += consume;
         side->delivered_bytes += consume;
-        if (!flow->sends && flow->received >= flow->abandon_at && !flow->abandoned) {
+        if (!flow->sends && flow->received >= flow->abandon_at) {
             flow_abandon(side, flow);
             return;
         }

@@ -16,7 +16,8 @@ struct flow {
     uint64_t recv_size, received;
     uint64_t abandon_at; /* resets or stops after so many bytes sent or received; AQ_NEVER never */
     uint8_t *bytes;      /* what is sent by reference */
-    bool sends, receives, fin_sent, fin_seen, abandoned, closed, live;
+    bool sends, receives, fin_sent, fin_seen, closed, live;
+    bool abandoned; /* sends no more */
 };
 
 struct side {

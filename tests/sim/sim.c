@@ -17,7 +17,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { BATCH = 16, SPIN_TURNS = 3000, DATAGRAM_MAX = 65527 };
+enum { BATCH = 16, SPIN_TURNS = 3000, DATAGRAM_MAX = 65527, BURST_US = 300000 };
 
 /* ---- the trace --------------------------------------------------------------------------------- */
 
@@ -162,10 +162,13 @@ static bool line_loses(struct sim *sim, struct sim_line *line, uint32_t size)
 
     if (link->cut || (link->mtu && size > link->mtu))
         return true;
-    if (line->in_burst)
-        line->in_burst = !sim_rng_chance(&sim->rng, SIM_PPM / (link->burst_size ? link->burst_size : 1));
-    else
+    if (line->in_burst) {
+        line->in_burst = sim->now_us < line->burst_end_us &&
+                         !sim_rng_chance(&sim->rng, SIM_PPM / (link->burst_size ? link->burst_size : 1));
+    } else {
         line->in_burst = sim_rng_chance(&sim->rng, link->burst_ppm);
+        line->burst_end_us = sim->now_us + BURST_US;
+    }
     return line->in_burst || sim_rng_chance(&sim->rng, link->loss_ppm);
 }
 
@@ -190,18 +193,29 @@ static uint64_t line_arrival(struct sim *sim, struct sim_line *line, uint32_t si
     return at;
 }
 
+void sim_damage(struct sim_flight *flight, uint32_t lo, uint32_t hi)
+{
+    if (!flight->damaged || lo < flight->damage_lo)
+        flight->damage_lo = lo;
+    if (!flight->damaged || hi > flight->damage_hi)
+        flight->damage_hi = hi;
+    flight->damaged = true;
+}
+
 /* Flips a few bits, or cuts the end off. */
 static void flight_damage(struct sim *sim, struct sim_flight *flight)
 {
-    flight->damaged = true;
     if (sim_rng_below(&sim->rng, 8) == 0) {
         flight->size = (uint32_t)sim_rng_below(&sim->rng, flight->size + 1);
+        sim_damage(flight, flight->size, UINT32_MAX);
         return;
     }
     for (uint64_t flips = 1 + sim_rng_below(&sim->rng, 3); flips > 0 && flight->size; flips--) {
         /* Half of the flips hit the first 32 bytes, where the headers are. */
         uint64_t span = sim_rng_chance(&sim->rng, SIM_PPM / 2) && flight->size > 32 ? 32 : flight->size;
-        flight->data[sim_rng_below(&sim->rng, span)] ^= (uint8_t)(1U << sim_rng_below(&sim->rng, 8));
+        uint32_t at = (uint32_t)sim_rng_below(&sim->rng, span);
+        flight->data[at] ^= (uint8_t)(1U << sim_rng_below(&sim->rng, 8));
+        sim_damage(flight, at, at + 1);
     }
 }
 
@@ -263,7 +277,7 @@ void sim_inject(struct sim *sim, const struct aq_addr *from, const struct aq_add
     flight->at = sim->now_us;
     flight->seq = sim->seq++;
     flight->host = host->index;
-    flight->damaged = true; /* not what its sender sent */
+    sim_damage(flight, 0, UINT32_MAX); /* not what its sender sent */
     heap_push(sim, flight);
 }
 
@@ -463,10 +477,13 @@ static void host_turn(struct sim_host *host)
         if (host->on_wake)
             host->on_wake(host);
     }
-    if (!sim->failed)
+    /* What an event made the application or the endpoint do may have to be sent in turn. */
+    for (unsigned round = 0; !sim->failed && (round == 0 || aq_wants_send(host->ep)); round++) {
         host_send(host);
-    if (!sim->failed)
         host_events(host);
+        if (round > 1000)
+            sim_fail(sim, "host %u: always wants to send", host->index);
+    }
     note_events(host);
     deadline = aq_deadline(host->ep);
     if (deadline == AQ_NEVER)

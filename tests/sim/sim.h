@@ -33,7 +33,7 @@ struct sim_link {
     uint32_t queue_bytes;         /* of waiting datagrams at that rate, tail drop */
     uint32_t loss_ppm;            /* each datagram by itself */
     uint32_t burst_ppm;           /* a burst begins; all datagrams in it are lost */
-    uint32_t burst_size;          /* its mean length in datagrams */
+    uint32_t burst_size;          /* its mean length in datagrams; 0.3 s at most */
     uint32_t reorder_ppm;         /* delayed by up to reorder_us more, order not kept */
     uint64_t reorder_us;
     uint32_t duplicate_ppm, corrupt_ppm, ce_ppm;
@@ -51,7 +51,8 @@ struct sim_flight {
     unsigned host; /* index of the receiver */
     uint32_t size;
     uint8_t ecn;
-    bool damaged; /* a bit was flipped or the end cut off */
+    bool damaged; /* a bit was flipped or the end cut off, somewhere in [damage_lo, damage_hi) */
+    uint32_t damage_lo, damage_hi;
     uint8_t data[];
 };
 
@@ -80,7 +81,7 @@ struct sim_host {
 
 struct sim_line { /* a link and where it stands */
     struct sim_link link;
-    uint64_t free_us, last_us;
+    uint64_t free_us, last_us, burst_end_us;
     bool in_burst;
 };
 
@@ -103,7 +104,7 @@ struct sim {
     bool (*on_flight)(void *user, struct sim_flight **flight);
     void *on_flight_user;
     bool failed;
-    char why[320]; /* the first failure */
+    char why[640]; /* the first failure */
 };
 
 /* Makes an empty simulation. trace may be NULL. */
@@ -126,6 +127,9 @@ void sim_suspend(struct sim_host *host, uint64_t duration_us);
 /* Puts a datagram on its way past the link's faults: the fuzzer's and the tests' own. */
 void sim_inject(struct sim *sim, const struct aq_addr *from, const struct aq_addr *to, const uint8_t *data,
                 uint32_t size);
+
+/* Says that bytes [lo, hi) of a datagram are no longer those that were sent. */
+void sim_damage(struct sim_flight *flight, uint32_t lo, uint32_t hi);
 
 /* Runs the next thing that happens, at most until until_us. False: nothing is left before then, or failed. */
 bool sim_step(struct sim *sim, uint64_t until_us);
