@@ -31,6 +31,10 @@ static void detect(struct conn *c, enum space_id id, struct loss_result *result,
     struct sink_arg arg = {.c = c, .space = id, .now = now};
     loss_detect(&space->sent, rtt, c->peer.max_ack_delay_us, &apply_sink, &arg, result, now);
     sums_to_cc(c, result, now);
+    /* What was lost of the handshake goes at once: 1-RTT packets, which nobody can acknowledge before it is done, must not
+     * fill the window that it needs. */
+    if (id != SPACE_APP && result->path[0].lost_packets)
+        space->probes = 2;
     sent_trim(&space->sent, &c->quota);
 }
 

@@ -154,16 +154,21 @@ static bool packet_fill(struct conn *c, struct out *o)
 
 /* ---- the window ---- */
 
+static bool more_to_send(const struct conn *c)
+{
+    return c->streams.send_head != POOL_NONE;
+}
+
 /* Ack-eliciting bytes that may go now: congestion window and pacer, or a probe (RFC 9002 §7.5: probes are not blocked). */
 static uint64_t send_room(struct conn *c, const struct space *space, uint32_t want)
 {
     struct path *p = conn_path(c);
     if (space->probes)
         return want;
-    uint64_t window = cc_room(&p->cc), paced = pace_room(&p->pace);
-    if (window < want)
+    if (cc_room(&p->cc) < want)
         return 0;
-    return paced < want ? 0 : want;
+    /* The pacer holds back data; lone control frames it lets pass, since no timer would call for them. */
+    return more_to_send(c) && pace_room(&p->pace) < want ? 0 : want;
 }
 
 static void finish_train(struct conn *c, struct aq_train *train, const uint8_t *data, uint32_t size, uint16_t segment)
@@ -235,11 +240,6 @@ static uint32_t send_coalesced(struct conn *c, uint8_t *out, struct aq_train *tr
 }
 
 /* ---- 1-RTT trains ---- */
-
-static bool more_to_send(const struct conn *c)
-{
-    return c->streams.send_head != POOL_NONE;
-}
 
 /* RFC 9001 §6.6 and config: update keys in time. */
 static void maybe_update_keys(struct conn *c, uint64_t now)

@@ -56,6 +56,8 @@ link_up() {
     LINK_PID=$!
     started "$LINK_PID"
     wait_for_line "$T/link.log" '^ready$' "$LINK_PID" || fail "the link does not come up: $(cat "$T/link.log")"
+    # The kernel says `Network is unreachable` now and then in a new link's first moments.
+    sleep 0.3
 }
 
 link_down() {
