@@ -140,15 +140,17 @@ static void accept_conn(struct endpoint *ep, const struct aq_datagram *d, uint8_
         return;
     }
     struct conn *c = conn_at(ep, slot);
-    if (handshake_begin(c, start, now) != AQ_OK) {
-        ep->stats.drop_memory++;
+    handshake_begin(c, start, now);
+    conn_recv(c, d, &data, &size, 1, now);
+    if (!c->got_packet) { /* not authentic: nobody is told, nothing is kept (SECURITY.md row 6) */
+        conn_set_state(c, CONN_OVER, now);
+        conn_drop_flight(c);
         handshake_over(c, now);
         endpoint_free_conn(ep, c);
         return;
     }
     ep->stats.accepted++;
     conn_event(c, AQ_EVENT_ACCEPTED);
-    conn_recv(c, d, &data, &size, 1, now);
 }
 
 static void accept_initial(struct endpoint *ep, const struct aq_datagram *d, uint8_t *data, uint32_t size,

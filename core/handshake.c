@@ -58,8 +58,9 @@ static const struct tls_sink sink = {on_secret, on_data, on_ticket, conn_user_of
 
 /* ---- beginning ---- */
 
-static void own_params(struct conn *c, const struct conn_start *start, struct params *p)
+static void own_params(struct conn *c, struct params *p)
 {
+    const struct hand *h = c->hand;
     const struct aq_config *config = &c->ep->config;
     params_init(p);
     endpoint_cid(c->ep, c, 0, &p->initial_scid);
@@ -78,14 +79,14 @@ static void own_params(struct conn *c, const struct conn_start *start, struct pa
                   | UINT64_C(1) << PARAM_MAX_STREAM_DATA_UNI | UINT64_C(1) << PARAM_MAX_STREAMS_BIDI
                   | UINT64_C(1) << PARAM_MAX_STREAMS_UNI | UINT64_C(1) << PARAM_MAX_ACK_DELAY
                   | UINT64_C(1) << PARAM_ACTIVE_CID_LIMIT | UINT64_C(1) << PARAM_DISABLE_ACTIVE_MIGRATION;
-    if (!start->server)
+    if (!c->server)
         return;
-    p->original_dcid = start->odcid;
+    p->original_dcid = h->odcid;
     params_set(p, PARAM_ORIGINAL_DCID);
     cid_reset_token(&c->ep->cid_key, &p->initial_scid, p->reset_token);
     params_set(p, PARAM_RESET_TOKEN);
-    if (start->retry_scid) {
-        p->retry_scid = *start->retry_scid;
+    if (h->retry_scid.size != 255) {
+        p->retry_scid = h->retry_scid;
         params_set(p, PARAM_RETRY_SCID);
     }
 }
@@ -117,13 +118,30 @@ static void begin_path(struct conn *c, const struct conn_start *start, uint64_t 
         path_set_state(p, PATH_VALID);
 }
 
+/* TLS begins: a client's at once, a server's when an authentic Initial has brought its first CRYPTO bytes. */
+static int begin_tls(struct conn *c, const struct conn_start *start)
+{
+    struct params own;
+    uint8_t params[512];
+    struct tls_start tls = {.shared = start->tls,
+                            .server = c->server,
+                            .server_name = start->server_name,
+                            .ticket = start->ticket,
+                            .ticket_size = start->ticket_size,
+                            .params = params};
+    own_params(c, &own);
+    /* RFC 9000 §18.1: a greased parameter keeps peers honest; below 2^30 so that its size does not vary. */
+    tls.params_size = params_encode(&own, 31 * (1000000 + rng_below(&c->ep->rng, 1000000)) + 27, params, sizeof params);
+    assert(tls.params_size);
+    int error = tls_start(&c->hand->tls, &tls, &sink, c);
+    return error == AQ_OK || error == TLS_LATER ? AQ_OK : AQ_MISUSE;
+}
+
 int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now)
 {
     struct endpoint *ep = c->ep;
     struct hand *h = c->hand;
     const uint32_t window[2] = {ep->config.streams_bidi, ep->config.streams_uni};
-    struct params own;
-    uint8_t params[512];
     c->server = start->server;
     c->version = start->version;
     for (unsigned i = 0; i < 2; i++) {
@@ -162,19 +180,8 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
     handshake_set_initial_keys(c, &start->dcid);
     conn_arm(c, TIMER_HANDSHAKE, now + ep->config.handshake_timeout_us);
     c->idle_timeout_us = ep->config.idle_timeout_us;
-    own_params(c, start, &own);
-    struct tls_start tls = {.shared = start->tls,
-                            .server = start->server,
-                            .server_name = start->server_name,
-                            .ticket = start->ticket,
-                            .ticket_size = start->ticket_size,
-                            .params = params};
-    /* RFC 9000 §18.1: a greased parameter keeps peers honest; below 2^30 so that its size does not vary. */
-    tls.params_size = params_encode(&own, 31 * (1000000 + rng_below(&ep->rng, 1000000)) + 27, params, sizeof params);
-    assert(tls.params_size);
     conn_wake(c);
-    int error = tls_start(&h->tls, &tls, &sink, c);
-    return error == AQ_OK || error == TLS_LATER ? AQ_OK : AQ_MISUSE;
+    return c->server ? AQ_OK : begin_tls(c, start);
 }
 
 /* ---- parameters ---- */
@@ -287,6 +294,8 @@ int handshake_on_crypto(struct conn *c, enum space_id space, const struct frame 
     if (!c->hand) /* TLS has gone: acknowledge and discard */
         return late_crypto_on_data(&c->late, f->crypto.offset, f->crypto.data, f->crypto.size);
     struct crypto *stream = &c->hand->crypto[space];
+    if (!c->hand->tls.shared && begin_tls(c, &(struct conn_start){.tls = c->ep->config.tls}) != AQ_OK)
+        return AQ_INTERNAL_ERROR;
     int error = crypto_on_data(stream, &c->quota, f->crypto.offset, f->crypto.data, f->crypto.size);
     while (error == AQ_OK && (data = crypto_peek(stream, &size)) != NULL) {
         error = handshake_after_tls(c, tls_input(&c->hand->tls, level_of(space), data, size), now);

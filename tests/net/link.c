@@ -349,20 +349,6 @@ static void link_run(const struct settings *s, int left, int right, int signals)
 
 /* ---- devices ---------------------------------------------------------------------------------- */
 
-/* The kernel takes the link's carrier up a moment after the device: until then there is no route to the
- * other end. Waits for it, 2 s at most. */
-static void device_wait_route(int s4, unsigned host)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
-    const struct timespec pause = {0, 5000000};
-    to.sin_addr.s_addr = htonl(0x0a090000u | (3 - host));
-    for (int i = 0; connect(s4, (struct sockaddr *)&to, sizeof to) < 0; i++) {
-        if (i == 400)
-            die("no route to the other end: %s", strerror(errno));
-        nanosleep(&pause, NULL);
-    }
-}
-
 static void device_address(const char name[IFNAMSIZ], unsigned host, unsigned mtu)
 {
     struct ifreq r = {0};
@@ -399,7 +385,6 @@ static void device_address(const char name[IFNAMSIZ], unsigned host, unsigned mt
     r6.ifindex = (int)if_nametoindex(name);
     if (s6 < 0 || ioctl(s6, SIOCSIFADDR, &r6) < 0)
         fprintf(stderr, "link: %s: no IPv6 (%s)\n", name, strerror(errno));
-    device_wait_route(s4, host);
     close(s4);
     if (s6 >= 0)
         close(s6);

@@ -123,7 +123,8 @@ void check_sent(struct sim_host *host, const struct aq_train *train)
 {
     struct sim *sim = host->sim;
 
-    if (train->segment == 0 || train->size == 0 || train->size > 65535)
+    /* 65,507 bytes are the most that one send call takes, segmented or not. */
+    if (train->segment == 0 || train->size == 0 || train->size > 65507)
         sim_fail(sim, "host %u: train of %u bytes in segments of %u", host->index, train->size,
                  train->segment);
     else if (train->segment > host->config.max_udp_payload)
