@@ -336,7 +336,7 @@ AQ_API int aq_connect(struct aq_endpoint *ep, const struct aq_connect *connect, 
                       uint64_t now_us);
 
 /* Closes with an application error code (RFC 9000 §10.2, §19.19). reason may be NULL, is copied, and cut at
- * 64 bytes. Unsent stream data is dropped: finish streams first. A connection in its handshake closes with
+ * 127 bytes. Unsent stream data is dropped: finish streams first. A connection in its handshake closes with
  * APPLICATION_ERROR instead (§10.2.3). Exactly one AQ_EVENT_CLOSED follows. AQ_OK or AQ_GONE. */
 AQ_API int aq_close(struct aq_endpoint *ep, aq_conn conn, uint64_t code, const char *reason, uint64_t now_us);
 

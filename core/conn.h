@@ -48,7 +48,7 @@ struct conn_counts {
 struct conn_closing {
     uint64_t code, frame_type;
     const char *where; /* static */
-    char reason[64];
+    char reason[128];
     uint8_t by; /* enum aq_closer */
     bool application;
     bool due;           /* a CONNECTION_CLOSE is to be sent */

@@ -38,6 +38,7 @@ else
 fi
 
 serve() { # serve SUFFIX: sets ADDR and PIN
+    rm -f "$T/server.out"
     "$T/echo_server$1" 127.0.0.1:0 >"$T/server.out" 2>"$T/server.err" &
     SERVER_PID=$!
     started "$SERVER_PID"

@@ -78,6 +78,7 @@ wait_for_line() {
 
 # $WRAP is a command that runs another (ns_run's, strace), split into words.
 server_start() {
+    rm -f "$T/server.out" # a former server's line must not be taken for this one's
     # shellcheck disable=SC2086
     $WRAP "$ANTQ" "$@" >"$T/server.out" 2>"$T/server.err" &
     SERVER_PID=$!

@@ -19,6 +19,7 @@ download() { # download SIZE STRACE-FLAG...
     size=$1
     shift
     server_start perf serve --listen 127.0.0.1:0
+    rm -f "$T/attach.err"
     strace -f "$@" -e trace="$calls" -o "$T/strace.server" -p "$SERVER_PID" 2>"$T/attach.err" &
     strace_pid=$!
     started "$strace_pid"

@@ -27,7 +27,7 @@ static void on_event(void *user, struct aq_loop *loop, const struct aq_event *ev
     } else if (event->kind == AQ_EVENT_CLOSED) {
         struct aq_close_info info;
         info.size = sizeof info;
-        if (aq_conn_close_info(ep, event->conn, &info) == AQ_OK && info.by != AQ_BY_US)
+        if (*(int *)user != 0 && aq_conn_close_info(ep, event->conn, &info) == AQ_OK)
             fprintf(stderr, "closed: %s\n", info.reason);
         aq_loop_stop(loop);
     }

@@ -22,6 +22,7 @@ mkdir "$T/htdocs"
 handshaken() { grep -q 'QUIC handshake has completed' "$1" && grep -q "frm [rt]x .*HANDSHAKE_DONE" "$1"; }
 capture_start() { # capture_start NAME PORT
     CAPTURE=$T/$1.pcap
+    rm -f "$T/tshark.err"
     tshark -q -i lo -f "udp port $2" -w "$CAPTURE" >"$T/tshark.err" 2>&1 &
     CAPTURE_PID=$!
     started "$CAPTURE_PID"

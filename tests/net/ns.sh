@@ -51,6 +51,7 @@ ns_run() {
 link_up() {
     link_left=$1 link_right=$2
     shift 2
+    rm -f "$T/link.log"
     "$B/tests/net/link" --left "$(ns_path "$link_left")" --right "$(ns_path "$link_right")" "$@" \
         >"$T/link.log" 2>&1 &
     LINK_PID=$!
