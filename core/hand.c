@@ -6,6 +6,8 @@ int crypto_on_data(struct crypto *c, struct quota *quota, uint64_t offset, const
     uint64_t end = offset + size; /* frame_decode bounds it */
     if (end > c->recvq.read + CRYPTO_WINDOW) /* RFC 9000 §7.5 */
         return AQ_CRYPTO_BUFFER_EXCEEDED;
+    if (offset > c->recvq.read && c->recvq.have.count >= CRYPTO_GAPS) /* SECURITY.md row 2: it comes again */
+        return AQ_FULL;
     int error = recvq_insert(&c->recvq, quota, NULL, offset, data, (uint32_t)size, false);
     if (error == AQ_OK && end > c->recvq.highest)
         c->recvq.highest = end;

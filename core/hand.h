@@ -14,7 +14,7 @@
 #include "crypto/tls.h"
 
 enum space_id { SPACE_INITIAL = 0, SPACE_HANDSHAKE = 1, SPACE_APP = 2, SPACES = 3 };
-enum { CRYPTO_WINDOW = 64 * 1024, HELD_SIZE = 8 * 1024, SERVER_NAME_MAX = 256, TOKEN_MAX = 512 };
+enum { CRYPTO_WINDOW = 32 * 1024, CRYPTO_GAPS = 64, HELD_SIZE = 8 * 1024, SERVER_NAME_MAX = 256, TOKEN_MAX = 512 };
 
 /* One packet number space (RFC 9000 §12.3). */
 struct space {

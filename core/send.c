@@ -369,6 +369,22 @@ static uint32_t send_close(struct conn *c, uint8_t *out, struct aq_train *train,
     return (uint32_t)size;
 }
 
+/* A peer that sends and sends but acknowledges nothing would have our ACKs pile up behind what it ignores (SECURITY.md
+ * row 11). Then what is in flight is given up and owed anew, so that the ring stays short; a late acknowledgement of it says
+ * nothing any more, not even a round-trip time. */
+static void give_up_ignored(struct conn *c, enum space_id id, uint64_t now)
+{
+    enum { SPAN_MAX = 960 };
+    struct space *space = conn_space(c, id);
+    uint64_t bytes[PATHS_MAX] = {0};
+    struct sink_arg arg = {.c = c, .space = id, .now = now};
+    if (!space || space->sent.next - space->sent.first < SPAN_MAX
+        || space->sent.next - space->sent.first < 2 * (uint64_t)space->sent.eliciting_in_flight)
+        return;
+    loss_forget(&space->sent, &c->quota, true, &apply_sink, &arg, bytes);
+    cc_on_left(&conn_path(c)->cc, bytes[0]);
+}
+
 uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train, uint64_t now)
 {
     uint32_t sent = 0;
@@ -376,6 +392,8 @@ uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train 
         return c->closing.due ? send_close(c, out, train, now) : 0;
     if (!conn_is_open(c))
         return 0;
+    for (enum space_id id = SPACE_INITIAL; id < SPACES; id++)
+        give_up_ignored(c, id, now);
     pace_update(&conn_path(c)->pace, &conn_path(c)->cc, &conn_path(c)->rtt, now);
     if (c->hand && !(c->initial_discarded && c->handshake_discarded))
         sent = send_coalesced(c, out, train, now);

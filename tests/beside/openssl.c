@@ -14,7 +14,7 @@
 #include "antq.h"
 
 #ifdef OPENSSL_IS_BORINGSSL
-#error "this test needs the system's OpenSSL"
+#    error "this test needs the system's OpenSSL"
 #endif
 
 static bool openssl_works(void)
@@ -28,7 +28,8 @@ static bool openssl_works(void)
     bool ok = ssl && EVP_Digest("abc", 3, hash, &size, EVP_sha256(), NULL) && size == 32;
     for (unsigned i = 0; ok && i < size; i++)
         snprintf(text + 2 * i, 3, "%02x", (unsigned)hash[i]);
-    ok = ok && strcmp(text, hex) == 0 && strncmp(OpenSSL_version(OPENSSL_VERSION), "OpenSSL ", 8) == 0;
+    ok = ok && strcmp(text, hex) == 0
+         && strncmp(OpenSSL_version(OPENSSL_VERSION), "OpenSSL ", 8) == 0;
     SSL_free(ssl);
     SSL_CTX_free(ctx);
     return ok;

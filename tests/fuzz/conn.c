@@ -30,10 +30,8 @@ struct outside {
 static void flight_change(struct reader *r, struct sim_flight *flight)
 {
     for (unsigned n = 1 + read_u8(r) % 4; n > 0 && flight->size; n--) {
-        uint64_t at = read_uint(r, 2) % flight->size;
-        uint8_t mask = read_u8(r);
-        flight->data[at] ^= mask;
-        sim_damage(flight, (uint32_t)at, (uint32_t)at + 1);
+        uint32_t at = (uint32_t)(read_uint(r, 2) % flight->size);
+        sim_damage(flight, at, read_u8(r));
     }
 }
 
@@ -46,7 +44,7 @@ static bool on_flight(void *user, struct sim_flight **pointer)
     const uint8_t *bytes;
     size_t n;
 
-    if (reader_left(r) == 0)
+    if (r->bad || reader_left(r) == 0)
         return true;
     switch (read_u8(r) % 8) {
     case 0: /* dropped */
@@ -57,7 +55,6 @@ static bool on_flight(void *user, struct sim_flight **pointer)
     case 2: /* cut */
         n = read_uint(r, 2) % (flight->size + 1U);
         flight->size = (uint32_t)n;
-        sim_damage(flight, flight->size, UINT32_MAX);
         return true;
     case 3: /* doubled, the first one changed */
         sim_inject(o->sim, &flight->from, &flight->to, flight->data, flight->size);
@@ -94,7 +91,11 @@ static void attack_outside(uint8_t choice, const uint8_t *data, size_t size)
     struct outcome outcome;
 
     row.link[0].delay_us = row.link[1].delay_us = 10000;
-    scenario_run(&row, NULL, &outcome, outside_start, &o);
+    const char *path = getenv("SIM_TRACE"); /* to see one input again: SIM_TRACE=FILE conn INPUT */
+    FILE *trace = path ? fopen(path, "w") : NULL;
+    scenario_run(&row, trace, &outcome, outside_start, &o);
+    if (trace)
+        fclose(trace);
     /* A Version Negotiation before the first true answer may end the attempt (RFC 9000 §6.2, §21.12). */
     require(outcome.ok || outcome.client_closed_by == AQ_BY_VERSION, outcome.why);
 }

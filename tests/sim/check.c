@@ -24,8 +24,16 @@ struct seen {
     bool initial, token, handshake, negotiation;
 };
 
-/* Walks the coalesced packets of one datagram. A packet that overlaps [lo, hi) is damaged: it proves nothing. */
-static struct seen datagram_see(const uint8_t *data, uint32_t size, uint32_t lo, uint32_t hi)
+static bool is_damaged(const struct sim_flight *flight, uint32_t begin, uint32_t end)
+{
+    for (unsigned i = 0; flight && i < flight->damage_count; i++)
+        if (flight->damage[i] >= begin && flight->damage[i] < end)
+            return true;
+    return false;
+}
+
+/* Walks the coalesced packets of one datagram. A packet that was damaged on its flight proves nothing. */
+static struct seen datagram_see(const uint8_t *data, uint32_t size, const struct sim_flight *flight)
 {
     struct seen seen = {0}, all = {0};
     uint32_t at = 0, begin;
@@ -56,7 +64,7 @@ static struct seen datagram_see(const uint8_t *data, uint32_t size, uint32_t lo,
         if (length > size - (at < size ? at : size))
             return all;
         at += (uint32_t)length;
-        if (hi <= begin || lo >= at) {
+        if (!is_damaged(flight, begin, at)) {
             all.initial |= seen.initial;
             all.token |= seen.token;
             all.handshake |= seen.handshake;
@@ -91,8 +99,8 @@ void check_delivered(struct sim_host *host, const struct sim_flight *flight)
     if (!address)
         return;
     address->received_bytes += flight->size;
-    struct seen seen = datagram_see(flight->data, flight->size, flight->damage_lo, flight->damage_hi);
-    address->validated |= seen.handshake || (seen.initial && seen.token);
+    struct seen seen = datagram_see(flight->data, flight->size, flight);
+    address->validated |= !flight->foreign && (seen.handshake || (seen.initial && seen.token));
 }
 
 static void check_limit(struct sim_host *host, const struct aq_train *train)
@@ -143,7 +151,7 @@ void check_sent(struct sim_host *host, const struct aq_train *train)
     /* RFC 9000 §14.1: a client's datagrams that carry Initial packets are at least 1,200 bytes. */
     for (uint32_t at = 0; at < train->size; at += train->segment) {
         uint32_t size = train->size - at < train->segment ? train->size - at : train->segment;
-        if (size < 1200 && datagram_see(train->data + at, size, 0, 0).initial)
+        if (size < 1200 && datagram_see(train->data + at, size, NULL).initial)
             sim_fail(sim, "RFC 9000 §14.1: client's Initial in a datagram of %u bytes", size);
     }
 }
@@ -244,6 +252,9 @@ void check_before_send(struct sim_host *host)
             continue;
         if (stats.pto_count != conn->pto_count) /* RFC 9002 §6.2.4: one datagram, or two */
             conn->probe_bytes = UINT64_C(2) * host->config.max_udp_payload;
+        else if (stats.lost_packets != conn->lost_packets && conn->probe_bytes == 0)
+            conn->probe_bytes = host->config.max_udp_payload; /* §7.3.2: one when recovery begins */
+        conn->lost_packets = stats.lost_packets;
         conn->in_flight_bytes = stats.in_flight_bytes;
         stats_sane(host, conn, &stats);
         conn->pto_count = stats.pto_count;

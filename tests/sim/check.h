@@ -23,7 +23,7 @@ struct check_conn {
     aq_conn conn;
     bool closed; /* its AQ_EVENT_CLOSED was seen */
     uint64_t probe_bytes; /* what a PTO that fired may still send beyond the window */
-    uint64_t pto_count, in_flight_bytes, sent_bytes, recv_bytes, key_updates;
+    uint64_t pto_count, lost_packets, in_flight_bytes, sent_bytes, recv_bytes, key_updates;
 };
 
 struct check {

@@ -193,13 +193,11 @@ static uint64_t line_arrival(struct sim *sim, struct sim_line *line, uint32_t si
     return at;
 }
 
-void sim_damage(struct sim_flight *flight, uint32_t lo, uint32_t hi)
+void sim_damage(struct sim_flight *flight, uint32_t offset, uint8_t mask)
 {
-    if (!flight->damaged || lo < flight->damage_lo)
-        flight->damage_lo = lo;
-    if (!flight->damaged || hi > flight->damage_hi)
-        flight->damage_hi = hi;
-    flight->damaged = true;
+    flight->data[offset] ^= mask;
+    if (flight->damage_count < sizeof flight->damage / sizeof *flight->damage)
+        flight->damage[flight->damage_count++] = offset;
 }
 
 /* Flips a few bits, or cuts the end off. */
@@ -207,15 +205,13 @@ static void flight_damage(struct sim *sim, struct sim_flight *flight)
 {
     if (sim_rng_below(&sim->rng, 8) == 0) {
         flight->size = (uint32_t)sim_rng_below(&sim->rng, flight->size + 1);
-        sim_damage(flight, flight->size, UINT32_MAX);
         return;
     }
     for (uint64_t flips = 1 + sim_rng_below(&sim->rng, 3); flips > 0 && flight->size; flips--) {
         /* Half of the flips hit the first 32 bytes, where the headers are. */
         uint64_t span = sim_rng_chance(&sim->rng, SIM_PPM / 2) && flight->size > 32 ? 32 : flight->size;
         uint32_t at = (uint32_t)sim_rng_below(&sim->rng, span);
-        flight->data[at] ^= (uint8_t)(1U << sim_rng_below(&sim->rng, 8));
-        sim_damage(flight, at, at + 1);
+        sim_damage(flight, at, (uint8_t)(1U << sim_rng_below(&sim->rng, 8)));
     }
 }
 
@@ -277,7 +273,7 @@ void sim_inject(struct sim *sim, const struct aq_addr *from, const struct aq_add
     flight->at = sim->now_us;
     flight->seq = sim->seq++;
     flight->host = host->index;
-    sim_damage(flight, 0, UINT32_MAX); /* not what its sender sent */
+    flight->foreign = true;
     heap_push(sim, flight);
 }
 
@@ -394,7 +390,7 @@ static void host_receive(struct sim_host *host)
             if (flight != first && !(gro && fits))
                 break;
             check_delivered(host, flight);
-            note_datagram(sim, flight->damaged ? "delivers damaged" : "delivers", flight);
+            note_datagram(sim, flight->damage_count ? "delivers damaged" : "delivers", flight);
             memcpy(d->data + d->size, flight->data, flight->size);
             d->size += flight->size;
             if (flight != first)
@@ -413,7 +409,8 @@ static void host_receive(struct sim_host *host)
         free(host->inbox[i]);
     }
     host->inbox_count -= next;
-    memmove(host->inbox, host->inbox + next, host->inbox_count * sizeof *host->inbox);
+    if (host->inbox_count)
+        memmove(host->inbox, host->inbox + next, host->inbox_count * sizeof *host->inbox);
 }
 
 static void host_events(struct sim_host *host)

@@ -51,8 +51,9 @@ struct sim_flight {
     unsigned host; /* index of the receiver */
     uint32_t size;
     uint8_t ecn;
-    bool damaged; /* a bit was flipped or the end cut off, somewhere in [damage_lo, damage_hi) */
-    uint32_t damage_lo, damage_hi;
+    bool foreign; /* not sent by an endpoint at all */
+    uint8_t damage_count;
+    uint32_t damage[8]; /* offsets of changed bytes, the first eight */
     uint8_t data[];
 };
 
@@ -128,8 +129,8 @@ void sim_suspend(struct sim_host *host, uint64_t duration_us);
 void sim_inject(struct sim *sim, const struct aq_addr *from, const struct aq_addr *to, const uint8_t *data,
                 uint32_t size);
 
-/* Says that bytes [lo, hi) of a datagram are no longer those that were sent. */
-void sim_damage(struct sim_flight *flight, uint32_t lo, uint32_t hi);
+/* Changes a byte of a datagram on its way. */
+void sim_damage(struct sim_flight *flight, uint32_t offset, uint8_t mask);
 
 /* Runs the next thing that happens, at most until until_us. False: nothing is left before then, or failed. */
 bool sim_step(struct sim *sim, uint64_t until_us);

@@ -1,0 +1,578 @@
+/* accept.c -- what an endpoint does with datagrams that belong to no connection: stateless answers, refusals, drops.
+ *
+ * Everything goes through the public calls. The answers are read with the packet codecs and keys that anybody has who
+ * saw the client's first datagram. */
+#include "tests/pair.h"
+
+#include "core/frame.h"
+#include "core/packet.h"
+#include "core/token.h"
+#include "crypto/schedule.h"
+
+static const struct aq_addr stranger = {.ip = {192, 0, 2, 7}, .port = 7777, .family = 4};
+static const struct aq_addr neighbour = {.ip = {192, 0, 2, 8}, .port = 7777, .family = 4};
+static const struct aq_addr other_port = {.ip = {192, 0, 2, 7}, .port = 7778, .family = 4};
+
+/* A server alone; p->client makes the Initials. */
+static struct pair *server_with(enum aq_retry retry, uint32_t max_conns, uint32_t max_half_open)
+{
+    struct aq_config config;
+    pair_config(&config, true);
+    config.retry = retry;
+    config.max_conns = max_conns;
+    config.max_half_open = max_half_open;
+    return pair_new(NULL, &config);
+}
+
+/* The first datagram of a new client connection. */
+static struct pair_datagram first_flight(struct pair *p)
+{
+    struct pair_datagram d = {0};
+    pair_dial(p);
+    side_turn(&p->client, p->now_us);
+    cr_assert(side_take(&p->client, &d));
+    p->client.outs = 0; /* a first flight has one datagram, or its second does not matter */
+    return d;
+}
+
+static void give(struct pair *p, const struct aq_addr *from, const void *data, size_t size)
+{
+    side_recv(&p->server, from, data, size, p->now_us);
+    side_turn(&p->server, p->now_us);
+}
+
+/* The server's only answer. */
+static struct pair_datagram answer(struct pair *p)
+{
+    struct pair_datagram d = {0};
+    cr_assert_eq(p->server.outs, 1, "%u answers", p->server.outs);
+    side_take(&p->server, &d);
+    return d;
+}
+
+static void expect_silence(struct pair *p)
+{
+    cr_expect_eq(p->server.outs, 0, "it answered");
+    p->server.outs = 0;
+}
+
+static void expect_nothing_kept(struct pair *p)
+{
+    struct aq_endpoint_stats s = side_stats(&p->server);
+    cr_expect_eq(s.conns, 0);
+    cr_expect_eq(s.half_open, 0);
+    cr_expect_eq(s.streams, 0);
+    cr_expect_eq(s.memory_bytes, 0);
+    cr_expect_eq(aq_deadline(p->server.ep), AQ_NEVER);
+}
+
+/* An Initial's header and a payload of noise: right in all that can be seen without keys. */
+static size_t junk_initial(uint8_t *out, size_t size, uint8_t dcid_size, uint64_t n)
+{
+    struct cid dcid = {.size = dcid_size}, scid = {.size = 8, .bytes = "stranger"};
+    struct aq_iov token = {NULL, 0};
+    struct writer w = writer_make(out, size);
+    memcpy(dcid.bytes, &n, sizeof n);
+    size_t offset = packet_write_long(&w, PACKET_INITIAL, QUIC_V1, &dcid, &scid, &token, 4);
+    for (size_t i = offset; i < size; i++)
+        out[i] = (uint8_t)(sim_mix(n * 2000 + i) & 0xff);
+    packet_patch_length(out, offset, size - offset);
+    return size;
+}
+
+/* Reads the CONNECTION_CLOSE of a refusal: an Initial under the server's Initial keys. */
+static struct frame open_refusal(struct pair_datagram *d, const struct pair_datagram *initial)
+{
+    struct packet_head asked, h;
+    struct secret client, server;
+    struct aead_key key;
+    struct hp_key hp;
+    struct frame f = {0};
+    cr_assert_eq(packet_parse(initial->data, initial->size, 8, &asked), AQ_OK);
+    cr_assert_eq(packet_parse(d->data, d->size, 8, &h), AQ_OK);
+    cr_assert_eq(h.type, PACKET_INITIAL);
+    cr_expect(cid_equal(&h.dcid, &asked.scid) && cid_equal(&h.scid, &asked.dcid));
+    schedule_initial(QUIC_V1, asked.dcid.bytes, asked.dcid.size, &client, &server);
+    schedule_keys(QUIC_V1, &server, &key, &hp);
+    struct sealed s = {.data = d->data, .size = (uint32_t)h.size, .pn_offset = (uint16_t)h.pn_offset, .ok = true};
+    protect_unmask(&hp, &s, 1);
+    protect_open(&key, &s, 1);
+    cr_assert(s.ok, "the refusal does not open");
+    struct reader r = reader_make(d->data + s.pn_offset + s.pn_size, s.size - 16U - s.pn_offset - s.pn_size);
+    cr_assert_eq(frame_decode(&r, &f), AQ_OK);
+    cr_assert_eq(f.type, FRAME_CONNECTION_CLOSE);
+    return f;
+}
+
+/* ---- Retry ------------------------------------------------------------------------------------------------- */
+
+/* RFC 9000 §8.1.2: asked for always, a Retry comes first and the connection is made of the second Initial. */
+Test(accept, retry_always)
+{
+    struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+    struct pair_datagram initial = first_flight(p), retry;
+    struct packet_head asked, h;
+    give(p, &p->client.addr, initial.data, initial.size);
+    expect_nothing_kept(p);
+    cr_expect_eq(side_stats(&p->server).retries, 1);
+    retry = answer(p);
+    cr_assert_eq(packet_parse(initial.data, initial.size, 8, &asked), AQ_OK);
+    cr_assert_eq(packet_parse(retry.data, retry.size, 8, &h), AQ_OK);
+    cr_expect_eq(h.type, PACKET_RETRY);
+    cr_expect(cid_equal(&h.dcid, &asked.scid));
+    cr_expect_not(cid_equal(&h.scid, &asked.dcid), "RFC 9000 §17.2.5.1: the id must differ");
+    cr_expect(packet_check_retry(retry.data, retry.size, QUIC_V1, &asked.dcid));
+    cr_expect_eq(h.token_size, TOKEN_SIZE);
+    cr_expect_lt(retry.size, 3 * initial.size);
+
+    side_recv(&p->client, &p->server.addr, retry.data, retry.size, p->now_us);
+    pair_run(p, 500000);
+    cr_expect_eq(side_count(&p->client, AQ_EVENT_CONFIRMED), 1);
+    struct aq_endpoint_stats s = side_stats(&p->server);
+    cr_expect_eq(s.accepted, 1);
+    cr_expect_eq(s.retries, 1);
+    cr_expect_eq(s.tokens_bad, 0);
+    pair_free(p);
+}
+
+/* The client's Initial after a Retry, without giving it to anybody. */
+static struct pair_datagram second_flight(struct pair *p, const struct aq_addr *seen_as)
+{
+    struct pair_datagram initial = first_flight(p), retry, second = {0};
+    give(p, seen_as, initial.data, initial.size);
+    retry = answer(p);
+    side_recv(&p->client, &p->server.addr, retry.data, retry.size, p->now_us);
+    side_turn(&p->client, p->now_us);
+    cr_assert(side_take(&p->client, &second));
+    p->client.outs = 0;
+    return second;
+}
+
+/* RFC 9000 §8.1.2, §8.1.4: a Retry's token holds for one address and port and one connection id, for a short time. One
+ * that does not is answered with INVALID_TOKEN, and nothing is kept. */
+Test(accept, retry_token_refused)
+{
+    static const struct {
+        const char *what;
+        struct aq_addr from;
+        uint64_t later_us;
+        bool damage, good;
+    } rows[] = {
+        {"as it should be", {.ip = {192, 0, 2, 7}, .port = 7777, .family = 4}, 0, false, true},
+        {"another address", {.ip = {192, 0, 2, 8}, .port = 7777, .family = 4}, 0, false, false},
+        {"another port", {.ip = {192, 0, 2, 7}, .port = 7778, .family = 4}, 0, false, false},
+        {"at the end of its life", {.ip = {192, 0, 2, 7}, .port = 7777, .family = 4}, TOKEN_RETRY_LIFE_S * 1000000, false, true},
+        {"too old", {.ip = {192, 0, 2, 7}, .port = 7777, .family = 4}, (TOKEN_RETRY_LIFE_S + 1) * 1000000, false, false},
+        {"damaged", {.ip = {192, 0, 2, 7}, .port = 7777, .family = 4}, 0, true, false},
+    };
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+        struct pair_datagram second = second_flight(p, &stranger);
+        struct packet_head h;
+        cr_assert_eq(packet_parse(second.data, second.size, 8, &h), AQ_OK);
+        cr_assert_eq(h.token_size, TOKEN_SIZE);
+        if (rows[i].damage)
+            second.data[(size_t)(h.token - second.data) + 40] ^= 1;
+        p->now_us += rows[i].later_us;
+        give(p, &rows[i].from, second.data, second.size);
+        cr_expect_eq(side_stats(&p->server).accepted, rows[i].good, "%s", rows[i].what);
+        cr_expect_eq(side_stats(&p->server).tokens_bad, !rows[i].good, "%s", rows[i].what);
+        if (!rows[i].good) {
+            struct pair_datagram d = answer(p);
+            struct frame f = open_refusal(&d, &second);
+            cr_expect_eq(f.close.code, AQ_INVALID_TOKEN, "%s", rows[i].what);
+            expect_nothing_kept(p);
+        }
+        pair_free(p);
+    }
+}
+
+/* RFC 9000 §8.1.2: a Retry token goes with the connection id that the Retry gave. */
+Test(accept, retry_token_with_another_id)
+{
+    struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+    struct pair_datagram second = second_flight(p, &stranger), d;
+    second.data[6] ^= 1; /* the first byte of the Destination Connection ID */
+    give(p, &stranger, second.data, second.size);
+    d = answer(p);
+    cr_expect_eq(open_refusal(&d, &second).close.code, AQ_INVALID_TOKEN);
+    expect_nothing_kept(p);
+    pair_free(p);
+}
+
+/* RFC 9000 §8.1.3: a token of NEW_TOKEN spares the Retry, from any port of the address; from another address, or one
+ * made by somebody else, it is as if there were none. */
+Test(accept, new_token)
+{
+    static const struct { const char *what; struct aq_addr from; bool spares, damage; } rows[] = {
+        {"same address", {.ip = {10, 0, 0, 1}, .port = 4001, .family = 4}, true, false},
+        {"another port", {.ip = {10, 0, 0, 1}, .port = 9, .family = 4}, true, false},
+        {"another address", {.ip = {10, 0, 0, 9}, .port = 4001, .family = 4}, false, false},
+        {"damaged", {.ip = {10, 0, 0, 1}, .port = 4001, .family = 4}, false, true},
+    };
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+        pair_dial(p);
+        pair_run(p, 500000);
+        cr_assert_eq(p->client.token_size, TOKEN_SIZE);
+        if (rows[i].damage)
+            p->client.token[TOKEN_SIZE - 1] ^= 1;
+        struct pair_datagram initial = first_flight(p);
+        give(p, &rows[i].from, initial.data, initial.size);
+        cr_expect_eq(side_stats(&p->server).retries, rows[i].spares ? 1 : 2, "%s", rows[i].what);
+        cr_expect_eq(side_stats(&p->server).accepted, rows[i].spares ? 2 : 1, "%s", rows[i].what);
+        cr_expect_eq(side_stats(&p->server).tokens_bad, !rows[i].spares, "%s", rows[i].what);
+        pair_free(p);
+    }
+}
+
+/* After a new secret tokens of the one before still hold; after a second one they do not. */
+Test(accept, token_outlives_one_secret)
+{
+    for (unsigned times = 1; times <= 2; times++) {
+        struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+        struct pair_datagram second = second_flight(p, &stranger);
+        for (unsigned i = 0; i < times; i++) {
+            uint8_t secret[32];
+            memset(secret, (int)(0x70 + i), sizeof secret);
+            aq_endpoint_set_secret(p->server.ep, secret);
+        }
+        give(p, &stranger, second.data, second.size);
+        cr_expect_eq(side_stats(&p->server).accepted, times == 1);
+        cr_expect_eq(side_stats(&p->server).tokens_bad, times == 2);
+        pair_free(p);
+    }
+}
+
+/* Under load, a quarter of max_half_open, strangers must show their address first; one below it need not. */
+Test(accept, retry_under_load)
+{
+    struct pair *p = server_with(AQ_RETRY_UNDER_LOAD, 8, 8);
+    for (unsigned i = 0; i < 3; i++) {
+        struct pair_datagram initial = first_flight(p);
+        give(p, &stranger, initial.data, initial.size);
+        cr_expect_eq(side_stats(&p->server).accepted, i < 2 ? i + 1 : 2);
+        cr_expect_eq(side_stats(&p->server).retries, i < 2 ? 0 : 1);
+    }
+    cr_expect_eq(side_stats(&p->server).half_open, 2);
+    pair_free(p);
+}
+
+/* ---- Version Negotiation --------------------------------------------------------------------------------------- */
+
+/* A long header of version 0x0a0b0c0d with ids of these sizes. */
+static size_t unknown_version(uint8_t *out, size_t size, unsigned dcid_size, unsigned scid_size)
+{
+    memset(out, 0xee, size);
+    memcpy(out, (const uint8_t[]){0xc0, 0x0a, 0x0b, 0x0c, 0x0d, (uint8_t)dcid_size}, 6);
+    memset(out + 6, 0xd1, dcid_size);
+    out[6 + dcid_size] = (uint8_t)scid_size;
+    memset(out + 7 + dcid_size, 0x51, scid_size);
+    return size;
+}
+
+/* RFC 9000 §6.1; RFC 8999 §6: the ids come back exchanged, whatever their size, with the versions spoken here and a
+ * reserved one (RFC 9000 §6.3). */
+Test(accept, version_negotiation)
+{
+    static const uint8_t sizes[][2] = {{8, 8}, {0, 0}, {20, 20}, {21, 0}, {255, 255}, {0, 255}};
+    for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+        unsigned dcid = sizes[i][0], scid = sizes[i][1];
+        uint8_t out[1200];
+        bool v1 = false, reserved = false;
+        give(p, &stranger, out, unknown_version(out, sizeof out, dcid, scid));
+        struct pair_datagram d = answer(p);
+        cr_assert_eq(d.size, 7 + dcid + scid + 8);
+        cr_expect(d.data[0] & 0x80);
+        cr_expect(memcmp(d.data + 1, "\0\0\0\0", 4) == 0);
+        cr_expect_eq(d.data[5], scid);
+        cr_expect(memcmp(d.data + 6, out + 7 + dcid, scid) == 0);
+        cr_expect_eq(d.data[6 + scid], dcid);
+        cr_expect(memcmp(d.data + 7 + scid, out + 6, dcid) == 0);
+        for (const uint8_t *v = d.data + 7 + dcid + scid; v < d.data + d.size; v += 4) {
+            v1 |= memcmp(v, "\0\0\0\1", 4) == 0;
+            reserved |= (v[0] & 0x0f) == 0x0a && (v[1] & 0x0f) == 0x0a && (v[2] & 0x0f) == 0x0a && (v[3] & 0x0f) == 0x0a;
+        }
+        cr_expect(v1 && reserved);
+        cr_expect_eq(side_stats(&p->server).versions, 1);
+        expect_nothing_kept(p);
+        pair_free(p);
+    }
+}
+
+/* RFC 9000 §5.2.2, §6.1: not for a datagram that is too small to begin a connection, nor for a Version Negotiation. */
+Test(accept, version_negotiation_not)
+{
+    struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+    uint8_t out[1200];
+    give(p, &stranger, out, unknown_version(out, 1199, 8, 8));
+    expect_silence(p);
+    cr_expect_eq(side_stats(&p->server).drop_version, 1);
+    unknown_version(out, sizeof out, 8, 8);
+    memset(out + 1, 0, 4);
+    give(p, &stranger, out, sizeof out);
+    expect_silence(p);
+    cr_expect_eq(side_stats(&p->server).versions, 0);
+    unknown_version(out, sizeof out, 255, 255); /* the ids do not fit */
+    give(p, &stranger, out, 300);
+    expect_silence(p);
+    cr_expect_eq(side_stats(&p->server).drop_not_quic + side_stats(&p->server).drop_short, 2);
+    expect_nothing_kept(p);
+    pair_free(p);
+}
+
+/* ---- stateless reset ------------------------------------------------------------------------------------------- */
+
+static size_t short_packet(uint8_t *out, size_t size)
+{
+    memset(out, 0x33, size);
+    out[0] = 0x40;
+    return size;
+}
+
+/* RFC 9000 §10.3: smaller than what caused it, at least 21 bytes, the fixed bit set; nothing for 21 bytes or fewer. */
+Test(accept, stateless_reset_size)
+{
+    for (unsigned size = 9; size <= 100; size++) {
+        struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+        uint8_t out[100];
+        give(p, &stranger, out, short_packet(out, size));
+        cr_expect_eq(side_stats(&p->server).drop_unknown_cid, 1, "%u", size);
+        if (size <= 21) {
+            expect_silence(p);
+        } else {
+            struct pair_datagram d = answer(p);
+            cr_expect(d.size < size && d.size >= 21, "%u for %u", d.size, size);
+            cr_expect_eq(d.data[0] & 0xc0, 0x40);
+            cr_expect_eq(side_stats(&p->server).resets, 1);
+        }
+        expect_nothing_kept(p);
+        pair_free(p);
+    }
+}
+
+/* RFC 9000 §10.3.2: the token is that of the id, today and after a reboot with the same secret. */
+Test(accept, stateless_reset_token)
+{
+    uint8_t token[2][16];
+    for (unsigned i = 0; i < 2; i++) {
+        struct aq_config config;
+        uint8_t out[60];
+        pair_config(&config, true);
+        memset(config.secret, 0x77, sizeof config.secret);
+        config.seed[0] = (uint8_t)(i + 1);
+        struct pair *p = pair_new(NULL, &config);
+        give(p, &stranger, out, short_packet(out, sizeof out));
+        struct pair_datagram d = answer(p);
+        memcpy(token[i], d.data + d.size - 16, 16);
+        out[1]++; /* another id has another token */
+        give(p, &stranger, out, sizeof out);
+        d = answer(p);
+        cr_expect(memcmp(token[i], d.data + d.size - 16, 16) != 0);
+        pair_free(p);
+    }
+    cr_expect(memcmp(token[0], token[1], 16) == 0);
+}
+
+/* RFC 9000 §10.3.3; §21.11: resets are rare: a small burst, then one in 10 ms. */
+Test(accept, stateless_reset_rate)
+{
+    struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+    uint8_t out[60];
+    short_packet(out, sizeof out);
+    for (unsigned i = 0; i < 200; i++) {
+        give(p, &stranger, out, sizeof out);
+        p->server.outs = 0;
+    }
+    uint64_t burst = side_stats(&p->server).resets;
+    cr_expect(burst > 0 && burst <= 30, "%llu at once", (unsigned long long)burst);
+    for (unsigned i = 0; i < 1000; i++) { /* one second, a trigger each millisecond */
+        p->now_us += 1000;
+        give(p, &stranger, out, sizeof out);
+        p->server.outs = 0;
+    }
+    uint64_t second = side_stats(&p->server).resets - burst;
+    cr_expect(second >= 90 && second <= 110, "%llu in a second", (unsigned long long)second);
+    cr_expect_eq(side_stats(&p->server).drop_unknown_cid, 1200);
+    pair_free(p);
+}
+
+/* ---- refusals and drops -------------------------------------------------------------------------------------------- */
+
+/* RFC 9000 §5.2.2: a server that is full says so; the handshakes in progress are not disturbed. */
+Test(accept, full)
+{
+    struct pair *p = server_with(AQ_RETRY_NEVER, 2, 2);
+    struct pair_datagram initial;
+    for (unsigned i = 0; i < 2; i++) {
+        initial = first_flight(p);
+        give(p, &p->client.addr, initial.data, initial.size);
+    }
+    p->server.outs = 0;
+    initial = first_flight(p);
+    give(p, &stranger, initial.data, initial.size);
+    expect_silence(p);
+    cr_expect_eq(side_stats(&p->server).drop_half_open_full, 1);
+    cr_expect_eq(side_stats(&p->server).conns, 2);
+    pair_free(p);
+}
+
+Test(accept, refused_when_all_connections_are_taken)
+{
+    struct pair *p = server_with(AQ_RETRY_NEVER, 1, 1);
+    pair_dial(p);
+    pair_run(p, 300000);
+    cr_assert_eq(side_count(&p->server, AQ_EVENT_CONFIRMED), 1);
+    struct pair_datagram initial = first_flight(p);
+    give(p, &p->client.addr, initial.data, initial.size);
+    struct pair_datagram d = answer(p);
+    struct frame f = open_refusal(&d, &initial);
+    cr_expect_eq(f.close.code, AQ_CONNECTION_REFUSED);
+    cr_expect_eq(side_stats(&p->server).drop_conns_full, 1);
+    cr_expect_eq(side_stats(&p->server).conns, 1);
+    /* and the client believes it */
+    give(p, &p->client.addr, initial.data, initial.size);
+    d = answer(p);
+    side_recv(&p->client, &p->server.addr, d.data, d.size, p->now_us);
+    side_turn(&p->client, p->now_us);
+    cr_expect(p->client.closed && p->client.close.by == AQ_BY_PEER);
+    cr_expect_eq(p->client.close.code, AQ_CONNECTION_REFUSED);
+    pair_free(p);
+}
+
+/* RFC 9000 §14.1: a client's Initial in less than 1,200 bytes; RFC 9000 §7.2: to an id of fewer than 8 bytes. */
+Test(accept, initial_bounds)
+{
+    static const struct { size_t size; uint8_t dcid; bool good; } rows[] = {
+        {1200, 8, true}, {1199, 8, false}, {100, 8, false}, {1200, 7, false}, {1200, 0, false}, {1200, 20, true},
+    };
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+        uint8_t out[1200];
+        give(p, &stranger, out, junk_initial(out, rows[i].size, rows[i].dcid, i));
+        cr_expect_eq(p->server.outs, rows[i].good, "row %u", i);
+        cr_expect_eq(side_stats(&p->server).drop_short, !rows[i].good, "row %u", i);
+        expect_nothing_kept(p);
+        pair_free(p);
+    }
+}
+
+/* SECURITY: Initials that are not authentic cost the work of one decryption and keep nothing, however many. */
+Test(accept, junk_initials)
+{
+    struct pair *p = server_with(AQ_RETRY_NEVER, 8, 8);
+    for (unsigned i = 0; i < 100; i++) {
+        uint8_t out[1200];
+        give(p, i & 1 ? &stranger : &neighbour, out, junk_initial(out, sizeof out, 8, i));
+        expect_nothing_kept(p);
+    }
+    struct aq_endpoint_stats s = side_stats(&p->server);
+    cr_expect_eq(s.drop_auth, 100);
+    cr_expect_eq(s.accepted, 0);
+    cr_expect_leq(s.half_open_high, 1);
+    cr_expect_eq(p->server.sent, 0);
+    cr_expect_eq(p->server.events, 0);
+    pair_dial(p); /* and it still works */
+    pair_run(p, 300000);
+    cr_expect_eq(side_count(&p->client, AQ_EVENT_CONFIRMED), 1);
+    pair_free(p);
+}
+
+/* Each reason to drop has its counter. */
+Test(accept, drops_are_counted)
+{
+    static const struct { const char *what; uint8_t first; uint8_t size; size_t counter; } rows[] = {
+#define COUNTER(name) offsetof(struct aq_endpoint_stats, name)
+        {"no fixed bit", 0x00, 40, COUNTER(drop_not_quic)},
+        {"a short header without an id", 0x40, 8, COUNTER(drop_short)},
+        {"an unknown id", 0x40, 20, COUNTER(drop_unknown_cid)},
+        {"a long header cut", 0xc0, 6, COUNTER(drop_short)},
+#undef COUNTER
+    };
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct pair *p = server_with(AQ_RETRY_NEVER, 8, 8);
+        uint8_t out[64] = {rows[i].first};
+        give(p, &stranger, out, rows[i].size);
+        struct aq_endpoint_stats s = side_stats(&p->server);
+        uint64_t count;
+        memcpy(&count, (const uint8_t *)&s + rows[i].counter, sizeof count);
+        cr_expect_eq(count, 1, "%s", rows[i].what);
+        expect_silence(p);
+        expect_nothing_kept(p);
+        pair_free(p);
+    }
+}
+
+/* Handshake, 0-RTT and Retry packets without a connection: dropped without a word (RFC 9000 §5.2.2). */
+Test(accept, other_long_headers)
+{
+    static const enum packet_type types[] = {PACKET_ZERO_RTT, PACKET_HANDSHAKE};
+    for (unsigned i = 0; i < 2; i++) {
+        struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+        struct cid cid = {.size = 8, .bytes = "somebody"};
+        struct aq_iov token = {NULL, 0};
+        uint8_t out[1200] = {0};
+        struct writer w = writer_make(out, sizeof out);
+        size_t offset = packet_write_long(&w, types[i], QUIC_V1, &cid, &cid, &token, 4);
+        packet_patch_length(out, offset, sizeof out - offset);
+        give(p, &stranger, out, sizeof out);
+        expect_silence(p);
+        cr_expect_eq(side_stats(&p->server).drop_unknown_cid, 1);
+        expect_nothing_kept(p);
+        pair_free(p);
+    }
+}
+
+/* An endpoint that only dials accepts nothing and answers no version. */
+Test(accept, client_only)
+{
+    struct pair *p = pair_new(NULL, NULL);
+    uint8_t out[1200];
+    side_recv(&p->client, &stranger, out, junk_initial(out, sizeof out, 8, 1), p->now_us);
+    side_recv(&p->client, &stranger, out, unknown_version(out, sizeof out, 8, 8), p->now_us);
+    side_turn(&p->client, p->now_us);
+    cr_expect_eq(p->client.sent, 0);
+    cr_expect_eq(side_stats(&p->client).drop_refused, 1);
+    cr_expect_eq(side_stats(&p->client).drop_unknown_cid, 1);
+    pair_free(p);
+}
+
+/* The ring of answers holds 64; what does not fit is not given, and the ring works on. */
+Test(accept, answers_are_bounded)
+{
+    struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+    uint8_t out[1200];
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < 100; i++)
+            side_recv(&p->server, &stranger, out, unknown_version(out, sizeof out, 8, 8), p->now_us);
+        cr_expect(aq_wants_send(p->server.ep));
+        side_turn(&p->server, p->now_us);
+        cr_expect_eq(p->server.outs, 64, "%u answers", p->server.outs);
+        cr_expect_not(aq_wants_send(p->server.ep));
+        p->server.outs = 0;
+    }
+    cr_expect_eq(side_stats(&p->server).versions, 192);
+    cr_expect_eq(side_stats(&p->server).datagrams_out, 192);
+    expect_nothing_kept(p);
+    pair_free(p);
+}
+
+/* Answers go back the way the question came. */
+Test(accept, answer_goes_back)
+{
+    struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+    struct aq_buffer buffer;
+    struct aq_train train;
+    cr_assert_eq(aq_recv_buffers(p->server.ep, &buffer, 1), 1);
+    struct aq_datagram d = {.data = buffer.data, .size = 1200, .socket = 3, .ifindex = 4, .channel = 5,
+                            .local = neighbour, .remote = other_port};
+    unknown_version(buffer.data, 1200, 8, 8);
+    cr_assert_eq(aq_recv(p->server.ep, &d, 1, p->now_us), AQ_OK);
+    cr_assert_eq(aq_send(p->server.ep, &train, 1, p->now_us), 1);
+    cr_expect(train.socket == 3 && train.ifindex == 4 && train.channel == 5);
+    cr_expect(memcmp(&train.local, &neighbour, sizeof neighbour) == 0);
+    cr_expect(memcmp(&train.remote, &other_port, sizeof other_port) == 0);
+    cr_expect_eq(train.segment, train.size);
+    pair_free(p);
+}
