@@ -20,6 +20,7 @@ trap 'exit 130' HUP INT TERM
 # serve KIND: starts `antq KIND serve` on a port of the kernel's choice; sets address and pin.
 serve() {
     echo "\$ antq $1 serve --listen 127.0.0.1:0 &"
+    : >"$dir/$1.out"
     "$antq" "$1" serve --listen 127.0.0.1:0 >"$dir/$1.out" 2>"$dir/$1.err" &
     servers="$servers $!"
     server=$!

@@ -14,6 +14,10 @@
 #include <assert.h>
 #include <string.h>
 
+/* Inline: of xxHash only the code for 16 bytes is left. */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 static uint64_t capacity(uint32_t max_entries)
 {
     uint64_t n = 2;
@@ -93,18 +97,10 @@ bool map_remove(struct map *map, uint64_t hash, uint32_t value)
     return true;
 }
 
-/* ---- XXH3 of 16 bytes ------------------------------------------------------------------------ */
+/* ---- the hash of our own keys ---------------------------------------------------------------- */
 
-/* XXH3_64bits_withSeed of the 16 bytes (a, b), both little-endian: the one length of it that
- * integer keys need. The two constants are words of its secret: (24..31) ^ (32..39) and (40..47) ^
- * (48..55). */
 uint64_t map_hash(uint64_t a, uint64_t b, uint64_t seed)
 {
-    uint64_t lo = a ^ (UINT64_C(0x6782737bea4239b9) + seed);
-    uint64_t hi = b ^ (UINT64_C(0xaf56bc3b0996523a) - seed);
-    unsigned __int128 product = (unsigned __int128)lo * hi;
-    uint64_t h = 16 + __builtin_bswap64(lo) + hi + ((uint64_t)product ^ (uint64_t)(product >> 64));
-    h ^= h >> 37;
-    h *= UINT64_C(0x165667919e3779f9);
-    return h ^ h >> 32;
+    const uint64_t key[2] = {a, b};
+    return XXH3_64bits_withSeed(key, sizeof key, seed);
 }

@@ -321,10 +321,10 @@ static bool set_alpn(struct aq_tls *tls, const struct aq_tls_config *config, cha
 }
 
 /* BoringSSL has long had no choice of TLS 1.3 cipher suites: it puts AES-128-GCM first where the
- * CPU has AES instructions and ChaCha20-Poly1305 first where not. Newer ones can be told. A wish
+ * CPU has AES instructions and ChaCha20-Poly1305 first where not. A wish
  * that would be ignored is refused here, because whoever has one (an interoperability test, a
  * policy) must know. */
-static bool set_cipher(struct aq_tls *tls, uint16_t cipher, char *error, size_t error_size)
+static bool check_cipher(uint16_t cipher, char *error, size_t error_size)
 {
     if (cipher == 0) {
         return true;
@@ -333,16 +333,9 @@ static bool set_cipher(struct aq_tls *tls, uint16_t cipher, char *error, size_t 
         return identity_error(error, error_size,
                               "cipher 0x%04x: must be 0, 0x1301, 0x1302 or 0x1303", cipher);
     }
-#ifdef HAVE_SSL_SET1_TLS13_CIPHERS
-    if (SSL_CTX_set1_tls13_ciphers(tls->ctx, &cipher, NULL, 1) == 1) {
-        return true;
-    }
-#else
-    (void)tls;
     if (cipher == (EVP_has_aes_hardware() ? 0x1301 : 0x1303)) {
         return true; /* what it prefers by itself */
     }
-#endif
     return identity_error(
         error, error_size,
         "cipher 0x%04x: this BoringSSL cannot be told to use it on this CPU (it prefers %s): leave "
@@ -469,7 +462,7 @@ struct aq_tls *aq_tls_new(const struct aq_tls_config *config, char *error, size_
     /* A server that asks for no certificate verifies nothing, so it needs no CA certificates. */
     bool verifies = !tls->server || tls->asks_certificate;
     bool done = make_context(tls, error, error_size) && set_alpn(tls, config, error, error_size)
-                && set_cipher(tls, config->cipher, error, error_size)
+                && check_cipher(config->cipher, error, error_size)
                 && (!verifies || tls_verify_load(tls, &config->ca, error, error_size))
                 && set_identity(tls, config, error, error_size)
                 && set_tickets(tls, config, error, error_size);

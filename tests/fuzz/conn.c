@@ -22,9 +22,13 @@ static void require(bool good, const char *what)
 
 /* ---- from outside ----------------------------------------------------------------------------------------- */
 
+/* More lost datagrams than this in one run outlast what a Retry token lives. */
+enum { HARM_MAX = 8 };
+
 struct outside {
     struct sim *sim;
     struct reader r;
+    unsigned harm;
 };
 
 static void flight_change(struct reader *r, struct sim_flight *flight)
@@ -41,12 +45,16 @@ static bool on_flight(void *user, struct sim_flight **pointer)
     struct outside *o = user;
     struct sim_flight *flight = *pointer;
     struct reader *r = &o->r;
+    struct sim_flight *copy;
     const uint8_t *bytes;
     size_t n;
 
     if (r->bad || reader_left(r) == 0)
         return true;
-    switch (read_u8(r) % 8) {
+    unsigned op = read_u8(r) % 8;
+    if (op <= 2 && o->harm++ >= HARM_MAX)
+        return true;
+    switch (op) {
     case 0: /* dropped */
         return false;
     case 1:
@@ -56,12 +64,14 @@ static bool on_flight(void *user, struct sim_flight **pointer)
         n = read_uint(r, 2) % (flight->size + 1U);
         flight->size = (uint32_t)n;
         return true;
-    case 3: /* doubled, the first one changed */
-        sim_inject(o->sim, &flight->from, &flight->to, flight->data, flight->size);
+    case 3: /* doubled, one of the two changed */
+        copy = sim_inject(o->sim, &flight->from, &flight->to, flight->data, flight->size);
+        if (copy)
+            copy->foreign = false; /* it is true, only early */
         flight_change(r, flight);
         return true;
-    case 4: /* joined by bytes of the input */
-    case 5: /* or replaced by them, the head kept in part */
+    case 4:
+    case 5: /* joined by bytes of the input, which overtake it */
         n = read_u8(r);
         n = n < reader_left(r) ? n : reader_left(r);
         bytes = read_bytes(r, n);

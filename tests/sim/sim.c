@@ -262,19 +262,20 @@ static void link_send(struct sim_host *from, struct sim_flight *flight)
     flight_depart(sim, line, flight);
 }
 
-void sim_inject(struct sim *sim, const struct aq_addr *from, const struct aq_addr *to, const uint8_t *data,
-                uint32_t size)
+struct sim_flight *sim_inject(struct sim *sim, const struct aq_addr *from, const struct aq_addr *to,
+                              const uint8_t *data, uint32_t size)
 {
     struct sim_host *host = host_at(sim, to);
 
     if (!host || size > DATAGRAM_MAX)
-        return;
+        return NULL;
     struct sim_flight *flight = flight_new(from, to, data, size);
     flight->at = sim->now_us;
     flight->seq = sim->seq++;
     flight->host = host->index;
     flight->foreign = true;
     heap_push(sim, flight);
+    return flight;
 }
 
 /* ---- hosts ---------------------------------------------------------------------------------------------- */

@@ -125,9 +125,10 @@ uint64_t sim_now(const struct sim_host *host);
 void sim_kick(struct sim_host *host);
 void sim_clock_step(struct sim_host *host, uint64_t ahead_us);
 void sim_suspend(struct sim_host *host, uint64_t duration_us);
-/* Puts a datagram on its way past the link's faults: the fuzzer's and the tests' own. */
-void sim_inject(struct sim *sim, const struct aq_addr *from, const struct aq_addr *to, const uint8_t *data,
-                uint32_t size);
+/* Puts a datagram on its way past the link's faults: the fuzzer's and the tests' own. It counts as foreign
+ * unless the caller says otherwise. NULL: nobody is there. */
+struct sim_flight *sim_inject(struct sim *sim, const struct aq_addr *from, const struct aq_addr *to,
+                              const uint8_t *data, uint32_t size);
 
 /* Changes a byte of a datagram on its way. */
 void sim_damage(struct sim_flight *flight, uint32_t offset, uint8_t mask);
