@@ -1,12 +1,18 @@
 /* accept.c -- datagrams that belong to no connection (RFC 9000 §5.2.2, §6, §8.1, §10.3).
  *
- * A first Initial begins a connection, is answered statelessly with a Retry, a Version Negotiation or a refusal, or is
- * dropped; a short header packet is answered with a stateless reset. Nothing is kept for a client that was sent any of
- * these. Answers wait in a small ring; when it is full they are not given: the peer asks again. */
-#include "core/endpoint.h"
+ * A first Initial begins a connection, is answered statelessly with a Retry, a Version Negotiation
+ * or a refusal, or is dropped; a short header packet is answered with a stateless reset. Nothing is
+ * kept for a client that was sent any of these. Answers wait in a small ring; when it is full they
+ * are not given: the peer asks again. */
 #include "core/addr.h"
+#include "core/endpoint.h"
 
-enum { RESET_SIZE_MAX = 42, RESET_SIZE_MIN = 21, RESET_GAP_US = 10000, RESET_BURST_US = 200000 };
+enum {
+    RESET_SIZE_MAX = 42,
+    RESET_SIZE_MIN = 21,
+    RESET_GAP_US = 10000,
+    RESET_BURST_US = 200000
+};
 
 /* A free place in the ring of answers, addressed to where d came from; NULL: full. */
 static struct reply *reply_take(struct endpoint *ep, const struct aq_datagram *d)
@@ -35,10 +41,11 @@ static void reply_give(struct endpoint *ep, struct reply *r, size_t size)
     ep->stats.bytes_out += size;
 }
 
-/* RFC 9000 §10.3: looks like a short header packet, ends in the token of the id it was sent to, and is smaller than what
- * caused it, so that two endpoints never reset each other for ever (SECURITY.md row 19: and rarely). */
-static void accept_reset(struct endpoint *ep, const struct aq_datagram *d, const uint8_t *data, uint32_t size,
-                         uint64_t now)
+/* RFC 9000 §10.3: looks like a short header packet, ends in the token of the id it was sent to, and
+ * is smaller than what caused it, so that two endpoints never reset each other for ever
+ * (SECURITY.md row 19: and rarely). */
+static void accept_reset(struct endpoint *ep, const struct aq_datagram *d, const uint8_t *data,
+                         uint32_t size, uint64_t now)
 {
     if (size <= RESET_SIZE_MIN || ep->reset_tokens_us > now + RESET_BURST_US)
         return;
@@ -57,9 +64,12 @@ static void accept_reset(struct endpoint *ep, const struct aq_datagram *d, const
 }
 
 /* RFC 9000 §6.1: an unknown version in a datagram large enough to be a first one. */
-static void accept_version(struct endpoint *ep, const struct aq_datagram *d, const uint8_t *data, uint32_t size)
+static void accept_version(struct endpoint *ep, const struct aq_datagram *d, const uint8_t *data,
+                           uint32_t size)
 {
-    const uint32_t versions[] = {QUIC_V1, 0x1a2a3a4a | (uint32_t)rng_below(&ep->rng, 16) * 0x10000000}; /* §6.3: one reserved */
+    const uint32_t versions[] = {QUIC_V1, 0x1a2a3a4a
+                                              | (uint32_t)rng_below(&ep->rng, 16)
+                                                    * 0x10000000}; /* §6.3: one reserved */
     if (size < INITIAL_MIN_DATAGRAM) {
         ep->stats.drop_version++;
         return;
@@ -73,13 +83,15 @@ static void accept_version(struct endpoint *ep, const struct aq_datagram *d, con
     if (!r)
         return;
     reply_give(ep, r,
-               packet_write_versions(r->data, REPLY_SIZE, &scid, &dcid, versions, 2, (uint8_t)rng_below(&ep->rng, 128)));
+               packet_write_versions(r->data, REPLY_SIZE, &scid, &dcid, versions, 2,
+                                     (uint8_t)rng_below(&ep->rng, 128)));
     ep->stats.versions++;
 }
 
-/* A CONNECTION_CLOSE in an Initial, made of nothing but the client's own Initial (RFC 9000 §5.2.2, §8.1.3). */
-static void accept_refuse(struct endpoint *ep, const struct aq_datagram *d, const struct packet_head *h, int error,
-                          const char *reason)
+/* A CONNECTION_CLOSE in an Initial, made of nothing but the client's own Initial (RFC 9000 §5.2.2,
+ * §8.1.3). */
+static void accept_refuse(struct endpoint *ep, const struct aq_datagram *d,
+                          const struct packet_head *h, int error, const char *reason)
 {
     struct secret client, server;
     struct aead_key key;
@@ -91,7 +103,8 @@ static void accept_refuse(struct endpoint *ep, const struct aq_datagram *d, cons
     schedule_keys(h->version, &server, &key, &hp);
     struct writer w = writer_make(r->data, REPLY_SIZE - AEAD_TAG_SIZE);
     struct aq_iov no_token = {NULL, 0};
-    size_t pn_offset = packet_write_long(&w, PACKET_INITIAL, h->version, &h->scid, &h->dcid, &no_token, 1);
+    size_t pn_offset =
+        packet_write_long(&w, PACKET_INITIAL, h->version, &h->scid, &h->dcid, &no_token, 1);
     packet_write_number(&w, 0, 1);
     struct frame f = {.type = FRAME_CONNECTION_CLOSE};
     f.close.code = (uint64_t)error;
@@ -100,7 +113,8 @@ static void accept_refuse(struct endpoint *ep, const struct aq_datagram *d, cons
     frame_encode(&w, &f);
     size_t size = (size_t)(w.p - r->data) + AEAD_TAG_SIZE;
     packet_patch_length(r->data, pn_offset, size - pn_offset);
-    struct sealed s = {.data = r->data, .size = (uint32_t)size, .pn_offset = (uint16_t)pn_offset, .pn_size = 1};
+    struct sealed s = {
+        .data = r->data, .size = (uint32_t)size, .pn_offset = (uint16_t)pn_offset, .pn_size = 1};
     protect_seal(&key, &hp, &s, 1);
     protect_aead_wipe(&key);
     protect_hp_wipe(&hp);
@@ -109,9 +123,11 @@ static void accept_refuse(struct endpoint *ep, const struct aq_datagram *d, cons
     reply_give(ep, r, size);
 }
 
-static void accept_retry(struct endpoint *ep, const struct aq_datagram *d, const struct packet_head *h, uint64_t now)
+static void accept_retry(struct endpoint *ep, const struct aq_datagram *d,
+                         const struct packet_head *h, uint64_t now)
 {
-    struct token token = {.kind = TOKEN_RETRY, .time_s = endpoint_unix_s(ep, now), .odcid = h->dcid};
+    struct token token = {
+        .kind = TOKEN_RETRY, .time_s = endpoint_unix_s(ep, now), .odcid = h->dcid};
     uint8_t bytes[TOKEN_SIZE];
     struct reply *r = reply_take(ep, d);
     if (!r)
@@ -121,15 +137,15 @@ static void accept_retry(struct endpoint *ep, const struct aq_datagram *d, const
     token_make(&ep->token_key, &token, &d->remote, &ep->rng, bytes);
     struct aq_iov iov = {bytes, sizeof bytes};
     reply_give(ep, r,
-               packet_write_retry(r->data, REPLY_SIZE, h->version, &h->scid, &token.retry_scid, &h->dcid, &iov,
-                                  (uint8_t)rng_below(&ep->rng, 16)));
+               packet_write_retry(r->data, REPLY_SIZE, h->version, &h->scid, &token.retry_scid,
+                                  &h->dcid, &iov, (uint8_t)rng_below(&ep->rng, 16)));
     ep->stats.retries++;
     TRACE_LINE(&ep->tracer, TRACE_RETRY, 0, 1, 0, 0, now);
 }
 
 /* Begins a connection for a first Initial and gives it the datagram. */
-static void accept_conn(struct endpoint *ep, const struct aq_datagram *d, uint8_t *data, uint32_t size,
-                        struct conn_start *start, uint64_t now)
+static void accept_conn(struct endpoint *ep, const struct aq_datagram *d, uint8_t *data,
+                        uint32_t size, struct conn_start *start, uint64_t now)
 {
     uint32_t slot = endpoint_new_conn(ep, now);
     if (slot == POOL_NONE) {
@@ -153,8 +169,8 @@ static void accept_conn(struct endpoint *ep, const struct aq_datagram *d, uint8_
     conn_event(c, AQ_EVENT_ACCEPTED);
 }
 
-static void accept_initial(struct endpoint *ep, const struct aq_datagram *d, uint8_t *data, uint32_t size,
-                           const struct packet_head *h, uint64_t now)
+static void accept_initial(struct endpoint *ep, const struct aq_datagram *d, uint8_t *data,
+                           uint32_t size, const struct packet_head *h, uint64_t now)
 {
     struct conn_start start = {.server = true,
                                .tls = ep->config.tls,
@@ -165,7 +181,8 @@ static void accept_initial(struct endpoint *ep, const struct aq_datagram *d, uin
                                .meta = d};
     struct token token;
     bool open = h->token_size
-                && token_open(&ep->token_key, h->token, h->token_size, &d->remote, &token, endpoint_unix_s(ep, now));
+                && token_open(&ep->token_key, h->token, h->token_size, &d->remote, &token,
+                              endpoint_unix_s(ep, now));
     if (open && token.kind == TOKEN_RETRY && cid_equal(&token.retry_scid, &h->dcid)) {
         start.odcid = token.odcid;
         start.retry_scid = &token.retry_scid;
@@ -178,7 +195,9 @@ static void accept_initial(struct endpoint *ep, const struct aq_datagram *d, uin
     }
     start.validated = open;
     bool load = ep->half_open >= (ep->config.max_half_open + 3) / 4; /* SECURITY.md row 7 */
-    if (!open && (ep->config.retry == AQ_RETRY_ALWAYS || (ep->config.retry == AQ_RETRY_UNDER_LOAD && load))) {
+    if (!open
+        && (ep->config.retry == AQ_RETRY_ALWAYS
+            || (ep->config.retry == AQ_RETRY_UNDER_LOAD && load))) {
         accept_retry(ep, d, h, now);
         return;
     }
@@ -189,7 +208,8 @@ static void accept_initial(struct endpoint *ep, const struct aq_datagram *d, uin
     accept_conn(ep, d, data, size, &start, now);
 }
 
-void accept_datagram(struct endpoint *ep, const struct aq_datagram *d, uint8_t *data, uint32_t size, uint64_t now)
+void accept_datagram(struct endpoint *ep, const struct aq_datagram *d, uint8_t *data, uint32_t size,
+                     uint64_t now)
 {
     struct packet_head h;
     if (packet_parse(data, size, CID_SIZE, &h) != AQ_OK) {
@@ -216,7 +236,8 @@ void accept_datagram(struct endpoint *ep, const struct aq_datagram *d, uint8_t *
         ep->stats.drop_refused++;
         return;
     }
-    /* RFC 9000 §14.1: a client's Initial comes in at least 1,200 bytes; §7.2: to an id of at least 8. */
+    /* RFC 9000 §14.1: a client's Initial comes in at least 1,200 bytes; §7.2: to an id of at
+     * least 8. */
     if (size < INITIAL_MIN_DATAGRAM || h.dcid.size < 8) {
         ep->stats.drop_short++;
         return;

@@ -1,37 +1,42 @@
-/* ack.h -- the receiving side of one packet number space: what has come, and when to say so (RFC 9000 §13.2).
+/* ack.h -- the receiving side of one packet number space: what has come, and when to say so (RFC
+ * 9000 §13.2).
  *
- * At most ACK_RANGES ranges are kept (SECURITY.md row 11): the lowest is forgotten first, and packets below it are
- * treated as duplicates. Decides immediate or delayed; conn.c owns the timer. */
+ * At most ACK_RANGES ranges are kept (SECURITY.md row 11): the lowest is forgotten first, and
+ * packets below it are treated as duplicates. Decides immediate or delayed; conn.c owns the timer.
+ */
 #ifndef AQ_ACK_H
 #define AQ_ACK_H
 
 #include "core/buf.h"
 #include "core/range.h"
 
-enum { ACK_RANGES = 32 };
+enum {
+    ACK_RANGES = 32
+};
 
 struct ack {
     struct range ranges[ACK_RANGES];
     uint16_t range_count;
-    uint16_t eliciting;   /* ack-eliciting packets since the last ACK we sent */
-    bool now;             /* an ACK is due at once */
-    bool any;             /* something came since the last ACK we wrote, eliciting or not */
-    bool gap;             /* a gap opened since the last eliciting packet */
-    uint64_t floor;       /* numbers below are forgotten: treated as received */
+    uint16_t eliciting;       /* ack-eliciting packets since the last ACK we sent */
+    bool now;                 /* an ACK is due at once */
+    bool any;                 /* something came since the last ACK we wrote, eliciting or not */
+    bool gap;                 /* a gap opened since the last eliciting packet */
+    uint64_t floor;           /* numbers below are forgotten: treated as received */
     uint64_t largest_time_us; /* when the largest came */
-    uint64_t due_us;      /* when a delayed ACK is due; UINT64_MAX none */
+    uint64_t due_us;          /* when a delayed ACK is due; UINT64_MAX none */
     uint64_t ect0, ect1, ce;
 };
 
 void ack_init(struct ack *ack);
 
-/* Whether number was received before (or is too old to tell): drop it, it is a duplicate (RFC 9000 §12.3). */
+/* Whether number was received before (or is too old to tell): drop it, it is a duplicate (RFC 9000
+ * §12.3). */
 bool ack_is_duplicate(const struct ack *ack, uint64_t number);
 
-/* One packet came and was processed. ecn: enum aq_ecn. now-or-later (§13.2.1, §13.2.2): at once for every second
- * eliciting packet by the batch rule below, for reordered ones, for CE marks; else within max_delay_us.
- * immediate: Initial and Handshake spaces acknowledge at once. The caller calls ack_batch_end once after a batch,
- * so that one batch gives one ACK. */
+/* One packet came and was processed. ecn: enum aq_ecn. now-or-later (§13.2.1, §13.2.2): at once for
+ * every second eliciting packet by the batch rule below, for reordered ones, for CE marks; else
+ * within max_delay_us. immediate: Initial and Handshake spaces acknowledge at once. The caller
+ * calls ack_batch_end once after a batch, so that one batch gives one ACK. */
 void ack_on_packet(struct ack *ack, uint64_t number, bool eliciting, uint8_t ecn, uint64_t now);
 void ack_batch_end(struct ack *ack, bool immediate, uint64_t max_delay_us, uint64_t now);
 
@@ -40,14 +45,17 @@ uint64_t ack_largest(const struct ack *ack);
 
 /* Whether an ACK frame must go now, or may ride along with other frames. */
 bool ack_is_due(const struct ack *ack, uint64_t now);
-bool ack_is_worth(const struct ack *ack); /* eliciting packets not yet acknowledged, whatever the timer says */
+bool ack_is_worth(
+    const struct ack *ack); /* eliciting packets not yet acknowledged, whatever the timer says */
 
-/* Writes an ACK (or ACK_ECN when any mark was seen) frame with as many ranges as fit, newest first. Returns the largest
- * acknowledged, or UINT64_MAX when nothing was written (nothing ever came, or not even one range fits). It repeats what an
- * ACK before has said: the caller asks ack_is_due or ack_is_worth first. delay_exponent: ours. */
+/* Writes an ACK (or ACK_ECN when any mark was seen) frame with as many ranges as fit, newest first.
+ * Returns the largest acknowledged, or UINT64_MAX when nothing was written (nothing ever came, or
+ * not even one range fits). It repeats what an ACK before has said: the caller asks ack_is_due or
+ * ack_is_worth first. delay_exponent: ours. */
 uint64_t ack_write(struct ack *ack, struct writer *w, uint8_t delay_exponent, uint64_t now);
 
-/* The peer has our ACK with this largest: forget what lies at or below it (§13.2.4), keeping the newest range. */
+/* The peer has our ACK with this largest: forget what lies at or below it (§13.2.4), keeping the
+ * newest range. */
 void ack_on_acked(struct ack *ack, uint64_t largest);
 
 #endif

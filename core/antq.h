@@ -28,12 +28,12 @@ extern "C" {
 #define AQ_VERSION "0.1.0"
 
 #if defined(__GNUC__)
-#define AQ_API __attribute__((visibility("default")))
+#    define AQ_API __attribute__((visibility("default")))
 #else
-#define AQ_API
+#    define AQ_API
 #endif
 
-#define AQ_NEVER UINT64_MAX
+#define AQ_NEVER       UINT64_MAX
 #define AQ_MTU_DEFAULT 1452 /* UDP payload that IPv4 and IPv6 both carry over Ethernet */
 
 /* ---- errors -------------------------------------------------------------------------------- */
@@ -66,7 +66,8 @@ enum aq_error {
     AQ_MISUSE = -5,  /* the call does not fit the object's state; nothing was changed */
 };
 
-/* The RFC's name of a transport error, "CRYPTO_ERROR(alert name)", or the name of one of ours. Static. */
+/* The RFC's name of a transport error, "CRYPTO_ERROR(alert name)", or the name of one of ours.
+ * Static. */
 AQ_API const char *aq_error_name(int64_t error);
 
 /* ---- addresses, datagrams, trains ----------------------------------------------------------- */
@@ -79,7 +80,8 @@ struct aq_addr {
     uint8_t reserved;
 };
 
-/* "1.2.3.4:5" or "[::1]:5". Writes at most size bytes, always a string; returns out. 64 always suffice. */
+/* "1.2.3.4:5" or "[::1]:5". Writes at most size bytes, always a string; returns out. 64 always
+ * suffice. */
 AQ_API char *aq_addr_text(const struct aq_addr *addr, char *out, size_t size);
 
 struct aq_buffer {
@@ -92,27 +94,37 @@ struct aq_iov {
     size_t size; /* bytes */
 };
 
-enum aq_ecn { AQ_ECN_NOT = 0, AQ_ECN_ECT1 = 1, AQ_ECN_ECT0 = 2, AQ_ECN_CE = 3 };
+enum aq_ecn {
+    AQ_ECN_NOT = 0,
+    AQ_ECN_ECT1 = 1,
+    AQ_ECN_ECT0 = 2,
+    AQ_ECN_CE = 3
+};
 
-/* One receive call's bytes: one datagram, or several of equal size in a row (GRO; the last may be shorter). */
+/* One receive call's bytes: one datagram, or several of equal size in a row (GRO; the last may be
+ * shorter). */
 struct aq_datagram {
-    uint8_t *data;     /* inside a buffer lent by aq_recv_buffers, at its start; the core decrypts in place */
-    uint32_t size;     /* all bytes */
-    uint16_t segment;  /* bytes of each datagram; 0: one datagram */
-    uint16_t socket;   /* host's index of the socket it came on */
-    uint32_t ifindex;  /* interface, 0 unknown */
-    uint8_t ecn;       /* enum aq_ecn */
-    uint8_t ttl;       /* received hop limit, 0 unknown */
+    uint8_t *data;    /* inside a buffer lent by aq_recv_buffers, at its start; the core decrypts in
+                         place */
+    uint32_t size;    /* all bytes */
+    uint16_t segment; /* bytes of each datagram; 0: one datagram */
+    uint16_t socket;  /* host's index of the socket it came on */
+    uint32_t ifindex; /* interface, 0 unknown */
+    uint8_t ecn;      /* enum aq_ecn */
+    uint8_t ttl;      /* received hop limit, 0 unknown */
     uint16_t reserved16;
-    uint64_t channel;  /* relay channel, 0 none */
-    struct aq_addr local;  /* family 0 where the host does not know it */
+    uint64_t channel;     /* relay channel, 0 none */
+    struct aq_addr local; /* family 0 where the host does not know it */
     struct aq_addr remote;
     uint64_t reserved[2];
 };
 
-enum { AQ_TRAIN_NO_GSO = 1 }; /* one datagram that must not be fragmented or segmented: an MTU probe */
+enum {
+    AQ_TRAIN_NO_GSO = 1
+}; /* one datagram that must not be fragmented or segmented: an MTU probe */
 
-/* What one send call should send: datagrams of equal size to one destination (GSO; the last may be shorter). */
+/* What one send call should send: datagrams of equal size to one destination (GSO; the last may be
+ * shorter). */
 struct aq_train {
     const uint8_t *data; /* the endpoint's; valid until the next aq_send */
     uint32_t size;       /* all bytes */
@@ -120,7 +132,7 @@ struct aq_train {
     uint16_t socket;
     uint32_t ifindex; /* send from this interface, 0 any */
     uint8_t ecn;
-    uint8_t ttl;   /* hop limit to use, 0 the socket's own */
+    uint8_t ttl;    /* hop limit to use, 0 the socket's own */
     uint16_t flags; /* AQ_TRAIN_* */
     uint64_t channel;
     struct aq_addr local; /* source address, family 0 any */
@@ -130,7 +142,8 @@ struct aq_train {
 
 /* ---- TLS ------------------------------------------------------------------------------------- */
 
-/* Certificates, keys and verification of one role; shared by any number of connections of one thread. */
+/* Certificates, keys and verification of one role; shared by any number of connections of one
+ * thread. */
 struct aq_tls;
 
 enum aq_verify {
@@ -141,11 +154,19 @@ enum aq_verify {
     AQ_VERIFY_CALL,       /* aq_tls_config.verify decides, now or later */
 };
 
-enum aq_key_kind { AQ_KEY_P256 = 0, AQ_KEY_ED25519 = 1 };
+enum aq_key_kind {
+    AQ_KEY_P256 = 0,
+    AQ_KEY_ED25519 = 1
+};
 
-enum aq_answer { AQ_ACCEPT = 0, AQ_REFUSE = 1, AQ_LATER = 2 };
+enum aq_answer {
+    AQ_ACCEPT = 0,
+    AQ_REFUSE = 1,
+    AQ_LATER = 2
+};
 
-/* PEM text, from memory or from a file. Exactly one of file and pem is set; both NULL: not given. */
+/* PEM text, from memory or from a file. Exactly one of file and pem is set; both NULL: not given.
+ */
 struct aq_pem {
     const char *file;
     const char *pem;
@@ -156,32 +177,36 @@ struct aq_tls_config {
     size_t size; /* set by aq_tls_config_init */
     bool server;
     bool ask_client_certificate; /* server: ask for and require one, verified by `verify` */
-    /* Own certificate chain and private key. A server without one gets a self-signed certificate. */
+    /* Own certificate chain and private key. A server without one gets a self-signed certificate.
+     */
     struct aq_pem cert, key;
     enum aq_key_kind self_signed; /* kind of key of a self-signed certificate */
     /* How the peer is verified. */
     enum aq_verify verify;
-    struct aq_pem ca;        /* AQ_VERIFY_CA */
-    uint8_t pin[32];         /* AQ_VERIFY_PIN */
-    /* AQ_VERIFY_CALL: the peer's chain in DER, leaf first, valid during the call. AQ_LATER: answer with
-     * aq_verify_done. conn_user is the connection's user pointer. */
-    enum aq_answer (*verify_peer)(void *user, void *conn_user, const struct aq_iov *chain, unsigned count);
-    /* Set when the private key lives elsewhere (`key` is then not given): sign `in` with the TLS signature
-     * algorithm; AQ_LATER: answer with aq_sign_done. */
-    enum aq_answer (*sign)(void *user, void *conn_user, uint16_t algorithm, const uint8_t *in, size_t size,
-                           uint8_t *out, size_t *out_size, size_t out_max);
+    struct aq_pem ca; /* AQ_VERIFY_CA */
+    uint8_t pin[32];  /* AQ_VERIFY_PIN */
+    /* AQ_VERIFY_CALL: the peer's chain in DER, leaf first, valid during the call. AQ_LATER: answer
+     * with aq_verify_done. conn_user is the connection's user pointer. */
+    enum aq_answer (*verify_peer)(void *user, void *conn_user, const struct aq_iov *chain,
+                                  unsigned count);
+    /* Set when the private key lives elsewhere (`key` is then not given): sign `in` with the TLS
+     * signature algorithm; AQ_LATER: answer with aq_sign_done. */
+    enum aq_answer (*sign)(void *user, void *conn_user, uint16_t algorithm, const uint8_t *in,
+                           size_t size, uint8_t *out, size_t *out_size, size_t out_max);
     void *user;
-    /* Application protocols, most wanted first. A client offers them all; a server picks its first that the
-     * client offers, and refuses a client that offers none of them (RFC 9001 §8.1). */
+    /* Application protocols, most wanted first. A client offers them all; a server picks its first
+     * that the client offers, and refuses a client that offers none of them (RFC 9001 §8.1). */
     const char *const *alpn;
     unsigned alpn_count;
     bool early_data; /* reserved for 0-RTT */
-    /* Called with each line of an NSS key log (SSLKEYLOGFILE format). NULL: secrets are told to nobody. */
+    /* Called with each line of an NSS key log (SSLKEYLOGFILE format). NULL: secrets are told to
+     * nobody. */
     void (*keylog)(void *user, const char *line);
-    uint64_t unix_s;          /* wall time for certificates and tickets; 0: read from the system */
-    uint8_t ticket_key[48];   /* session ticket key; all zero: one made by chance */
-    /* Cipher suites allowed, TLS numbers (0x1301 AES-128-GCM, 0x1302 AES-256-GCM, 0x1303 ChaCha20-Poly1305);
-     * cipher 0 means no wish. A wish is honoured by a client offering only it, as far as BoringSSL allows. */
+    uint64_t unix_s;        /* wall time for certificates and tickets; 0: read from the system */
+    uint8_t ticket_key[48]; /* session ticket key; all zero: one made by chance */
+    /* Cipher suites allowed, TLS numbers (0x1301 AES-128-GCM, 0x1302 AES-256-GCM, 0x1303
+     * ChaCha20-Poly1305); cipher 0 means no wish. A wish is honoured by a client offering only it,
+     * as far as BoringSSL allows. */
     uint16_t cipher;
     uint8_t tickets; /* session tickets a server issues per handshake, 0 to 2, default 1 */
 };
@@ -189,49 +214,58 @@ struct aq_tls_config {
 /* Fills in defaults and the size. */
 AQ_API void aq_tls_config_init(struct aq_tls_config *config);
 
-/* Makes a TLS object; NULL on failure, with what to do about it in error (at most error_size bytes, always a
- * string). Everything in config is copied, except `user`. Free it with aq_tls_free after the last endpoint
- * that uses it. */
-AQ_API struct aq_tls *aq_tls_new(const struct aq_tls_config *config, char *error, size_t error_size);
+/* Makes a TLS object; NULL on failure, with what to do about it in error (at most error_size bytes,
+ * always a string). Everything in config is copied, except `user`. Free it with aq_tls_free after
+ * the last endpoint that uses it. */
+AQ_API struct aq_tls *aq_tls_new(const struct aq_tls_config *config, char *error,
+                                 size_t error_size);
 AQ_API void aq_tls_free(struct aq_tls *tls);
 
-/* Server: adds, or replaces while running, the certificate for a server name (NULL: the default one). New
- * handshakes use it. AQ_OK, or AQ_MISUSE with a text in error. */
+/* Server: adds, or replaces while running, the certificate for a server name (NULL: the default
+ * one). New handshakes use it. AQ_OK, or AQ_MISUSE with a text in error. */
 AQ_API int aq_tls_set_cert(struct aq_tls *tls, const char *server_name, const struct aq_pem *cert,
                            const struct aq_pem *key, char *error, size_t error_size);
 
-/* SHA-256 of the SubjectPublicKeyInfo of the own default certificate: what a client pins. False: none. */
+/* SHA-256 of the SubjectPublicKeyInfo of the own default certificate: what a client pins. False:
+ * none. */
 AQ_API bool aq_tls_pin(const struct aq_tls *tls, uint8_t pin[32]);
 
-/* ---- the endpoint ------------------------------------------------------------------------------ */
+/* ---- the endpoint ------------------------------------------------------------------------------
+ */
 
-enum aq_retry { AQ_RETRY_UNDER_LOAD = 0, AQ_RETRY_ALWAYS = 1, AQ_RETRY_NEVER = 2 };
+enum aq_retry {
+    AQ_RETRY_UNDER_LOAD = 0,
+    AQ_RETRY_ALWAYS = 1,
+    AQ_RETRY_NEVER = 2
+};
 
 struct aq_endpoint;
 
-/* Made by aq_config_init; only what differs needs to be set. All limits are taken from memory once. */
+/* Made by aq_config_init; only what differs needs to be set. All limits are taken from memory once.
+ */
 struct aq_config {
     size_t size; /* set by aq_config_init */
 
     /* chance and time: the machine's only sources of either */
-    uint8_t seed[32];  /* required: from the kernel, or a test's own. Never all zero. */
-    uint8_t secret[32]; /* root of tokens, reset tokens and connection ids; all zero: drawn from the seed */
-    uint64_t unix_us;  /* wall time at aq_endpoint_init, for tokens; 0: unknown */
+    uint8_t seed[32];   /* required: from the kernel, or a test's own. Never all zero. */
+    uint8_t secret[32]; /* root of tokens, reset tokens and connection ids; all zero: drawn from the
+                           seed */
+    uint64_t unix_us;   /* wall time at aq_endpoint_init, for tokens; 0: unknown */
 
     /* limits: memory is their sum */
-    uint32_t max_conns;        /* connections, all states [1024] */
-    uint32_t max_half_open;    /* of these, handshakes in progress [256] */
-    uint32_t max_streams;      /* streams of all connections [16384] */
-    uint32_t recv_buffers;     /* lent receive buffers of 64 KiB [32] */
-    uint32_t send_trains;      /* trains of 64 KiB built at once [8] */
-    uint64_t memory_bytes;     /* shared by all: send queues, reassembly, what is in flight [256 MiB] */
+    uint32_t max_conns;     /* connections, all states [1024] */
+    uint32_t max_half_open; /* of these, handshakes in progress [256] */
+    uint32_t max_streams;   /* streams of all connections [16384] */
+    uint32_t recv_buffers;  /* lent receive buffers of 64 KiB [32] */
+    uint32_t send_trains;   /* trains of 64 KiB built at once [8] */
+    uint64_t memory_bytes; /* shared by all: send queues, reassembly, what is in flight [256 MiB] */
     uint64_t conn_memory_bytes; /* one connection's part of it at most [half of memory_bytes] */
-    uint32_t trace_events;     /* ring of trace events, a power of two, 0 none [0] */
+    uint32_t trace_events;      /* ring of trace events, a power of two, 0 none [0] */
 
     /* the endpoint as server */
     struct aq_tls *tls; /* NULL: accepts nothing. Must outlive the endpoint. */
     enum aq_retry retry;
-    uint16_t worker;    /* this endpoint's number among its siblings (SO_REUSEPORT), 0 to 63 */
+    uint16_t worker; /* this endpoint's number among its siblings (SO_REUSEPORT), 0 to 63 */
 
     /* transport parameters and behaviour of each connection */
     uint64_t idle_timeout_us;      /* RFC 9000 §10.1; 0 none [30 s] */
@@ -241,51 +275,56 @@ struct aq_config {
     uint64_t stream_window;        /* a stream's [256 KiB] */
     uint64_t conn_window_max;      /* auto-tuning stops there [24 MiB] */
     uint64_t stream_window_max;    /* [16 MiB] */
-    uint64_t send_buffer;          /* bytes written but not acknowledged, per stream, at most [4 MiB] */
+    uint64_t send_buffer; /* bytes written but not acknowledged, per stream, at most [4 MiB] */
     uint32_t streams_bidi, streams_uni; /* streams the peer may have open [100 each] */
-    uint64_t max_ack_delay_us;     /* [25 ms] */
-    uint16_t max_udp_payload;      /* largest datagram we send; 1,200 until probed [1452] */
-    uint8_t active_cid_limit;      /* connection ids the peer may give us, 2 to 8 [8] */
-    const char *cc;                /* "cubic" or "newreno" ["cubic"] */
-    bool fixed_mtu;                /* start at max_udp_payload instead of 1,200: the caller knows the path */
-    uint64_t key_update_packets;   /* start a key update after this many packets; 0: at the AEAD's limit */
+    uint64_t max_ack_delay_us;          /* [25 ms] */
+    uint16_t max_udp_payload;           /* largest datagram we send; 1,200 until probed [1452] */
+    uint8_t active_cid_limit;           /* connection ids the peer may give us, 2 to 8 [8] */
+    const char *cc;                     /* "cubic" or "newreno" ["cubic"] */
+    bool fixed_mtu; /* start at max_udp_payload instead of 1,200: the caller knows the path */
+    uint64_t
+        key_update_packets; /* start a key update after this many packets; 0: at the AEAD's limit */
 };
 
 /* Fills in the defaults above and the size; seed stays zero. */
 AQ_API void aq_config_init(struct aq_config *config);
 
-/* Bytes that aq_endpoint_init needs for these limits; 0 if the config is not usable (see aq_config_check). */
+/* Bytes that aq_endpoint_init needs for these limits; 0 if the config is not usable (see
+ * aq_config_check). */
 AQ_API size_t aq_endpoint_size(const struct aq_config *config);
 
 /* NULL if usable, else a static sentence that names the field and its bounds. */
 AQ_API const char *aq_config_check(const struct aq_config *config);
 
-/* Makes an endpoint in mem (64-byte aligned, aq_endpoint_size bytes, zeroed: fresh mmap). NULL if the
- * config is not usable or mem too small. config is copied; config->tls is referenced. mem must stay until
- * aq_endpoint_close. */
+/* Makes an endpoint in mem (64-byte aligned, aq_endpoint_size bytes, zeroed: fresh mmap). NULL if
+ * the config is not usable or mem too small. config is copied; config->tls is referenced. mem must
+ * stay until aq_endpoint_close. */
 AQ_API struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_config *config,
                                             uint64_t now_us);
 
 /* Frees what BoringSSL holds and wipes all keys. Sends nothing: aq_close connections first. */
 AQ_API void aq_endpoint_close(struct aq_endpoint *ep);
 
-/* Replaces the root secret (tokens, reset tokens); the one before stays valid for reading until the next
- * call, so that machines can be moved to a new secret one by one. */
+/* Replaces the root secret (tokens, reset tokens); the one before stays valid for reading until the
+ * next call, so that machines can be moved to a new secret one by one. */
 AQ_API void aq_endpoint_set_secret(struct aq_endpoint *ep, const uint8_t secret[32]);
 
-/* Lends up to max empty receive buffers of 64 KiB each. Unread stream data in buffers it takes back is
- * copied away first, so pointers from aq_stream_peek end here. The loan ends with aq_recv, or with the next
- * aq_recv_buffers. Returns how many. */
+/* Lends up to max empty receive buffers of 64 KiB each. Unread stream data in buffers it takes back
+ * is copied away first, so pointers from aq_stream_peek end here. The loan ends with aq_recv, or
+ * with the next aq_recv_buffers. Returns how many. */
 AQ_API unsigned aq_recv_buffers(struct aq_endpoint *ep, struct aq_buffer *buffers, unsigned max);
 
-/* Gives n received datagrams to the endpoint. data must lie in lent buffers. Never fails for what is in
- * them: bad packets are counted (aq_endpoint_stats) or close their connection. AQ_MISUSE: data not lent. */
-AQ_API int aq_recv(struct aq_endpoint *ep, const struct aq_datagram *datagrams, unsigned n, uint64_t now_us);
+/* Gives n received datagrams to the endpoint. data must lie in lent buffers. Never fails for what
+ * is in them: bad packets are counted (aq_endpoint_stats) or close their connection. AQ_MISUSE:
+ * data not lent. */
+AQ_API int aq_recv(struct aq_endpoint *ep, const struct aq_datagram *datagrams, unsigned n,
+                   uint64_t now_us);
 
-/* Builds up to max trains; returns how many. They are valid until the next aq_send. When it returns max
- * there may be more. Each train counts as sent: what the host could not send is lost, and recovered as
- * such. */
-AQ_API unsigned aq_send(struct aq_endpoint *ep, struct aq_train *trains, unsigned max, uint64_t now_us);
+/* Builds up to max trains; returns how many. They are valid until the next aq_send. When it returns
+ * max there may be more. Each train counts as sent: what the host could not send is lost, and
+ * recovered as such. */
+AQ_API unsigned aq_send(struct aq_endpoint *ep, struct aq_train *trains, unsigned max,
+                        uint64_t now_us);
 
 /* The next time aq_tick has work; AQ_NEVER if none. */
 AQ_API uint64_t aq_deadline(const struct aq_endpoint *ep);
@@ -296,49 +335,56 @@ AQ_API void aq_tick(struct aq_endpoint *ep, uint64_t now_us);
 /* Whether aq_send may have something to do without further input. */
 AQ_API bool aq_wants_send(const struct aq_endpoint *ep);
 
-/* The host tells that sending to remote failed softly (ICMP, ENETUNREACH...). Changes no state; before the
- * peer's first packet it enriches the text of a timeout. errno_text is a static string. */
-AQ_API void aq_note_unreachable(struct aq_endpoint *ep, const struct aq_addr *remote, const char *errno_text);
+/* The host tells that sending to remote failed softly (ICMP, ENETUNREACH...). Changes no state;
+ * before the peer's first packet it enriches the text of a timeout. errno_text is a static string.
+ */
+AQ_API void aq_note_unreachable(struct aq_endpoint *ep, const struct aq_addr *remote,
+                                const char *errno_text);
 
-/* How many extra sockets, beyond those the host opened by itself, the core wants open now (NAT traversal
- * asks for them). The host answers each with aq_socket_opened; more than wanted may be closed. */
+/* How many extra sockets, beyond those the host opened by itself, the core wants open now (NAT
+ * traversal asks for them). The host answers each with aq_socket_opened; more than wanted may be
+ * closed. */
 AQ_API unsigned aq_sockets_wanted(const struct aq_endpoint *ep);
 AQ_API void aq_socket_opened(struct aq_endpoint *ep, uint16_t socket, const struct aq_addr *local);
 
-/* ---- connections --------------------------------------------------------------------------------- */
+/* ---- connections
+ * --------------------------------------------------------------------------------- */
 
 typedef uint64_t aq_conn;   /* 0: none */
 typedef uint64_t aq_stream; /* 0: none */
 
 struct aq_connect {
-    size_t size;           /* sizeof(struct aq_connect), set by aq_connect_init */
-    struct aq_tls *tls;    /* client side; must outlive the connection */
+    size_t size;        /* sizeof(struct aq_connect), set by aq_connect_init */
+    struct aq_tls *tls; /* client side; must outlive the connection */
     struct aq_addr remote;
-    struct aq_addr local;  /* family 0: any */
+    struct aq_addr local; /* family 0: any */
     uint16_t socket;
     uint32_t ifindex;
     uint64_t channel;
-    const char *server_name;  /* SNI and verification; NULL: none sent */
-    const uint8_t *ticket;    /* from AQ_EVENT_TICKET of an earlier connection to this server; NULL none */
+    const char *server_name; /* SNI and verification; NULL: none sent */
+    const uint8_t
+        *ticket; /* from AQ_EVENT_TICKET of an earlier connection to this server; NULL none */
     size_t ticket_size;
-    const uint8_t *token;     /* from AQ_EVENT_TOKEN; NULL none */
+    const uint8_t *token; /* from AQ_EVENT_TOKEN; NULL none */
     size_t token_size;
     void *user;
-    const char *cc;           /* NULL: the endpoint's */
+    const char *cc; /* NULL: the endpoint's */
 };
 
 AQ_API void aq_connect_init(struct aq_connect *connect);
 
-/* Starts a connection. Everything given is copied except tls and user. AQ_OK and *conn; AQ_FULL: max_conns
- * or max_half_open reached; AQ_MISUSE: no tls, no remote, server tls, unusable ticket struct, or memory
- * for TLS refused. */
+/* Starts a connection. Everything given is copied except tls and user. AQ_OK and *conn; AQ_FULL:
+ * max_conns or max_half_open reached; AQ_MISUSE: no tls, no remote, server tls, unusable ticket
+ * struct, or memory for TLS refused. */
 AQ_API int aq_connect(struct aq_endpoint *ep, const struct aq_connect *connect, aq_conn *conn,
                       uint64_t now_us);
 
-/* Closes with an application error code (RFC 9000 §10.2, §19.19). reason may be NULL, is copied, and cut at
- * 127 bytes. Unsent stream data is dropped: finish streams first. A connection in its handshake closes with
- * APPLICATION_ERROR instead (§10.2.3). Exactly one AQ_EVENT_CLOSED follows. AQ_OK or AQ_GONE. */
-AQ_API int aq_close(struct aq_endpoint *ep, aq_conn conn, uint64_t code, const char *reason, uint64_t now_us);
+/* Closes with an application error code (RFC 9000 §10.2, §19.19). reason may be NULL, is copied,
+ * and cut at 127 bytes. Unsent stream data is dropped: finish streams first. A connection in its
+ * handshake closes with APPLICATION_ERROR instead (§10.2.3). Exactly one AQ_EVENT_CLOSED follows.
+ * AQ_OK or AQ_GONE. */
+AQ_API int aq_close(struct aq_endpoint *ep, aq_conn conn, uint64_t code, const char *reason,
+                    uint64_t now_us);
 
 /* Refuses an incoming connection that is still in its handshake with CONNECTION_REFUSED. */
 AQ_API int aq_refuse(struct aq_endpoint *ep, aq_conn conn, const char *reason, uint64_t now_us);
@@ -351,7 +397,8 @@ AQ_API int aq_verify_done(struct aq_endpoint *ep, aq_conn conn, bool accept, uin
 AQ_API int aq_sign_done(struct aq_endpoint *ep, aq_conn conn, const uint8_t *signature, size_t size,
                         uint64_t now_us);
 
-/* Starts a key update (RFC 9001 §6). AQ_BLOCKED: one is not yet confirmed, or the handshake is not. */
+/* Starts a key update (RFC 9001 §6). AQ_BLOCKED: one is not yet confirmed, or the handshake is not.
+ */
 AQ_API int aq_key_update(struct aq_endpoint *ep, aq_conn conn, uint64_t now_us);
 
 /* Sends a PING now; AQ_EVENT_PONG follows when it is acknowledged. */
@@ -365,7 +412,11 @@ enum aq_status { /* computed, in this order of precedence */
     AQ_STATUS_CONNECTED,
 };
 enum aq_congested { /* why AQ_STATUS_CONGESTED */
-    AQ_CONGESTED_NOT, AQ_CONGESTED_STREAMS, AQ_CONGESTED_FLOW, AQ_CONGESTED_WINDOW, AQ_CONGESTED_PACER,
+    AQ_CONGESTED_NOT,
+    AQ_CONGESTED_STREAMS,
+    AQ_CONGESTED_FLOW,
+    AQ_CONGESTED_WINDOW,
+    AQ_CONGESTED_PACER,
 };
 
 struct aq_conn_stats {
@@ -377,9 +428,10 @@ struct aq_conn_stats {
     uint32_t version;
     uint64_t rtt_us, rtt_var_us, rtt_min_us, rtt_latest_us;
     uint64_t cwnd_bytes, in_flight_bytes, pacing_bytes_per_s, ssthresh_bytes;
-    uint16_t mtu; /* UDP payload, bytes */
+    uint16_t mtu;          /* UDP payload, bytes */
     uint64_t handshake_us; /* from the first packet to the completed handshake; 0: not yet */
-    uint64_t sent_bytes, sent_packets, recv_bytes, recv_packets; /* UDP payload; packets not datagrams */
+    uint64_t sent_bytes, sent_packets, recv_bytes,
+        recv_packets; /* UDP payload; packets not datagrams */
     uint64_t lost_packets, lost_bytes, resent_bytes, duplicate_packets, undecryptable_packets;
     uint64_t pto_count, key_updates;
     uint64_t ecn_ect0, ecn_ect1, ecn_ce; /* received */
@@ -394,66 +446,83 @@ AQ_API int aq_conn_stats(struct aq_endpoint *ep, aq_conn conn, struct aq_conn_st
 struct aq_conn_peer {
     size_t size;
     char alpn[64];
-    char server_name[256];  /* what the client asked for */
-    const char *cipher;     /* static, "TLS_AES_128_GCM_SHA256"... */
-    const char *group;      /* static, key exchange, "" unknown */
+    char server_name[256]; /* what the client asked for */
+    const char *cipher;    /* static, "TLS_AES_128_GCM_SHA256"... */
+    const char *group;     /* static, key exchange, "" unknown */
     bool resumed, verified;
     bool has_certificate;
-    uint8_t spki_hash[32];  /* SHA-256 of the peer's SubjectPublicKeyInfo */
+    uint8_t spki_hash[32];    /* SHA-256 of the peer's SubjectPublicKeyInfo */
     const char *verify_error; /* static, NULL: none */
 };
 AQ_API int aq_conn_peer(struct aq_endpoint *ep, aq_conn conn, struct aq_conn_peer *peer);
 
-/* Key material that both ends derive alike: HMAC-SHA-256 of context (at most 64 bytes, else AQ_MISUSE) under the TLS
- * exporter's value for label "EXPORTER-antq", empty context, 32 bytes (RFC 8446 §7.5). Works for the connection's whole
- * life, after TLS is gone. AQ_BLOCKED: the handshake is not done. */
+/* Key material that both ends derive alike: HMAC-SHA-256 of context (at most 64 bytes, else
+ * AQ_MISUSE) under the TLS exporter's value for label "EXPORTER-antq", empty context, 32 bytes (RFC
+ * 8446 §7.5). Works for the connection's whole life, after TLS is gone. AQ_BLOCKED: the handshake
+ * is not done. */
 AQ_API int aq_conn_export(struct aq_endpoint *ep, aq_conn conn, const uint8_t *context, size_t size,
                           uint8_t out[32]);
 
 /* Who closed, with which code, in which frame, why and where: every close tells all. */
-enum aq_closer { AQ_BY_US, AQ_BY_PEER, AQ_BY_RESET, AQ_BY_TIMEOUT, AQ_BY_VERSION };
+enum aq_closer {
+    AQ_BY_US,
+    AQ_BY_PEER,
+    AQ_BY_RESET,
+    AQ_BY_TIMEOUT,
+    AQ_BY_VERSION
+};
 struct aq_close_info {
     size_t size;
     enum aq_closer by;
-    bool application;    /* code is the application's, else RFC 9000 §20.1 */
+    bool application; /* code is the application's, else RFC 9000 §20.1 */
     uint64_t code;
     uint64_t frame_type; /* frame that caused it, 0 unknown */
     char reason[128];    /* the peer's words or ours; not trusted, printable */
     const char *where;   /* static: the function or rule that decided, NULL if the peer did */
 };
-/* AQ_OK after AQ_EVENT_CLOSED, until the next aq_next_event or aq_tick; AQ_BLOCKED: not closed; AQ_GONE. */
+/* AQ_OK after AQ_EVENT_CLOSED, until the next aq_next_event or aq_tick; AQ_BLOCKED: not closed;
+ * AQ_GONE. */
 AQ_API int aq_conn_close_info(struct aq_endpoint *ep, aq_conn conn, struct aq_close_info *info);
 
-/* ---- streams -------------------------------------------------------------------------------------- */
+/* ---- streams
+ * -------------------------------------------------------------------------------------- */
 
-/* Opens a stream. AQ_BLOCKED: the peer's limit (AQ_EVENT_STREAMS tells of more); AQ_FULL: max_streams. */
+/* Opens a stream. AQ_BLOCKED: the peer's limit (AQ_EVENT_STREAMS tells of more); AQ_FULL:
+ * max_streams. */
 AQ_API int aq_stream_open(struct aq_endpoint *ep, aq_conn conn, bool unidirectional, void *user,
                           aq_stream *stream);
 
-enum { AQ_FIN = 1, AQ_REF = 2 };
+enum {
+    AQ_FIN = 1,
+    AQ_REF = 2
+};
 
-/* Queues bytes from n pieces, in order; flags AQ_FIN ends the stream after them (n may be 0). Returns how
- * many bytes were taken, less than asked when the send buffer, the shared memory or the flow window is
- * full: AQ_EVENT_WRITABLE follows when there is room again, and AQ_FIN counts only when all were taken. Bytes are
- * copied, or with AQ_REF referenced: they must stay until aq_stream_released passes them.
- * Errors: AQ_GONE, AQ_MISUSE (finished, reset, or not ours to send). */
-AQ_API int64_t aq_stream_write(struct aq_endpoint *ep, aq_stream stream, const struct aq_iov *iov, unsigned n,
-                               unsigned flags);
+/* Queues bytes from n pieces, in order; flags AQ_FIN ends the stream after them (n may be 0).
+ * Returns how many bytes were taken, less than asked when the send buffer, the shared memory or the
+ * flow window is full: AQ_EVENT_WRITABLE follows when there is room again, and AQ_FIN counts only
+ * when all were taken. Bytes are copied, or with AQ_REF referenced: they must stay until
+ * aq_stream_released passes them. Errors: AQ_GONE, AQ_MISUSE (finished, reset, or not ours to
+ * send). */
+AQ_API int64_t aq_stream_write(struct aq_endpoint *ep, aq_stream stream, const struct aq_iov *iov,
+                               unsigned n, unsigned flags);
 
 /* Bytes written so far that the peer has acknowledged and that are no longer referenced. */
 AQ_API int64_t aq_stream_released(struct aq_endpoint *ep, aq_stream stream);
 
-/* Up to max pieces of what can be read now, in order; *fin when they, with nothing missing, end the stream
- * (there may be no bytes left but the end). Valid until aq_stream_consume, aq_recv_buffers or aq_tick.
- * Returns the number of pieces or an error: AQ_GONE, AQ_MISUSE (ours to send only), or AQ_BLOCKED after the
- * peer's reset (see AQ_EVENT_RESET). Seeing *fin does not end the stream: consume does. */
-AQ_API int aq_stream_peek(struct aq_endpoint *ep, aq_stream stream, struct aq_iov *iov, unsigned max,
-                          bool *fin);
+/* Up to max pieces of what can be read now, in order; *fin when they, with nothing missing, end the
+ * stream (there may be no bytes left but the end). Valid until aq_stream_consume, aq_recv_buffers
+ * or aq_tick. Returns the number of pieces or an error: AQ_GONE, AQ_MISUSE (ours to send only), or
+ * AQ_BLOCKED after the peer's reset (see AQ_EVENT_RESET). Seeing *fin does not end the stream:
+ * consume does. */
+AQ_API int aq_stream_peek(struct aq_endpoint *ep, aq_stream stream, struct aq_iov *iov,
+                          unsigned max, bool *fin);
 
-/* Gives bytes back, which opens the windows. Consuming up to *fin ends the receiving side. AQ_OK or an error. */
+/* Gives bytes back, which opens the windows. Consuming up to *fin ends the receiving side. AQ_OK or
+ * an error. */
 AQ_API int aq_stream_consume(struct aq_endpoint *ep, aq_stream stream, uint64_t bytes);
 
-/* Abandons sending (RESET_STREAM) or receiving (STOP_SENDING), RFC 9000 §3. AQ_OK, AQ_GONE, AQ_MISUSE. */
+/* Abandons sending (RESET_STREAM) or receiving (STOP_SENDING), RFC 9000 §3. AQ_OK, AQ_GONE,
+ * AQ_MISUSE. */
 AQ_API int aq_stream_reset(struct aq_endpoint *ep, aq_stream stream, uint64_t code);
 AQ_API int aq_stream_stop(struct aq_endpoint *ep, aq_stream stream, uint64_t code);
 
@@ -463,34 +532,38 @@ AQ_API void *aq_stream_user(struct aq_endpoint *ep, aq_stream stream);
 AQ_API uint64_t aq_stream_id(struct aq_endpoint *ep, aq_stream stream);
 AQ_API aq_conn aq_stream_conn(struct aq_endpoint *ep, aq_stream stream);
 
-/* ---- events ---------------------------------------------------------------------------------------- */
+/* ---- events
+ * ---------------------------------------------------------------------------------------- */
 
 /* Pending bits per object, coalesced; they cannot overflow. */
 enum aq_event_kind {
     AQ_EVENT_NONE = 0,
-    AQ_EVENT_ACCEPTED,   /* an incoming connection began; set its user pointer */
-    AQ_EVENT_CONNECTED,  /* TLS is done: streams work (a server may still hold back, RFC 9001 §4.1.1) */
-    AQ_EVENT_CONFIRMED,  /* handshake confirmed (RFC 9001 §4.1.2) */
-    AQ_EVENT_STREAMS,    /* the peer allows more streams */
-    AQ_EVENT_TICKET,     /* data, size: keep it to resume */
-    AQ_EVENT_TOKEN,      /* data, size: NEW_TOKEN, for the next connection to this server */
-    AQ_EVENT_PATH,       /* addresses changed */
-    AQ_EVENT_STATUS,     /* reserved for the peer node */
-    AQ_EVENT_PONG,       /* a PING of aq_ping was acknowledged; value: microseconds */
-    AQ_EVENT_CLOSED,     /* last of a connection; its streams' handles are stale, aq_conn_close_info works */
-    AQ_EVENT_OPENED,     /* the peer opened a stream */
-    AQ_EVENT_READABLE,   /* bytes or the end can be read */
-    AQ_EVENT_WRITABLE,   /* room again after a short write */
-    AQ_EVENT_RELEASED,   /* aq_stream_released grew (streams with AQ_REF bytes only) */
-    AQ_EVENT_RESET,      /* the peer abandoned sending; value: its code */
-    AQ_EVENT_STOPPED,    /* the peer wants no more (we answer with RESET_STREAM); value: its code */
-    AQ_EVENT_STREAM_CLOSED, /* both sides are done; the handle ends when the next event is asked for */
+    AQ_EVENT_ACCEPTED,  /* an incoming connection began; set its user pointer */
+    AQ_EVENT_CONNECTED, /* TLS is done: streams work (a server may still hold back, RFC 9001 §4.1.1)
+                         */
+    AQ_EVENT_CONFIRMED, /* handshake confirmed (RFC 9001 §4.1.2) */
+    AQ_EVENT_STREAMS,   /* the peer allows more streams */
+    AQ_EVENT_TICKET,    /* data, size: keep it to resume */
+    AQ_EVENT_TOKEN,     /* data, size: NEW_TOKEN, for the next connection to this server */
+    AQ_EVENT_PATH,      /* addresses changed */
+    AQ_EVENT_STATUS,    /* reserved for the peer node */
+    AQ_EVENT_PONG,      /* a PING of aq_ping was acknowledged; value: microseconds */
+    AQ_EVENT_CLOSED,    /* last of a connection; its streams' handles are stale, aq_conn_close_info
+                           works */
+    AQ_EVENT_OPENED,    /* the peer opened a stream */
+    AQ_EVENT_READABLE,  /* bytes or the end can be read */
+    AQ_EVENT_WRITABLE,  /* room again after a short write */
+    AQ_EVENT_RELEASED,  /* aq_stream_released grew (streams with AQ_REF bytes only) */
+    AQ_EVENT_RESET,     /* the peer abandoned sending; value: its code */
+    AQ_EVENT_STOPPED,   /* the peer wants no more (we answer with RESET_STREAM); value: its code */
+    AQ_EVENT_STREAM_CLOSED, /* both sides are done; the handle ends when the next event is asked for
+                             */
 };
 
 struct aq_event {
     enum aq_event_kind kind;
     aq_conn conn;
-    aq_stream stream;   /* 0 for a connection's events */
+    aq_stream stream; /* 0 for a connection's events */
     void *conn_user, *stream_user;
     uint64_t value;
     const uint8_t *data; /* valid until the next call on this endpoint */
@@ -498,10 +571,12 @@ struct aq_event {
     uint64_t reserved[2];
 };
 
-/* The next pending event; 1, or 0 when there is none. What an event says stays readable until the next call. */
+/* The next pending event; 1, or 0 when there is none. What an event says stays readable until the
+ * next call. */
 AQ_API int aq_next_event(struct aq_endpoint *ep, struct aq_event *event);
 
-/* ---- to see inside ------------------------------------------------------------------------------------ */
+/* ---- to see inside
+ * ------------------------------------------------------------------------------------ */
 
 struct aq_endpoint_stats {
     size_t size;
@@ -512,8 +587,8 @@ struct aq_endpoint_stats {
     uint64_t datagrams_in, bytes_in, datagrams_out, bytes_out, trains_out;
     /* every kind of drop */
     uint64_t drop_short, drop_version, drop_unknown_cid, drop_no_keys, drop_auth, drop_duplicate,
-        drop_conns_full, drop_half_open_full, drop_memory, drop_path, drop_token, drop_closed, drop_not_quic,
-        drop_refused;
+        drop_conns_full, drop_half_open_full, drop_memory, drop_path, drop_token, drop_closed,
+        drop_not_quic, drop_refused;
     uint64_t trace_lost;
 };
 AQ_API void aq_endpoint_stats(const struct aq_endpoint *ep, struct aq_endpoint_stats *stats);
@@ -521,7 +596,7 @@ AQ_API void aq_endpoint_stats(const struct aq_endpoint *ep, struct aq_endpoint_s
 /* The trace: typed events in a ring (config.trace_events). Names and fields: aq_trace_text. */
 struct aq_trace {
     uint64_t time_us;
-    uint32_t conn;  /* slot, UINT32_MAX: the endpoint */
+    uint32_t conn; /* slot, UINT32_MAX: the endpoint */
     uint16_t type;
     uint16_t space;
     uint64_t a, b, c;

@@ -1,7 +1,8 @@
-/* api.c -- the public calls on connections and streams (antq.h). Handles become pointers here and nowhere else. */
-#include "core/endpoint.h"
+/* api.c -- the public calls on connections and streams (antq.h). Handles become pointers here and
+ * nowhere else. */
 #include "core/addr.h"
 #include "core/cc.h"
+#include "core/endpoint.h"
 #include "core/frame.h"
 
 static struct endpoint *inner(struct aq_endpoint *ep)
@@ -9,7 +10,8 @@ static struct endpoint *inner(struct aq_endpoint *ep)
     return (struct endpoint *)ep;
 }
 
-/* The connection a handle names, NULL when stale. One whose CLOSED was told lives until the next call for events. */
+/* The connection a handle names, NULL when stale. One whose CLOSED was told lives until the next
+ * call for events. */
 static struct conn *find_conn(struct endpoint *ep, aq_conn handle)
 {
     uint32_t slot = pool_find(&ep->conns, handle);
@@ -54,13 +56,15 @@ static void changed(const struct found *f, uint64_t now)
 
 /* ---- connections ---- */
 
-int aq_connect(struct aq_endpoint *endpoint, const struct aq_connect *connect, aq_conn *conn, uint64_t now_us)
+int aq_connect(struct aq_endpoint *endpoint, const struct aq_connect *connect, aq_conn *conn,
+               uint64_t now_us)
 {
     struct endpoint *ep = inner(endpoint);
     struct aq_datagram meta = {0};
     *conn = 0;
-    if (connect->size != sizeof *connect || !connect->tls || tls_is_server_config(connect->tls) || !connect->remote.family
-        || !connect->remote.port || connect->token_size > TOKEN_MAX || (connect->cc && !cc_find(connect->cc)))
+    if (connect->size != sizeof *connect || !connect->tls || tls_is_server_config(connect->tls)
+        || !connect->remote.family || !connect->remote.port || connect->token_size > TOKEN_MAX
+        || (connect->cc && !cc_find(connect->cc)))
         return AQ_MISUSE;
     ep->now_us = now_us > ep->now_us ? now_us : ep->now_us;
     if (ep->half_open >= ep->config.max_half_open)
@@ -100,7 +104,8 @@ int aq_connect(struct aq_endpoint *endpoint, const struct aq_connect *connect, a
     return AQ_OK;
 }
 
-int aq_close(struct aq_endpoint *endpoint, aq_conn conn, uint64_t code, const char *reason, uint64_t now_us)
+int aq_close(struct aq_endpoint *endpoint, aq_conn conn, uint64_t code, const char *reason,
+             uint64_t now_us)
 {
     struct endpoint *ep = inner(endpoint);
     struct conn *c = find_conn(ep, conn);
@@ -157,7 +162,8 @@ int aq_verify_done(struct aq_endpoint *endpoint, aq_conn conn, bool accept, uint
     return c->hand ? went_on(c, tls_verify_done(&c->hand->tls, accept), now_us) : AQ_MISUSE;
 }
 
-int aq_sign_done(struct aq_endpoint *endpoint, aq_conn conn, const uint8_t *signature, size_t size, uint64_t now_us)
+int aq_sign_done(struct aq_endpoint *endpoint, aq_conn conn, const uint8_t *signature, size_t size,
+                 uint64_t now_us)
 {
     struct conn *c = find_conn(inner(endpoint), conn);
     if (!c || !conn_is_open(c))
@@ -173,7 +179,8 @@ int aq_key_update(struct aq_endpoint *endpoint, aq_conn conn, uint64_t now_us)
         return AQ_GONE;
     if (c->state != CONN_CONFIRMED || !keys_can_update(&c->keys)) /* RFC 9001 §6.1 */
         return AQ_BLOCKED;
-    c->update_wanted = c->ping_due = true; /* something is sent under the new keys, so that the peer follows */
+    c->update_wanted = c->ping_due =
+        true; /* something is sent under the new keys, so that the peer follows */
     conn_wake(c);
     return AQ_OK;
 }
@@ -285,7 +292,8 @@ int aq_conn_peer(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_peer
     return AQ_OK;
 }
 
-int aq_conn_export(struct aq_endpoint *endpoint, aq_conn conn, const uint8_t *context, size_t size, uint8_t out[32])
+int aq_conn_export(struct aq_endpoint *endpoint, aq_conn conn, const uint8_t *context, size_t size,
+                   uint8_t out[32])
 {
     const struct conn *c = find_conn(inner(endpoint), conn);
     if (!c)
@@ -319,7 +327,8 @@ int aq_conn_close_info(struct aq_endpoint *endpoint, aq_conn conn, struct aq_clo
 
 /* ---- streams ---- */
 
-int aq_stream_open(struct aq_endpoint *endpoint, aq_conn conn, bool unidirectional, void *user, aq_stream *stream)
+int aq_stream_open(struct aq_endpoint *endpoint, aq_conn conn, bool unidirectional, void *user,
+                   aq_stream *stream)
 {
     struct endpoint *ep = inner(endpoint);
     struct conn *c = find_conn(ep, conn);
@@ -329,7 +338,8 @@ int aq_stream_open(struct aq_endpoint *endpoint, aq_conn conn, bool unidirection
         return AQ_GONE;
     if (c->state == CONN_HANDSHAKE)
         return AQ_BLOCKED;
-    int error = streams_open(&c->streams, &ep->streams, unidirectional ? STREAMS_UNI : STREAMS_BIDI, &slot, ep->now_us);
+    int error = streams_open(&c->streams, &ep->streams, unidirectional ? STREAMS_UNI : STREAMS_BIDI,
+                             &slot, ep->now_us);
     if (error == AQ_BLOCKED)
         conn_wake(c); /* STREAMS_BLOCKED */
     if (error != AQ_OK)
@@ -339,8 +349,8 @@ int aq_stream_open(struct aq_endpoint *endpoint, aq_conn conn, bool unidirection
     return AQ_OK;
 }
 
-int64_t aq_stream_write(struct aq_endpoint *endpoint, aq_stream stream, const struct aq_iov *iov, unsigned n,
-                        unsigned flags)
+int64_t aq_stream_write(struct aq_endpoint *endpoint, aq_stream stream, const struct aq_iov *iov,
+                        unsigned n, unsigned flags)
 {
     struct endpoint *ep = inner(endpoint);
     struct found f;
@@ -348,7 +358,8 @@ int64_t aq_stream_write(struct aq_endpoint *endpoint, aq_stream stream, const st
         return AQ_GONE;
     struct stream_env env = conn_env(f.c, ep->now_us);
     int64_t taken = stream_write(f.s, &env, iov, n, flags);
-    if (f.s->wants_write && f.s->sendq.end - f.s->sendq.base < env.send_buffer / 2) /* cut short by memory */
+    if (f.s->wants_write
+        && f.s->sendq.end - f.s->sendq.base < env.send_buffer / 2) /* cut short by memory */
         conn_arm(f.c, TIMER_MEMORY, ep->now_us + MEMORY_WAIT_US);
     changed(&f, ep->now_us);
     conn_wake(f.c);
@@ -363,7 +374,8 @@ int64_t aq_stream_released(struct aq_endpoint *endpoint, aq_stream stream)
     return (int64_t)f.s->sendq.base;
 }
 
-int aq_stream_peek(struct aq_endpoint *endpoint, aq_stream stream, struct aq_iov *iov, unsigned max, bool *fin)
+int aq_stream_peek(struct aq_endpoint *endpoint, aq_stream stream, struct aq_iov *iov, unsigned max,
+                   bool *fin)
 {
     struct endpoint *ep = inner(endpoint);
     struct found f;

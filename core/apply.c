@@ -1,8 +1,10 @@
-/* apply.c -- what each frame does: apply[] by type when it comes, records[] by kind when its fate is known.
+/* apply.c -- what each frame does: apply[] by type when it comes, records[] by kind when its fate
+ * is known.
  *
- * frames_apply decodes a frame onto a local, checks that it may stand in this packet type and be sent by this peer
- * (RFC 9000 §12.4, §12.5), and calls its row. A handler returns 0, the error to close with, or AQ_FULL: the packet is then
- * not acknowledged and comes again, which every handler can stand. */
+ * frames_apply decodes a frame onto a local, checks that it may stand in this packet type and be
+ * sent by this peer (RFC 9000 §12.4, §12.5), and calls its row. A handler returns 0, the error to
+ * close with, or AQ_FULL: the packet is then not acknowledged and comes again, which every handler
+ * can stand. */
 #include "core/endpoint.h"
 #include "core/frame.h"
 
@@ -31,8 +33,8 @@ static void detect(struct conn *c, enum space_id id, struct loss_result *result,
     struct sink_arg arg = {.c = c, .space = id, .now = now};
     loss_detect(&space->sent, rtt, c->peer.max_ack_delay_us, &apply_sink, &arg, result, now);
     sums_to_cc(c, result, now);
-    /* What was lost of the handshake goes at once: 1-RTT packets, which nobody can acknowledge before it is done, must not
-     * fill the window that it needs. */
+    /* What was lost of the handshake goes at once: 1-RTT packets, which nobody can acknowledge
+     * before it is done, must not fill the window that it needs. */
     if (id != SPACE_APP && result->path[0].lost_packets)
         space->probes = 2;
     sent_trim(&space->sent, &c->quota);
@@ -46,10 +48,13 @@ void conn_detect_loss(struct conn *c, enum space_id space, uint64_t now)
 
 static uint64_t ack_delay_us(const struct conn *c, const struct frame *f, enum space_id id)
 {
-    if (id != SPACE_APP) /* RFC 9002 §5.3: Initial and Handshake are acknowledged without intended delay */
+    if (id != SPACE_APP) /* RFC 9002 §5.3: Initial and Handshake are acknowledged without intended
+                            delay */
         return 0;
     uint64_t limit = c->peer.max_ack_delay_us;
-    uint64_t delay = f->ack.delay > limit >> c->peer.ack_delay_exponent ? limit : f->ack.delay << c->peer.ack_delay_exponent;
+    uint64_t delay = f->ack.delay > limit >> c->peer.ack_delay_exponent
+                         ? limit
+                         : f->ack.delay << c->peer.ack_delay_exponent;
     return delay < limit ? delay : limit;
 }
 
@@ -80,7 +85,8 @@ static int apply_ack(struct conn *c, const struct frame *f, struct apply *a, uin
     }
     if (a->space == SPACE_APP && f->ack.largest < c->limited_below)
         result.path[0].app_limited = true;
-    if (c->peer_validated_us) /* RFC 9002 §6.2.1: a client does not trust an unvalidated Initial ACK */
+    if (c->peer_validated_us) /* RFC 9002 §6.2.1: a client does not trust an unvalidated Initial ACK
+                               */
         c->pto_count = 0;
     detect(c, a->space, &result, now);
     return AQ_OK;
@@ -119,7 +125,8 @@ static int apply_new_token(struct conn *c, const struct frame *f, struct apply *
     return AQ_OK;
 }
 
-static int apply_handshake_done(struct conn *c, const struct frame *f, struct apply *a, uint64_t now)
+static int apply_handshake_done(struct conn *c, const struct frame *f, struct apply *a,
+                                uint64_t now)
 {
     (void)f;
     (void)a;
@@ -127,7 +134,8 @@ static int apply_handshake_done(struct conn *c, const struct frame *f, struct ap
     return AQ_OK;
 }
 
-static int apply_path_challenge(struct conn *c, const struct frame *f, struct apply *a, uint64_t now)
+static int apply_path_challenge(struct conn *c, const struct frame *f, struct apply *a,
+                                uint64_t now)
 {
     (void)a;
     (void)now;
@@ -142,7 +150,8 @@ static int apply_path_response(struct conn *c, const struct frame *f, struct app
     (void)c;
     (void)f;
     (void)a;
-    (void)now; /* RFC 9000 §19.18: MAY be an error when nothing was asked; we ask nothing yet and ignore it */
+    (void)now; /* RFC 9000 §19.18: MAY be an error when nothing was asked; we ask nothing yet and
+                  ignore it */
     return AQ_OK;
 }
 
@@ -162,7 +171,8 @@ static int apply_new_cid(struct conn *c, const struct frame *f, struct apply *a,
     (void)now;
     a->where = "RFC 9000 19.15";
     memcpy(cid.bytes, f->new_cid.cid, cid.size);
-    int error = cid_peer_add(&c->peer_cids, f->new_cid.seq, f->new_cid.retire_prior_to, &cid, f->new_cid.token);
+    int error = cid_peer_add(&c->peer_cids, f->new_cid.seq, f->new_cid.retire_prior_to, &cid,
+                             f->new_cid.token);
     if (error == AQ_OK && c->peer_cids.active != before)
         conn_reset_token(c);
     return error;
@@ -210,7 +220,8 @@ static int apply_max_streams(struct conn *c, const struct frame *f, struct apply
 /* ---- streams ---- */
 
 /* The stream a frame is about; *s NULL when it is over and gone. */
-static int find(struct conn *c, uint64_t id, bool receiving, struct stream **s, uint32_t *slot, struct apply *a, uint64_t now)
+static int find(struct conn *c, uint64_t id, bool receiving, struct stream **s, uint32_t *slot,
+                struct apply *a, uint64_t now)
 {
     a->where = "RFC 9000 4.6, 19: streams_get";
     int error = streams_get(&c->streams, &c->ep->streams, id, receiving, slot, now);
@@ -237,7 +248,8 @@ static int apply_stream(struct conn *c, const struct frame *f, struct apply *a, 
     if (error != AQ_OK || !s)
         return error;
     a->where = "RFC 9000 4.1, 4.5: stream_on_data";
-    error = stream_on_data(s, &env, f->stream.offset, f->stream.data, (uint32_t)f->stream.size, f->stream.fin, a->lent);
+    error = stream_on_data(s, &env, f->stream.offset, f->stream.data, (uint32_t)f->stream.size,
+                           f->stream.fin, a->lent);
     if (error != AQ_OK)
         return error;
     if (recvq_has_pieces(&s->recvq))
@@ -274,7 +286,8 @@ static int apply_stop_sending(struct conn *c, const struct frame *f, struct appl
     return AQ_OK;
 }
 
-static int apply_max_stream_data(struct conn *c, const struct frame *f, struct apply *a, uint64_t now)
+static int apply_max_stream_data(struct conn *c, const struct frame *f, struct apply *a,
+                                 uint64_t now)
 {
     struct stream *s;
     uint32_t slot;
@@ -286,7 +299,8 @@ static int apply_max_stream_data(struct conn *c, const struct frame *f, struct a
     return AQ_OK;
 }
 
-static int apply_stream_data_blocked(struct conn *c, const struct frame *f, struct apply *a, uint64_t now)
+static int apply_stream_data_blocked(struct conn *c, const struct frame *f, struct apply *a,
+                                     uint64_t now)
 {
     struct stream *s;
     uint32_t slot;
@@ -396,9 +410,7 @@ static void record_acked(void *arg, const struct record *r)
     struct conn *c = k->c;
     struct stream_env env = conn_env(c, k->now);
     switch ((enum record_kind)r->kind) {
-    case RECORD_ACK:
-        ack_on_acked(&conn_space(c, k->space)->ack, r->value);
-        break;
+    case RECORD_ACK: ack_on_acked(&conn_space(c, k->space)->ack, r->value); break;
     case RECORD_CRYPTO:
         if (record_crypto(k))
             sendq_on_acked(&record_crypto(k)->sendq, &c->quota, r->value, r->size, false);
@@ -413,12 +425,8 @@ static void record_acked(void *arg, const struct record *r)
         break;
     case RECORD_STOP_SENDING:
     case RECORD_MAX_STREAM_DATA:
-    case RECORD_STREAM_DATA_BLOCKED:
-        record_stream_done(k, r);
-        break;
-    case RECORD_RETIRE_CID:
-        cid_peer_retire_acked(&c->peer_cids);
-        break;
+    case RECORD_STREAM_DATA_BLOCKED: record_stream_done(k, r); break;
+    case RECORD_RETIRE_CID: cid_peer_retire_acked(&c->peer_cids); break;
     case RECORD_PING:
         if ((r->flags & 1) && c->ping_asked) {
             c->ping_asked = false;
@@ -440,12 +448,12 @@ static void record_acked(void *arg, const struct record *r)
     case RECORD_NEW_TOKEN:
     case RECORD_PATH_CHALLENGE:
     case RECORD_PATH_RESPONSE:
-    case RECORD_KINDS:
-        break;
+    case RECORD_KINDS: break;
     }
 }
 
-/* Streams' frames: what they carried is owed again. RFC 9000 §13.3 says for each frame whether and how. */
+/* Streams' frames: what they carried is owed again. RFC 9000 §13.3 says for each frame whether and
+ * how. */
 static void record_lost_stream(const struct sink_arg *k, const struct record *r)
 {
     struct conn *c = k->c;
@@ -455,8 +463,8 @@ static void record_lost_stream(const struct sink_arg *k, const struct record *r)
         c->counts.resent_bytes += r->size;
         stream_on_lost(s, &env, r->value, r->size, r->flags & 1);
     } else {
-        uint8_t due = r->kind == RECORD_RESET_STREAM    ? DUE_RESET
-                      : r->kind == RECORD_STOP_SENDING  ? DUE_STOP
+        uint8_t due = r->kind == RECORD_RESET_STREAM      ? DUE_RESET
+                      : r->kind == RECORD_STOP_SENDING    ? DUE_STOP
                       : r->kind == RECORD_MAX_STREAM_DATA ? DUE_MAX_DATA
                                                           : DUE_BLOCKED;
         stream_on_control_lost(s, due, r->value);
@@ -477,9 +485,7 @@ static void record_lost(void *arg, const struct record *r)
     case RECORD_RESET_STREAM:
     case RECORD_STOP_SENDING:
     case RECORD_MAX_STREAM_DATA:
-    case RECORD_STREAM_DATA_BLOCKED:
-        record_lost_stream(k, r);
-        break;
+    case RECORD_STREAM_DATA_BLOCKED: record_lost_stream(k, r); break;
     case RECORD_MAX_DATA:
         if (r->value == c->flow.rx_max) /* else a newer one was sent */
             c->max_data_lost = true;
@@ -488,39 +494,29 @@ static void record_lost(void *arg, const struct record *r)
         if (r->value == c->streams.local_max[r->flags & 1])
             c->streams.max_due[r->flags & 1] = true;
         break;
-    case RECORD_DATA_BLOCKED:
-        flow_tx_blocked_lost(&c->flow, r->value);
-        break;
+    case RECORD_DATA_BLOCKED: flow_tx_blocked_lost(&c->flow, r->value); break;
     case RECORD_STREAMS_BLOCKED:
         if (r->value == c->streams.peer_max[r->flags & 1])
             c->streams.blocked_due[r->flags & 1] = true;
         break;
-    case RECORD_NEW_CID:
-        cid_local_lost(&c->cids, r->value);
-        break;
+    case RECORD_NEW_CID: cid_local_lost(&c->cids, r->value); break;
     case RECORD_RETIRE_CID:
         if (!k->resend_only) /* in a PTO's probe it stays counted as in flight */
             cid_peer_retire_lost(&c->peer_cids, r->value);
         break;
-    case RECORD_HANDSHAKE_DONE:
-        c->handshake_done_due = true;
-        break;
-    case RECORD_NEW_TOKEN:
-        c->new_token_due = true;
-        break;
+    case RECORD_HANDSHAKE_DONE: c->handshake_done_due = true; break;
+    case RECORD_NEW_TOKEN: c->new_token_due = true; break;
     case RECORD_MTU_PROBE:
         if (!k->resend_only)
             path_mtu_result(conn_path(c), r->size, true);
         break;
-    case RECORD_PING:
-        c->ping_due |= (r->flags & 1) && c->ping_asked;
-        break;
-    case RECORD_NONE: /* RFC 9000 §13.3: the newest ACK, PING and PATH frames go only when there is reason anew */
+    case RECORD_PING: c->ping_due |= (r->flags & 1) && c->ping_asked; break;
+    case RECORD_NONE: /* RFC 9000 §13.3: the newest ACK, PING and PATH frames go only when there is
+                         reason anew */
     case RECORD_ACK:
     case RECORD_PATH_CHALLENGE:
     case RECORD_PATH_RESPONSE:
-    case RECORD_KINDS:
-        break;
+    case RECORD_KINDS: break;
     }
 }
 
@@ -536,8 +532,8 @@ static void packet_fate(void *arg, const struct sent *sent, uint64_t number, boo
 
 const struct loss_sink apply_sink = {record_acked, record_lost, packet_fate};
 
-/* RFC 9002 §6.2.4: a probe carries what is most wanted: the oldest packets' frames are queued once more, while the packets
- * themselves stay in flight with their fate open. */
+/* RFC 9002 §6.2.4: a probe carries what is most wanted: the oldest packets' frames are queued once
+ * more, while the packets themselves stay in flight with their fate open. */
 void conn_probe(struct conn *c, enum space_id id, uint64_t now)
 {
     struct space *space = conn_space(c, id);

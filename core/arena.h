@@ -1,8 +1,10 @@
-/* arena.h -- shared memory in power-of-two blocks (a buddy allocator), and each connection's quota of it.
+/* arena.h -- shared memory in power-of-two blocks (a buddy allocator), and each connection's quota
+ * of it.
  *
- * Send queues, reassembly buffers, and rings of what is in flight grow and shrink in it; an idle connection
- * holds nothing. One fixed piece of zeroed memory, no system call; free blocks keep their list links inside
- * themselves, one byte per smallest block says what stands there. Take and give are O(log). */
+ * Send queues, reassembly buffers, and rings of what is in flight grow and shrink in it; an idle
+ * connection holds nothing. One fixed piece of zeroed memory, no system call; free blocks keep
+ * their list links inside themselves, one byte per smallest block says what stands there. Take and
+ * give are O(log). */
 #ifndef AQ_ARENA_H
 #define AQ_ARENA_H
 
@@ -10,7 +12,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { ARENA_BLOCK = 1024, ARENA_ORDERS = 24 };
+enum {
+    ARENA_BLOCK = 1024,
+    ARENA_ORDERS = 24
+};
 
 struct arena {
     uint8_t *base;   /* ARENA_BLOCK-aligned */
@@ -39,7 +44,8 @@ void *arena_take(struct arena *arena, size_t size);
 /* Gives it back; size as asked for. NULL is ignored. */
 void arena_give(struct arena *arena, void *block, size_t size);
 
-/* One connection's part. Who may hold blocks: its streams' queues, its sent rings, its CRYPTO buffers. */
+/* One connection's part. Who may hold blocks: its streams' queues, its sent rings, its CRYPTO
+ * buffers. */
 struct quota {
     struct arena *arena;
     uint64_t used_bytes, max_bytes;

@@ -1,8 +1,8 @@
 /* buf.h -- reader and writer over bytes, and the 1/2/4/8-byte integers of RFC 9000 §16.
  *
- * Both carry a sticky error: after the first read or write that does not fit, `bad` is set, reads give zeros
- * and writes do nothing, so a caller checks once at the end. Everything is inline: these are the leaves of
- * every codec. */
+ * Both carry a sticky error: after the first read or write that does not fit, `bad` is set, reads
+ * give zeros and writes do nothing, so a caller checks once at the end. Everything is inline: these
+ * are the leaves of every codec. */
 #ifndef AQ_BUF_H
 #define AQ_BUF_H
 

@@ -2,8 +2,8 @@
  * acknowledged.
  *
  * The simplest row of cc_ops, and the yardstick for the other. Growth in congestion avoidance
- * counts acknowledged bytes (as section 2.1 of RFC 3465 does), so no rounding is lost however small the
- * ACKs are. RFC 9002 §7.3, §B.5, §B.6. */
+ * counts acknowledged bytes (as section 2.1 of RFC 3465 does), so no rounding is lost however small
+ * the ACKs are. RFC 9002 §7.3, §B.5, §B.6. */
 #include "core/cc.h"
 
 static void newreno_init(struct cc *cc, uint64_t now)

@@ -24,7 +24,8 @@ static void cid_round(const struct cid_key *key, uint8_t *half, const uint8_t *o
 void cid_encode(const struct cid_key *key, const struct cid_fields *f, struct cid *cid)
 {
     uint64_t v = (uint64_t)(f->epoch & 0xfff) << 52 | (uint64_t)(f->worker & 0x3f) << 46
-                 | (uint64_t)(f->slot & 0xfffff) << 26 | (uint64_t)(f->generation & 0x3fff) << 12 | (f->seq & 0xfff);
+                 | (uint64_t)(f->slot & 0xfffff) << 26 | (uint64_t)(f->generation & 0x3fff) << 12
+                 | (f->seq & 0xfff);
     cid->size = CID_SIZE;
     for (unsigned i = 0; i < 8; i++)
         cid->bytes[i] = (uint8_t)(v >> (56 - 8 * i));
@@ -48,8 +49,10 @@ void cid_decode(const struct cid_key *key, const uint8_t bytes[CID_SIZE], struct
                              .seq = (uint16_t)(v & 0xfff)};
 }
 
-/* RFC 9000 §10.3.2: a keyed function of the connection id, so that nothing needs to be remembered. */
-void cid_reset_token(const struct cid_key *key, const struct cid *cid, uint8_t token[RESET_TOKEN_SIZE])
+/* RFC 9000 §10.3.2: a keyed function of the connection id, so that nothing needs to be remembered.
+ */
+void cid_reset_token(const struct cid_key *key, const struct cid *cid,
+                     uint8_t token[RESET_TOKEN_SIZE])
 {
     uint8_t mac[32];
     prim_hmac(key->reset, sizeof key->reset, cid->bytes, cid->size, mac);
@@ -73,9 +76,10 @@ static unsigned cid_local_active_count(const struct cid_local *l)
 
 static void cid_local_issue(struct cid_local *l)
 {
-    /* At most 24 numbers between low and next, so that the bit masks hold them all, and no number is used twice:
-     * a repeated id would repeat its reset token. */
-    while (cid_local_active_count(l) < l->limit && l->next - l->low < 24 && l->next < CID_SEQ_LIMIT) {
+    /* At most 24 numbers between low and next, so that the bit masks hold them all, and no number
+     * is used twice: a repeated id would repeat its reset token. */
+    while (cid_local_active_count(l) < l->limit && l->next - l->low < 24
+           && l->next < CID_SEQ_LIMIT) {
         l->due |= 1U << (l->next - l->low);
         l->next++;
     }
@@ -183,7 +187,8 @@ static int cid_peer_retire_below(struct cid_peer *p, uint64_t seq)
     return AQ_OK;
 }
 
-int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, const struct cid *cid, const uint8_t *token)
+int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, const struct cid *cid,
+                 const uint8_t *token)
 {
     struct cid_remote *place = NULL;
     unsigned count = 0;
@@ -196,8 +201,9 @@ int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, con
             continue;
         }
         bool same_id = cid_equal(&r->cid, cid);
-        if (r->seq == seq && same_id && (!r->has_token || memcmp(r->token, token, RESET_TOKEN_SIZE) == 0))
-            return AQ_OK; /* a repetition */
+        if (r->seq == seq && same_id
+            && (!r->has_token || memcmp(r->token, token, RESET_TOKEN_SIZE) == 0))
+            return AQ_OK;             /* a repetition */
         if (r->seq == seq || same_id) /* RFC 9000 §19.15: one number, one id, one token */
             return AQ_PROTOCOL_VIOLATION;
         count += r->seq >= retire_prior_to;

@@ -1,18 +1,25 @@
 /* cid.h -- connection ids in both directions (RFC 9000 §5.1).
  *
- * Ours are encrypted slots: worker, slot, generation, sequence and a random epoch in one 8-byte block (a four-round
- * Feistel over AES, as QUIC-LB's), so that a packet finds its connection by one array index and strangers learn
- * nothing. None is stored: each is computed from its sequence number. The peer's are a small table.
+ * Ours are encrypted slots: worker, slot, generation, sequence and a random epoch in one 8-byte
+ * block (a four-round Feistel over AES, as QUIC-LB's), so that a packet finds its connection by one
+ * array index and strangers learn nothing. None is stored: each is computed from its sequence
+ * number. The peer's are a small table.
  *
  *     63      52 51    46 45          26 25        12 11       0
- *    | epoch 12 | worker 6 |  slot 20   | generation 14 | seq 12 |                                                  */
+ *    | epoch 12 | worker 6 |  slot 20   | generation 14 | seq 12 | */
 #ifndef AQ_CID_H
 #define AQ_CID_H
 
 #include "core/params.h"
 #include "crypto/prim.h"
 
-enum { CID_SIZE = 8, CIDS_MAX = 8, CID_SEQ_LIMIT = 1 << 12, CID_SLOTS_MAX = 1 << 20, CID_RETIRE_MAX = 64 };
+enum {
+    CID_SIZE = 8,
+    CIDS_MAX = 8,
+    CID_SEQ_LIMIT = 1 << 12,
+    CID_SLOTS_MAX = 1 << 20,
+    CID_RETIRE_MAX = 64
+};
 
 struct cid_key {
     struct block_key block;
@@ -26,23 +33,26 @@ struct cid_fields {
 
 void cid_key_init(struct cid_key *key, const uint8_t secret[32]);
 void cid_encode(const struct cid_key *key, const struct cid_fields *fields, struct cid *cid);
-void cid_decode(const struct cid_key *key, const uint8_t bytes[CID_SIZE], struct cid_fields *fields);
-void cid_reset_token(const struct cid_key *key, const struct cid *cid, uint8_t token[RESET_TOKEN_SIZE]);
+void cid_decode(const struct cid_key *key, const uint8_t bytes[CID_SIZE],
+                struct cid_fields *fields);
+void cid_reset_token(const struct cid_key *key, const struct cid *cid,
+                     uint8_t token[RESET_TOKEN_SIZE]);
 
 /* Ours: which sequence numbers the peer may use, and which it must still be told. */
 struct cid_local {
-    uint16_t next;     /* next sequence number to issue */
-    uint16_t low;      /* all below are retired */
-    uint32_t retired;  /* bit i: low + i is retired */
-    uint32_t due;      /* bit i: NEW_CONNECTION_ID of low + i is to be sent */
-    uint8_t limit;     /* how many the peer holds at most: its active_connection_id_limit, at most CIDS_MAX */
+    uint16_t next;    /* next sequence number to issue */
+    uint16_t low;     /* all below are retired */
+    uint32_t retired; /* bit i: low + i is retired */
+    uint32_t due;     /* bit i: NEW_CONNECTION_ID of low + i is to be sent */
+    uint8_t limit;    /* how many the peer holds at most: its active_connection_id_limit, at most
+                         CIDS_MAX */
 };
 void cid_local_init(struct cid_local *l); /* sequence 0, from the handshake, is in use */
 /* The peer's limit is known: issue up to it. */
 void cid_local_open(struct cid_local *l, uint64_t peer_limit);
 bool cid_local_is_active(const struct cid_local *l, uint64_t seq);
-/* RETIRE_CONNECTION_ID: AQ_OK, or PROTOCOL_VIOLATION for a number never issued, or the one the packet came on
- * (used_seq; §19.16). Issues a replacement. */
+/* RETIRE_CONNECTION_ID: AQ_OK, or PROTOCOL_VIOLATION for a number never issued, or the one the
+ * packet came on (used_seq; §19.16). Issues a replacement. */
 int cid_local_retire(struct cid_local *l, uint64_t seq, uint64_t used_seq);
 /* Next NEW_CONNECTION_ID to send: true and its number. Then told, and lost when its packet was. */
 bool cid_local_next(const struct cid_local *l, uint16_t *seq);
@@ -74,10 +84,12 @@ static inline const struct cid *cid_peer_active(const struct cid_peer *p)
 /* The first id is replaced: the server's own choice, or a Retry's (§7.2). */
 void cid_peer_replace_first(struct cid_peer *p, const struct cid *cid);
 void cid_peer_set_token(struct cid_peer *p, const uint8_t token[RESET_TOKEN_SIZE]);
-/* NEW_CONNECTION_ID (§19.15). AQ_OK, PROTOCOL_VIOLATION (same number, other id; zero-length in use),
- * CONNECTION_ID_LIMIT_ERROR (more than limit, or too many retirements waiting). */
-int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, const struct cid *cid, const uint8_t *token);
-/* Stateless reset: whether the datagram's last 16 bytes are a token of an id in use. Constant time. */
+/* NEW_CONNECTION_ID (§19.15). AQ_OK, PROTOCOL_VIOLATION (same number, other id; zero-length in
+ * use), CONNECTION_ID_LIMIT_ERROR (more than limit, or too many retirements waiting). */
+int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, const struct cid *cid,
+                 const uint8_t *token);
+/* Stateless reset: whether the datagram's last 16 bytes are a token of an id in use. Constant time.
+ */
 bool cid_peer_is_reset(const struct cid_peer *p, const uint8_t tail[RESET_TOKEN_SIZE]);
 /* RETIRE_CONNECTION_ID frames: next due; sent; fate. */
 bool cid_peer_next_retire(const struct cid_peer *p, uint64_t *seq);

@@ -1,6 +1,6 @@
 /* close.c -- the end of a connection: one place turns an error into a close (RFC 9000 §10, §11). */
-#include "core/endpoint.h"
 #include "core/addr.h"
+#include "core/endpoint.h"
 
 /* What an error means to somebody who reads it, where the name alone does not say it. */
 static const char *close_reason(int error, const struct conn *c)
@@ -41,7 +41,8 @@ static void close_enter(struct conn *c, enum conn_state state, uint64_t now)
     conn_wake(c);
 }
 
-void conn_close(struct conn *c, bool application, uint64_t code, const char *reason, const char *where, uint64_t now)
+void conn_close(struct conn *c, bool application, uint64_t code, const char *reason,
+                const char *where, uint64_t now)
 {
     if (!conn_is_open(c))
         return;
@@ -60,7 +61,8 @@ void conn_fail(struct conn *c, int error, const struct apply *a, uint64_t now)
     if (!conn_is_open(c))
         return;
     c->closing.frame_type = a ? a->frame_type : 0;
-    conn_close(c, false, (uint64_t)error, close_reason(error, c), a && a->where ? a->where : "conn_recv", now);
+    conn_close(c, false, (uint64_t)error, close_reason(error, c),
+               a && a->where ? a->where : "conn_recv", now);
 }
 
 void conn_closed_by_peer(struct conn *c, const struct frame *f, uint64_t now)
@@ -80,7 +82,8 @@ void conn_closed_by_peer(struct conn *c, const struct frame *f, uint64_t now)
     close_enter(c, CONN_DRAINING, now);
 }
 
-void conn_end(struct conn *c, enum aq_closer by, uint64_t code, const char *reason, const char *where, uint64_t now)
+void conn_end(struct conn *c, enum aq_closer by, uint64_t code, const char *reason,
+              const char *where, uint64_t now)
 {
     if (!conn_is_open(c))
         return;
@@ -88,6 +91,7 @@ void conn_end(struct conn *c, enum aq_closer by, uint64_t code, const char *reas
     c->closing.code = code;
     c->closing.where = where;
     close_set_reason(c, reason, strlen(reason));
-    /* RFC 9000 §10.3.1: a reset is followed by draining; RFC 9000 §10.1: an idle timeout ends silently and at once. */
+    /* RFC 9000 §10.3.1: a reset is followed by draining; RFC 9000 §10.1: an idle timeout ends
+     * silently and at once. */
     close_enter(c, by == AQ_BY_RESET ? CONN_DRAINING : CONN_OVER, now);
 }

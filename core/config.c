@@ -1,6 +1,6 @@
 /* config.c -- defaults and bounds of struct aq_config and struct aq_connect. */
-#include "core/cid.h"
 #include "core/cc.h"
+#include "core/cid.h"
 #include "core/path.h"
 #include <string.h>
 

@@ -1,19 +1,23 @@
 /* conn.c -- a connection's life and its deadlines (RFC 9000 §10; RFC 9002 §6.2).
  *
- * Deadlines are an array with an armed mask; the earliest goes into the endpoint's heap once a turn, when the
- * connection has nothing more to send (conn_schedule). Timers that follow from state (loss, ACK, idle) are computed
- * there and nowhere else. */
-#include "core/endpoint.h"
+ * Deadlines are an array with an armed mask; the earliest goes into the endpoint's heap once a
+ * turn, when the connection has nothing more to send (conn_schedule). Timers that follow from state
+ * (loss, ACK, idle) are computed there and nowhere else. */
 #include "core/addr.h"
+#include "core/endpoint.h"
 
-enum { PTO_SHIFT_MAX = 16 };
+enum {
+    PTO_SHIFT_MAX = 16
+};
 
 void conn_set_state(struct conn *c, enum conn_state next, uint64_t now)
 {
     static const uint8_t may[CONN_STATES] = {
         [CONN_FREE] = 1 << CONN_HANDSHAKE,
-        [CONN_HANDSHAKE] = 1 << CONN_CONNECTED | 1 << CONN_CLOSING | 1 << CONN_DRAINING | 1 << CONN_OVER,
-        [CONN_CONNECTED] = 1 << CONN_CONFIRMED | 1 << CONN_CLOSING | 1 << CONN_DRAINING | 1 << CONN_OVER,
+        [CONN_HANDSHAKE] =
+            1 << CONN_CONNECTED | 1 << CONN_CLOSING | 1 << CONN_DRAINING | 1 << CONN_OVER,
+        [CONN_CONNECTED] =
+            1 << CONN_CONFIRMED | 1 << CONN_CLOSING | 1 << CONN_DRAINING | 1 << CONN_OVER,
         [CONN_CONFIRMED] = 1 << CONN_CLOSING | 1 << CONN_DRAINING | 1 << CONN_OVER,
         [CONN_CLOSING] = 1 << CONN_DRAINING | 1 << CONN_OVER,
         [CONN_DRAINING] = 1 << CONN_OVER,
@@ -147,7 +151,8 @@ void conn_drop_streams(struct conn *c, uint64_t now)
     c->ticket_data = c->token_data = NULL;
 }
 
-/* A stream that is over is told so; once told, and no packet in flight names it, its slot is free. */
+/* A stream that is over is told so; once told, and no packet in flight names it, its slot is free.
+ */
 void conn_stream_over(struct conn *c, uint32_t slot, uint64_t now)
 {
     struct stream *s = stream_at(&c->ep->streams, slot);
@@ -193,7 +198,8 @@ static uint64_t conn_pto_time(struct conn *c, uint64_t now, enum space_id *space
         const struct space *sp = conn_space(c, i);
         if (!sp || !sp->sent.eliciting_in_flight)
             continue;
-        if (i == SPACE_APP && c->state != CONN_CONFIRMED) /* RFC 9002 §6.2.1: not before confirmation */
+        if (i == SPACE_APP
+            && c->state != CONN_CONFIRMED) /* RFC 9002 §6.2.1: not before confirmation */
             continue;
         any = true;
         uint64_t when = sp->sent.last_eliciting_us + shift_saturated(conn_pto(c, i), c->pto_count);
@@ -202,10 +208,12 @@ static uint64_t conn_pto_time(struct conn *c, uint64_t now, enum space_id *space
             *space = i;
         }
     }
-    /* RFC 9002 §6.2.2.1: a client keeps the server's hands free until it knows that it is validated. */
+    /* RFC 9002 §6.2.2.1: a client keeps the server's hands free until it knows that it is
+     * validated. */
     if (!any && !c->server && !c->peer_validated_us && c->hand) {
         *space = c->hand->keys[1].tx.set ? SPACE_HANDSHAKE : SPACE_INITIAL;
-        uint64_t last = c->last_eliciting_sent_us > c->last_recv_us ? c->last_eliciting_sent_us : c->last_recv_us;
+        uint64_t last = c->last_eliciting_sent_us > c->last_recv_us ? c->last_eliciting_sent_us
+                                                                    : c->last_recv_us;
         best = (last < now ? last : now) + shift_saturated(conn_pto(c, *space), c->pto_count);
     }
     return best;
@@ -229,14 +237,15 @@ static void conn_arm_loss(struct conn *c, uint64_t now)
 {
     enum space_id space = SPACE_INITIAL;
     uint64_t when = conn_loss_time(c, &space);
-    if (when == AQ_NEVER && path_room(conn_path(c)) > 0) /* RFC 9002 §6.2.2.1: not while the 3x limit blocks */
+    if (when == AQ_NEVER
+        && path_room(conn_path(c)) > 0) /* RFC 9002 §6.2.2.1: not while the 3x limit blocks */
         when = conn_pto_time(c, now, &space);
     c->loss_space = (uint8_t)space;
     conn_arm(c, TIMER_LOSS, when);
 }
 
-/* RFC 9000 §10.1: the lesser of both sides' timeouts, at least three PTOs, from the last packet that came or the first
- * ack-eliciting one sent since. */
+/* RFC 9000 §10.1: the lesser of both sides' timeouts, at least three PTOs, from the last packet
+ * that came or the first ack-eliciting one sent since. */
 static void conn_arm_idle(struct conn *c)
 {
     uint64_t from = c->last_recv_us;
@@ -321,13 +330,16 @@ static void fire_handshake(struct conn *c, uint64_t now)
     char text[64] = "no answer";
     if (c->state != CONN_HANDSHAKE) {
         if (c->state == CONN_CONNECTED && !c->server)
-            conn_close(c, false, AQ_INTERNAL_ERROR, "the handshake was not confirmed in time", "handshake_timeout_us", now);
+            conn_close(c, false, AQ_INTERNAL_ERROR, "the handshake was not confirmed in time",
+                       "handshake_timeout_us", now);
         return;
     }
     const char *soft = ep->unreachable.text;
     if (c->got_packet) {
-        conn_close(c, false, AQ_INTERNAL_ERROR, "the handshake was not done in time", "handshake_timeout_us", now);
-    } else if (soft && addr_equal(&ep->unreachable.remote, &conn_path(c)->remote) && strlen(soft) < 40) {
+        conn_close(c, false, AQ_INTERNAL_ERROR, "the handshake was not done in time",
+                   "handshake_timeout_us", now);
+    } else if (soft && addr_equal(&ep->unreachable.remote, &conn_path(c)->remote)
+               && strlen(soft) < 40) {
         /* SECURITY.md row 15: an ICMP message changes no state, it only says more here. */
         memcpy(text + 9, ", ", 2);
         memcpy(text + 11, soft, strlen(soft));
@@ -374,9 +386,15 @@ static void fire_close(struct conn *c, uint64_t now)
 }
 
 static void (*const timers[TIMERS])(struct conn *c, uint64_t now) = {
-    [TIMER_LOSS] = fire_loss,       [TIMER_ACK] = fire_ack,         [TIMER_PACE] = fire_pace,
-    [TIMER_IDLE] = fire_idle,       [TIMER_KEEP_ALIVE] = fire_keep_alive, [TIMER_HANDSHAKE] = fire_handshake,
-    [TIMER_KEYS] = fire_keys,       [TIMER_TLS] = fire_tls,         [TIMER_MEMORY] = fire_memory,
+    [TIMER_LOSS] = fire_loss,
+    [TIMER_ACK] = fire_ack,
+    [TIMER_PACE] = fire_pace,
+    [TIMER_IDLE] = fire_idle,
+    [TIMER_KEEP_ALIVE] = fire_keep_alive,
+    [TIMER_HANDSHAKE] = fire_handshake,
+    [TIMER_KEYS] = fire_keys,
+    [TIMER_TLS] = fire_tls,
+    [TIMER_MEMORY] = fire_memory,
     [TIMER_CLOSE] = fire_close,
 };
 

@@ -1,5 +1,6 @@
-/* conn.h -- one connection: its life, what it owns, and the calls between the files that may see it whole
- * (endpoint, accept, conn, handshake, recv, apply, send, fill, close, api). Everything else takes its own struct. */
+/* conn.h -- one connection: its life, what it owns, and the calls between the files that may see it
+ * whole (endpoint, accept, conn, handshake, recv, apply, send, fill, close, api). Everything else
+ * takes its own struct. */
 #ifndef AQ_CONN_H
 #define AQ_CONN_H
 
@@ -26,8 +27,8 @@ enum conn_state {
 
 /* A connection's deadlines; rows of timers[] in conn.c. */
 enum timer_id {
-    TIMER_LOSS,      /* RFC 9002: loss time or PTO */
-    TIMER_ACK,       /* delayed ACK */
+    TIMER_LOSS, /* RFC 9002: loss time or PTO */
+    TIMER_ACK,  /* delayed ACK */
     TIMER_PACE,
     TIMER_IDLE,
     TIMER_KEEP_ALIVE,
@@ -38,10 +39,13 @@ enum timer_id {
     TIMER_CLOSE,     /* end of closing or draining */
     TIMERS
 };
-enum { MEMORY_WAIT_US = 10000 };
+enum {
+    MEMORY_WAIT_US = 10000
+};
 
 struct conn_counts {
-    uint64_t sent_bytes, sent_packets, recv_bytes, recv_packets, lost_packets, lost_bytes, resent_bytes;
+    uint64_t sent_bytes, sent_packets, recv_bytes, recv_packets, lost_packets, lost_bytes,
+        resent_bytes;
     uint64_t duplicates, undecryptable, pto_count, key_updates;
 };
 
@@ -51,8 +55,8 @@ struct conn_closing {
     char reason[128];
     uint8_t by; /* enum aq_closer */
     bool application;
-    bool due;           /* a CONNECTION_CLOSE is to be sent */
-    uint32_t packets;   /* received since: answered at powers of two (RFC 9000 §10.2.1) */
+    bool due;         /* a CONNECTION_CLOSE is to be sent */
+    uint32_t packets; /* received since: answered at powers of two (RFC 9000 §10.2.1) */
 };
 
 struct conn {
@@ -74,7 +78,8 @@ struct conn {
     struct late_crypto late;
     bool half_open, got_packet, handshake_done_due, tls_over, params_known;
     bool initial_discarded, handshake_discarded; /* keys and space of that level are gone */
-    bool peer_validated_us; /* client: the server has shown that it validated our address (RFC 9002 §6.2.2.1) */
+    bool peer_validated_us; /* client: the server has shown that it validated our address (RFC 9002
+                               §6.2.2.1) */
     uint64_t began_us, handshake_us;
     struct params peer; /* the peer's parameters */
     struct tls_facts facts;
@@ -82,18 +87,19 @@ struct conn {
     /* packets */
     struct keys_app keys;
     struct space app;
-    uint64_t skip_at;      /* next packet number to skip (RFC 9000 §21.4) */
+    uint64_t skip_at; /* next packet number to skip (RFC 9000 §21.4) */
     uint32_t pto_count;
-    uint32_t acks_alone;   /* packets sent since the last ack-eliciting one */
-    uint8_t loss_space;    /* which space TIMER_LOSS is about */
+    uint32_t acks_alone; /* packets sent since the last ack-eliciting one */
+    uint8_t loss_space;  /* which space TIMER_LOSS is about */
     bool ping_due, ping_asked, update_wanted, max_data_lost;
     uint64_t ping_at_us, pong_us;
-    uint64_t limited_below; /* packets below were sent when the application had no more (RFC 9002 §7.8) */
+    uint64_t limited_below; /* packets below were sent when the application had no more (RFC 9002
+                               §7.8) */
     struct cid_local cids;
     struct cid_peer peer_cids;
-    uint64_t reset_hash;    /* of the active peer id's reset token, in the endpoint's map; 0: none */
-    uint16_t used_seq;     /* our id the current packet came on */
-    struct path paths[1];  /* grows with migration; records name paths by index */
+    uint64_t reset_hash;  /* of the active peer id's reset token, in the endpoint's map; 0: none */
+    uint16_t used_seq;    /* our id the current packet came on */
+    struct path paths[1]; /* grows with migration; records name paths by index */
     uint8_t active;
 
     /* application data */
@@ -101,7 +107,8 @@ struct conn {
     struct flow flow;
     struct streams streams;
     bool new_token_due;
-    uint8_t *token_data; /* event payloads: a ticket or a NEW_TOKEN waiting to be told, quota block */
+    uint8_t
+        *token_data; /* event payloads: a ticket or a NEW_TOKEN waiting to be told, quota block */
     uint32_t ticket_size, token_size;
     uint8_t *ticket_data;
 
@@ -119,17 +126,21 @@ struct conn {
 /* ---- conn.c: life, timers ---- */
 void conn_set_state(struct conn *c, enum conn_state next, uint64_t now);
 void conn_arm(struct conn *c, enum timer_id timer, uint64_t when_us); /* AQ_NEVER disarms */
-void conn_schedule(struct conn *c, uint64_t now); /* the turn's end: timers by state, earliest into the endpoint's heap */
-void conn_tick(struct conn *c, uint64_t now);    /* fires what is due */
+void conn_schedule(
+    struct conn *c,
+    uint64_t now); /* the turn's end: timers by state, earliest into the endpoint's heap */
+void conn_tick(struct conn *c, uint64_t now);                 /* fires what is due */
 uint64_t conn_pto(const struct conn *c, enum space_id space); /* without backoff */
 void conn_event(struct conn *c, enum aq_event_kind kind);
 void conn_ready(struct conn *c); /* it or its streams have events */
 void conn_stream_event(struct conn *c, uint32_t slot);
-void conn_wake(struct conn *c); /* it may have something to send */
-void conn_drop_flight(struct conn *c);  /* at close: nothing in flight matters any more */
+void conn_wake(struct conn *c);        /* it may have something to send */
+void conn_drop_flight(struct conn *c); /* at close: nothing in flight matters any more */
 void conn_drop_streams(struct conn *c, uint64_t now);
-void conn_stream_over(struct conn *c, uint32_t slot, uint64_t now); /* tells STREAM_CLOSED when it is over */
-void conn_reset_token(struct conn *c); /* the active peer id changed: its token is what a stateless reset shows */
+void conn_stream_over(struct conn *c, uint32_t slot,
+                      uint64_t now); /* tells STREAM_CLOSED when it is over */
+void conn_reset_token(
+    struct conn *c); /* the active peer id changed: its token is what a stateless reset shows */
 static inline bool conn_is_open(const struct conn *c)
 {
     return c->state >= CONN_HANDSHAKE && c->state <= CONN_CONFIRMED;
@@ -147,23 +158,29 @@ struct conn_start { /* what a new connection is made of */
     bool server;
     struct aq_tls *tls;
     uint32_t version;
-    struct cid odcid;       /* the client's first Destination Connection ID: the server's proof (§7.3) */
-    struct cid dcid;        /* of the Initial that keys are made from: odcid, or after a Retry the Retry's id */
-    struct cid scid;        /* server: the client's id */
-    const struct cid *retry_scid; /* server after a Retry; else NULL */
+    struct cid odcid; /* the client's first Destination Connection ID: the server's proof (§7.3) */
+    struct cid
+        dcid; /* of the Initial that keys are made from: odcid, or after a Retry the Retry's id */
+    struct cid scid;                /* server: the client's id */
+    const struct cid *retry_scid;   /* server after a Retry; else NULL */
     const struct aq_datagram *meta; /* addresses */
-    bool validated;         /* the address was validated by a token */
+    bool validated;                 /* the address was validated by a token */
     const char *server_name, *cc;
-    const uint8_t *ticket; size_t ticket_size;
-    const uint8_t *token; size_t token_size;
+    const uint8_t *ticket;
+    size_t ticket_size;
+    const uint8_t *token;
+    size_t token_size;
 };
 int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now);
 int handshake_on_crypto(struct conn *c, enum space_id space, const struct frame *f, uint64_t now);
-int handshake_after_tls(struct conn *c, int tls_error, uint64_t now); /* after any tls_ call that moved it */
-int handshake_on_retry(struct conn *c, const struct packet_head *h, const uint8_t *data, uint64_t now);
+int handshake_after_tls(struct conn *c, int tls_error,
+                        uint64_t now); /* after any tls_ call that moved it */
+int handshake_on_retry(struct conn *c, const struct packet_head *h, const uint8_t *data,
+                       uint64_t now);
 void handshake_confirm(struct conn *c, uint64_t now);
 void handshake_discard(struct conn *c, enum space_id space, uint64_t now);
-void handshake_over(struct conn *c, uint64_t now); /* gives the hand back, when all it holds is done or at close */
+void handshake_over(struct conn *c,
+                    uint64_t now); /* gives the hand back, when all it holds is done or at close */
 bool handshake_can_end(const struct conn *c);
 void handshake_set_initial_keys(struct conn *c, const struct cid *dcid);
 
@@ -173,42 +190,45 @@ struct recv_meta { /* of the datagram at hand */
     uint8_t ecn;
     uint32_t datagram_size;
 };
-void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data, const uint32_t *size, unsigned n,
-               uint64_t now);
+void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data,
+               const uint32_t *size, unsigned n, uint64_t now);
 struct apply { /* what frames_apply knows and learns of a packet */
     enum space_id space;
     uint64_t number;
-    uint8_t in;        /* IN_ bit */
+    uint8_t in; /* IN_ bit */
     bool lent, eliciting, old_phase;
     uint64_t frame_type; /* the one at hand, for the close */
     const char *where;
 };
-int frames_apply(struct conn *c, const uint8_t *payload, size_t size, struct apply *a, uint64_t now);
+int frames_apply(struct conn *c, const uint8_t *payload, size_t size, struct apply *a,
+                 uint64_t now);
 extern const struct loss_sink apply_sink; /* records[]: arg is struct sink_arg */
 struct sink_arg {
     struct conn *c;
     enum space_id space;
     uint64_t now;
-    bool resend_only;    /* PTO: data is sent again, records stay counted */
+    bool resend_only; /* PTO: data is sent again, records stay counted */
 };
 void conn_detect_loss(struct conn *c, enum space_id space, uint64_t now);
-void conn_probe(struct conn *c, enum space_id space, uint64_t now); /* a PTO: what is in flight is queued once more */
+void conn_probe(struct conn *c, enum space_id space,
+                uint64_t now); /* a PTO: what is in flight is queued once more */
 
 /* ---- send.c, fill.c ---- */
 /* Builds one train into out; returns its size, 0: nothing now. */
-uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train, uint64_t now);
+uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train,
+                   uint64_t now);
 
-struct out { /* the packet being built */
-    struct writer w;       /* payload: ends before the tag */
+struct out {         /* the packet being built */
+    struct writer w; /* payload: ends before the tag */
     uint8_t *start;
     struct space *space;
     enum space_id id;
     size_t pn_offset;
     uint64_t number;
     uint8_t pn_size;
-    uint8_t flags;         /* SENT_ bits gathered */
+    uint8_t flags; /* SENT_ bits gathered */
     unsigned frames;
-    uint32_t room;         /* ack-eliciting bytes that the window allows; 0: ACK only */
+    uint32_t room; /* ack-eliciting bytes that the window allows; 0: ACK only */
     uint64_t now;
 };
 void frames_fill(struct conn *c, struct out *o);
@@ -216,9 +236,12 @@ void fill_ping(struct conn *c, struct out *o);
 void fill_close(struct conn *c, struct out *o);
 
 /* ---- close.c: one place turns an error into a close ---- */
-void conn_fail(struct conn *c, int error, const struct apply *a, uint64_t now); /* we found an error */
-void conn_close(struct conn *c, bool application, uint64_t code, const char *reason, const char *where, uint64_t now);
+void conn_fail(struct conn *c, int error, const struct apply *a,
+               uint64_t now); /* we found an error */
+void conn_close(struct conn *c, bool application, uint64_t code, const char *reason,
+                const char *where, uint64_t now);
 void conn_closed_by_peer(struct conn *c, const struct frame *f, uint64_t now);
-void conn_end(struct conn *c, enum aq_closer by, uint64_t code, const char *reason, const char *where, uint64_t now);
+void conn_end(struct conn *c, enum aq_closer by, uint64_t code, const char *reason,
+              const char *where, uint64_t now);
 
 #endif

@@ -1,11 +1,15 @@
-/* endpoint.c -- memory, routing, the lists and the four calls that a host drives: recv, tick, send, deadline.
+/* endpoint.c -- memory, routing, the lists and the four calls that a host drives: recv, tick, send,
+ * deadline.
  *
- * A datagram finds its connection by decrypting its Destination Connection ID to a slot (an array index, no hash);
- * runs of datagrams with the same id are routed once. What belongs to no connection goes to accept.c. */
+ * A datagram finds its connection by decrypting its Destination Connection ID to a slot (an array
+ * index, no hash); runs of datagrams with the same id are routed once. What belongs to no
+ * connection goes to accept.c. */
 #include "core/endpoint.h"
 #include "core/addr.h"
 
-enum { NO_CONN = POOL_NONE };
+enum {
+    NO_CONN = POOL_NONE
+};
 
 /* ---- memory: one block, carved once ---- */
 
@@ -26,7 +30,8 @@ static uint32_t pieces_count(const struct aq_config *config)
     return config->recv_buffers * 64; /* a full buffer of 1,200-byte packets, all pieces */
 }
 
-/* Measures (at NULL) or lays out the endpoint's memory. Both walk the same lines, so they cannot disagree. */
+/* Measures (at NULL) or lays out the endpoint's memory. Both walk the same lines, so they cannot
+ * disagree. */
 static size_t endpoint_carve(struct endpoint *ep, uint8_t *at, const struct aq_config *c)
 {
     struct carver k = {at, 0};
@@ -94,7 +99,8 @@ static void endpoint_secrets(struct endpoint *ep)
     ep->cid_epoch = (uint16_t)rng_below(&ep->rng, 4096);
 }
 
-struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_config *config, uint64_t now_us)
+struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_config *config,
+                                     uint64_t now_us)
 {
     size_t need = aq_endpoint_size(config);
     if (!need || size < need || !mem || ((uintptr_t)mem & 63))
@@ -167,10 +173,12 @@ uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now)
 }
 
 /* Takes it out of the endpoint's list of senders or of events. */
-static void list_remove(struct endpoint *ep, uint32_t *head, uint32_t *tail, uint32_t slot, bool senders)
+static void list_remove(struct endpoint *ep, uint32_t *head, uint32_t *tail, uint32_t slot,
+                        bool senders)
 {
     uint32_t before = NO_CONN;
-    for (uint32_t i = *head; i != slot; i = senders ? conn_at(ep, i)->send_next : conn_at(ep, i)->ready_next)
+    for (uint32_t i = *head; i != slot;
+         i = senders ? conn_at(ep, i)->send_next : conn_at(ep, i)->ready_next)
         before = i;
     uint32_t next = senders ? conn_at(ep, slot)->send_next : conn_at(ep, slot)->ready_next;
     if (before == NO_CONN)
@@ -254,7 +262,8 @@ void endpoint_settle(struct endpoint *ep, uint64_t now)
         if (recvq_settle(&s->recvq, &c->quota, &ep->streams.pieces) == AQ_OK)
             continue;
         recvq_clear(&s->recvq, &c->quota, &ep->streams.pieces);
-        conn_close(c, false, AQ_INTERNAL_ERROR, "receive memory is full", "endpoint_settle: memory_bytes", now);
+        conn_close(c, false, AQ_INTERNAL_ERROR, "receive memory is full",
+                   "endpoint_settle: memory_bytes", now);
     }
 }
 
@@ -264,7 +273,8 @@ unsigned aq_recv_buffers(struct aq_endpoint *endpoint, struct aq_buffer *buffers
     unsigned n = max < ep->config.recv_buffers ? max : ep->config.recv_buffers;
     endpoint_settle(ep, ep->now_us);
     for (unsigned i = 0; i < n; i++)
-        buffers[i] = (struct aq_buffer){ep->recv_memory + (size_t)i * RECV_BUFFER_SIZE, RECV_BUFFER_SIZE};
+        buffers[i] =
+            (struct aq_buffer){ep->recv_memory + (size_t)i * RECV_BUFFER_SIZE, RECV_BUFFER_SIZE};
     return n;
 }
 
@@ -288,7 +298,8 @@ static struct conn *route_first(struct endpoint *ep, const uint8_t *cid, size_t 
 {
     uint32_t at;
     uint64_t hash = endpoint_hash_cid(ep, cid, size);
-    for (uint32_t slot = map_find(&ep->odcids, hash, &at); slot != MAP_NONE; slot = map_next(&ep->odcids, hash, &at)) {
+    for (uint32_t slot = map_find(&ep->odcids, hash, &at); slot != MAP_NONE;
+         slot = map_next(&ep->odcids, hash, &at)) {
         struct conn *c = conn_at(ep, slot);
         const struct hand *h = c->hand;
         if (h && h->odcid_hash == hash) {
@@ -307,7 +318,8 @@ static struct conn *route_reset(struct endpoint *ep, const uint8_t *data, uint32
         return NULL;
     const uint8_t *tail = data + size - RESET_TOKEN_SIZE;
     uint64_t hash = endpoint_hash_cid(ep, tail, RESET_TOKEN_SIZE);
-    for (uint32_t slot = map_find(&ep->resets, hash, &at); slot != MAP_NONE; slot = map_next(&ep->resets, hash, &at)) {
+    for (uint32_t slot = map_find(&ep->resets, hash, &at); slot != MAP_NONE;
+         slot = map_next(&ep->resets, hash, &at)) {
         if (cid_peer_is_reset(&conn_at(ep, slot)->peer_cids, tail))
             return conn_at(ep, slot);
     }
@@ -328,7 +340,8 @@ static struct conn *route(struct endpoint *ep, const uint8_t *data, uint32_t siz
 
 static bool same_id(const uint8_t *a, const uint8_t *b, uint32_t size)
 {
-    return !(a[0] & 0x80) && !(b[0] & 0x80) && size > CID_SIZE && memcmp(a + 1, b + 1, CID_SIZE) == 0;
+    return !(a[0] & 0x80) && !(b[0] & 0x80) && size > CID_SIZE
+           && memcmp(a + 1, b + 1, CID_SIZE) == 0;
 }
 
 /* One receive call's bytes: cut into datagrams, routed, and given on in runs of one connection. */
@@ -362,7 +375,8 @@ static void endpoint_recv(struct endpoint *ep, const struct aq_datagram *d, uint
 
 static void endpoint_release_ended(struct endpoint *ep, uint64_t now);
 
-int aq_recv(struct aq_endpoint *endpoint, const struct aq_datagram *datagrams, unsigned n, uint64_t now_us)
+int aq_recv(struct aq_endpoint *endpoint, const struct aq_datagram *datagrams, unsigned n,
+            uint64_t now_us)
 {
     struct endpoint *ep = (struct endpoint *)endpoint;
     const uint8_t *end = ep->recv_memory + (size_t)RECV_BUFFER_SIZE * ep->config.recv_buffers;
@@ -396,7 +410,8 @@ static unsigned endpoint_send_replies(struct endpoint *ep, struct aq_train *trai
     return n;
 }
 
-unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned max, uint64_t now_us)
+unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned max,
+                 uint64_t now_us)
 {
     struct endpoint *ep = (struct endpoint *)endpoint;
     ep->now_us = now_us > ep->now_us ? now_us : ep->now_us;
@@ -404,7 +419,8 @@ unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned
     unsigned n = endpoint_send_replies(ep, trains, max);
     while (n < max && ep->send_head != NO_CONN) {
         struct conn *c = conn_at(ep, ep->send_head);
-        uint32_t size = conn_send(c, ep->train_memory + (size_t)n * TRAIN_SIZE, TRAIN_SIZE, &trains[n], ep->now_us);
+        uint32_t size = conn_send(c, ep->train_memory + (size_t)n * TRAIN_SIZE, TRAIN_SIZE,
+                                  &trains[n], ep->now_us);
         ep->send_head = c->send_next; /* done, or to the tail: each connection one train a turn */
         c->send_next = NO_CONN;
         c->listed = false;
@@ -480,7 +496,8 @@ static enum aq_event_kind take_event(uint32_t *events, uint32_t allowed)
 static void event_stream(struct endpoint *ep, struct aq_event *event, struct conn *c, uint32_t slot)
 {
     struct stream *s = stream_at(&ep->streams, slot);
-    event->kind = take_event(&s->events, UINT32_MAX); /* none: what it told of has passed meanwhile */
+    event->kind =
+        take_event(&s->events, UINT32_MAX); /* none: what it told of has passed meanwhile */
     event->stream = pool_handle(&ep->streams.pool, slot);
     event->stream_user = s->user;
     if (event->kind == AQ_EVENT_RESET)
@@ -574,7 +591,8 @@ unsigned aq_trace_read(struct aq_endpoint *endpoint, struct aq_trace *events, un
     return n;
 }
 
-void aq_note_unreachable(struct aq_endpoint *endpoint, const struct aq_addr *remote, const char *errno_text)
+void aq_note_unreachable(struct aq_endpoint *endpoint, const struct aq_addr *remote,
+                         const char *errno_text)
 {
     struct endpoint *ep = (struct endpoint *)endpoint;
     ep->unreachable.remote = *remote;

@@ -1,4 +1,5 @@
-/* endpoint.h -- all connections of one thread: memory, routing by connection id, statelessness, lists. */
+/* endpoint.h -- all connections of one thread: memory, routing by connection id, statelessness,
+ * lists. */
 #ifndef AQ_ENDPOINT_H
 #define AQ_ENDPOINT_H
 
@@ -6,7 +7,13 @@
 #include "core/heap.h"
 #include "core/token.h"
 
-enum { RECV_BUFFER_SIZE = 65536, TRAIN_SIZE = 65536, REPLIES_MAX = 64, REPLY_SIZE = 640, RECV_RUN = 64 };
+enum {
+    RECV_BUFFER_SIZE = 65536,
+    TRAIN_SIZE = 65536,
+    REPLIES_MAX = 64,
+    REPLY_SIZE = 640,
+    RECV_RUN = 64
+};
 
 /* A stateless answer waiting to be sent: Retry, Version Negotiation, stateless reset, refusal. */
 struct reply {
@@ -37,13 +44,16 @@ struct endpoint {
     uint32_t ready_head, ready_tail; /* connections with events */
     uint32_t settle_head;            /* streams with pieces in lent buffers */
     uint32_t ended;                  /* slot to release at the next call, POOL_NONE */
-    uint32_t stream_ended; /* the same for a stream whose STREAM_CLOSED was told */
+    uint32_t stream_ended;           /* the same for a stream whose STREAM_CLOSED was told */
 
     uint8_t *recv_memory, *train_memory;
     struct reply *replies;
     uint32_t reply_first, reply_count, replies_out;
     uint64_t reset_tokens_us; /* token bucket of stateless resets: time until which it is spent */
-    struct { struct aq_addr remote; const char *text; } unreachable; /* the newest soft error */
+    struct {
+        struct aq_addr remote;
+        const char *text;
+    } unreachable; /* the newest soft error */
     struct aq_endpoint_stats stats;
 };
 
@@ -57,7 +67,8 @@ static inline uint64_t endpoint_unix_s(const struct endpoint *ep, uint64_t now)
 }
 
 /* accept.c: what a datagram without a connection causes. */
-void accept_datagram(struct endpoint *ep, const struct aq_datagram *d, uint8_t *data, uint32_t size, uint64_t now);
+void accept_datagram(struct endpoint *ep, const struct aq_datagram *d, uint8_t *data, uint32_t size,
+                     uint64_t now);
 /* endpoint.c */
 uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now); /* POOL_NONE: full */
 void endpoint_free_conn(struct endpoint *ep, struct conn *c);

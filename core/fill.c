@@ -1,12 +1,16 @@
 /* fill.c -- fillers[]: what a packet carries, in the order of priority.
  *
- * Each filler looks at its own part of the connection, writes the frames it owes as far as they fit, and leaves a record of
- * each in the sent ring. ACK frames are written first, where they may stand alone; all else is ack-eliciting and needs room
- * in the window (o->room). */
+ * Each filler looks at its own part of the connection, writes the frames it owes as far as they
+ * fit, and leaves a record of each in the sent ring. ACK frames are written first, where they may
+ * stand alone; all else is ack-eliciting and needs room in the window (o->room). */
 #include "core/endpoint.h"
 #include "core/frame.h"
 
-enum { RECORDS_PER_PACKET = 24, FRAME_MIN_LEFT = 32, ACKS_ALONE = 32 };
+enum {
+    RECORDS_PER_PACKET = 24,
+    FRAME_MIN_LEFT = 32,
+    ACKS_ALONE = 32
+};
 
 static size_t left(const struct out *o)
 {
@@ -51,7 +55,8 @@ static void fill_ack(struct conn *c, struct out *o)
     if (largest == UINT64_MAX)
         return;
     sent_record(&o->space->sent, RECORD_ACK)->value = largest;
-    /* RFC 9000 §13.2.4: one who only receives asks now and then for an ACK of its ACKs, so that the ranges stay few. */
+    /* RFC 9000 §13.2.4: one who only receives asks now and then for an ACK of its ACKs, so that the
+     * ranges stay few. */
     if (in_app(o) && c->acks_alone >= ACKS_ALONE && ack->range_count > 1)
         c->ping_due = true;
 }
@@ -88,7 +93,8 @@ static void fill_crypto(struct conn *c, struct out *o)
 
 static void fill_done(struct conn *c, struct out *o)
 {
-    if (c->handshake_done_due && fill_frame(o, &(struct frame){.type = FRAME_HANDSHAKE_DONE}, RECORD_HANDSHAKE_DONE))
+    if (c->handshake_done_due
+        && fill_frame(o, &(struct frame){.type = FRAME_HANDSHAKE_DONE}, RECORD_HANDSHAKE_DONE))
         c->handshake_done_due = false;
     /* RFC 9000 §8.1.3: the token is written once what matters more has gone. */
     if (!c->new_token_due || c->handshake_done_due || left(o) < TOKEN_SIZE + 8)
@@ -198,8 +204,8 @@ static void fill_flow(struct conn *c, struct out *o)
 
 /* ---- streams ---- */
 
-static bool fill_due(struct out *o, struct stream *s, uint32_t slot, uint8_t bit, const struct frame *f,
-                     enum record_kind kind, uint64_t value)
+static bool fill_due(struct out *o, struct stream *s, uint32_t slot, uint8_t bit,
+                     const struct frame *f, enum record_kind kind, uint64_t value)
 {
     struct record *r = fill_frame(o, f, kind);
     if (!r)
@@ -257,11 +263,13 @@ static void chunk_cut(struct stream_chunk *chunk, uint32_t max)
     chunk->fin = false;
 }
 
-/* One STREAM frame. The Length field is left out when the frame fills the packet (RFC 9000 §19.8). */
+/* One STREAM frame. The Length field is left out when the frame fills the packet (RFC 9000 §19.8).
+ */
 static bool fill_stream_data(struct conn *c, struct out *o, struct stream *s, uint32_t slot)
 {
     struct stream_chunk chunk;
-    if (!has_record(o) || left(o) < FRAME_MIN_LEFT || !stream_next(s, &c->flow, (uint32_t)left(o), &chunk))
+    if (!has_record(o) || left(o) < FRAME_MIN_LEFT
+        || !stream_next(s, &c->flow, (uint32_t)left(o), &chunk))
         return false;
     uint32_t head = 1 + varint_size(s->id) + (chunk.offset ? varint_size(chunk.offset) : 0);
     uint32_t room = (uint32_t)left(o) - head;
@@ -271,8 +279,9 @@ static bool fill_stream_data(struct conn *c, struct out *o, struct stream *s, ui
     chunk_cut(&chunk, room);
     if (!chunk.size && !chunk.fin)
         return false;
-    write_u8(&o->w, (uint8_t)(FRAME_STREAM | (chunk.offset ? FRAME_STREAM_OFF : 0) | (length ? FRAME_STREAM_LEN : 0)
-                              | (chunk.fin ? FRAME_STREAM_FIN : 0)));
+    write_u8(&o->w,
+             (uint8_t)(FRAME_STREAM | (chunk.offset ? FRAME_STREAM_OFF : 0)
+                       | (length ? FRAME_STREAM_LEN : 0) | (chunk.fin ? FRAME_STREAM_FIN : 0)));
     write_varint(&o->w, s->id);
     if (chunk.offset)
         write_varint(&o->w, chunk.offset);
@@ -299,7 +308,8 @@ static void fill_stream(struct conn *c, struct out *o)
         struct stream *s = stream_at(t, slot);
         if (!fill_stream_control(o, s, slot))
             return;
-        bool filled_one = fill_stream_data(c, o, s, slot) || !fill_stream_control(o, s, slot); /* blocked: said now */
+        bool filled_one = fill_stream_data(c, o, s, slot)
+                          || !fill_stream_control(o, s, slot); /* blocked: said now */
         if (!stream_wants_send(s, &c->flow)) {
             streams_no_send(&c->streams, t, slot);
         } else {
@@ -327,10 +337,12 @@ void fill_ping(struct conn *c, struct out *o)
 
 /* ---- CONNECTION_CLOSE ---- */
 
-/* RFC 9000 §10.2.3: before 1-RTT an application's close would leak its state: APPLICATION_ERROR instead. */
+/* RFC 9000 §10.2.3: before 1-RTT an application's close would leak its state: APPLICATION_ERROR
+ * instead. */
 void fill_close(struct conn *c, struct out *o)
 {
-    struct frame f = {.type = c->closing.application && in_app(o) ? FRAME_CONNECTION_CLOSE_APP : FRAME_CONNECTION_CLOSE};
+    struct frame f = {.type = c->closing.application && in_app(o) ? FRAME_CONNECTION_CLOSE_APP
+                                                                  : FRAME_CONNECTION_CLOSE};
     bool hide = c->closing.application && !in_app(o);
     f.close.code = hide ? AQ_APPLICATION_ERROR : c->closing.code;
     f.close.frame_type = c->closing.frame_type;

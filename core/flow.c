@@ -1,10 +1,11 @@
 /* flow.c -- flow control credit, for a stream or for a connection (RFC 9000 §4).
  *
- * The same four numbers serve both levels: a stream counts its highest offset, a connection the sum of its
- * streams' highest offsets. Limits are absolute and only grow, so a late or repeated frame does no harm.
- * The receiving window is tuned here: the application that reads half a window within two round trips is
- * held back by the window, so it doubles. A new limit is told when half of the window is used up: rarely
- * enough not to cost packets, early enough for the peer never to run dry (§4.2).
+ * The same four numbers serve both levels: a stream counts its highest offset, a connection the sum
+ * of its streams' highest offsets. Limits are absolute and only grow, so a late or repeated frame
+ * does no harm. The receiving window is tuned here: the application that reads half a window within
+ * two round trips is held back by the window, so it doubles. A new limit is told when half of the
+ * window is used up: rarely enough not to cost packets, early enough for the peer never to run dry
+ * (§4.2).
  *
  * Called by stream.c and by the connection for its own pair. */
 #include "core/flow.h"

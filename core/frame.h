@@ -1,8 +1,9 @@
 /* frame.h -- every frame of RFC 9000 §19 as one row of one table, and their codec.
  *
- * A row says the type, its name, the packet types it may stand in (§12.4 table 3), its properties N C P F,
- * who may send it, and its fields; one loop decodes, encodes, sizes and prints. ACK, CRYPTO and STREAM carry
- * their own codec. A frame is decoded onto a local, checked whole, then applied: nothing is half done. */
+ * A row says the type, its name, the packet types it may stand in (§12.4 table 3), its properties N
+ * C P F, who may send it, and its fields; one loop decodes, encodes, sizes and prints. ACK, CRYPTO
+ * and STREAM carry their own codec. A frame is decoded onto a local, checked whole, then applied:
+ * nothing is half done. */
 #ifndef AQ_FRAME_H
 #define AQ_FRAME_H
 
@@ -35,21 +36,41 @@ enum frame_type {
     FRAME_CONNECTION_CLOSE_APP = 0x1d,
     FRAME_HANDSHAKE_DONE = 0x1e,
 };
-enum { FRAME_STREAM_FIN = 1, FRAME_STREAM_LEN = 2, FRAME_STREAM_OFF = 4 };
+enum {
+    FRAME_STREAM_FIN = 1,
+    FRAME_STREAM_LEN = 2,
+    FRAME_STREAM_OFF = 4
+};
 
 /* Packet types of table 3, as bits: Initial, Handshake, 0-RTT, 1-RTT. */
-enum { IN_I = 1, IN_H = 2, IN_0 = 4, IN_1 = 8 };
-/* Properties: N not ack-eliciting, C not counted in flight, P may probe a path, F flow controlled. */
-enum { PROP_N = 1, PROP_C = 2, PROP_P = 4, PROP_F = 8 };
+enum {
+    IN_I = 1,
+    IN_H = 2,
+    IN_0 = 4,
+    IN_1 = 8
+};
+/* Properties: N not ack-eliciting, C not counted in flight, P may probe a path, F flow controlled.
+ */
+enum {
+    PROP_N = 1,
+    PROP_C = 2,
+    PROP_P = 4,
+    PROP_F = 8
+};
 /* Who may send. */
-enum { BY_CLIENT = 1, BY_SERVER = 2, BY_BOTH = 3 };
+enum {
+    BY_CLIENT = 1,
+    BY_SERVER = 2,
+    BY_BOTH = 3
+};
 
 struct frame_ack {
     uint64_t largest, delay; /* delay as sent, not yet scaled */
     uint64_t ect0, ect1, ce;
-    const uint8_t *ranges; /* the encoded ranges (First ACK Range, then Gap, Range ...), checked whole */
-    uint64_t range_count;  /* of Gap, Range pairs after the first */
-    uint32_t ranges_size;  /* bytes */
+    const uint8_t
+        *ranges; /* the encoded ranges (First ACK Range, then Gap, Range ...), checked whole */
+    uint64_t range_count; /* of Gap, Range pairs after the first */
+    uint32_t ranges_size; /* bytes */
     bool has_ecn;
 };
 
@@ -58,17 +79,50 @@ struct frame {
     uint64_t type; /* of a STREAM with its flag bits */
     union {
         struct frame_ack ack;
-        struct { uint64_t offset; const uint8_t *data; uint64_t size; } crypto;
-        struct { uint64_t id, offset; const uint8_t *data; uint64_t size; bool fin; } stream;
-        struct { uint64_t id, code, final_size; } reset_stream;
-        struct { uint64_t id, code; } stop_sending;
-        struct { const uint8_t *data; uint64_t size; } new_token;
-        struct { uint64_t max; } max_data, max_streams, data_blocked, streams_blocked;
-        struct { uint64_t id, max; } max_stream_data, stream_data_blocked;
-        struct { uint64_t seq, retire_prior_to; const uint8_t *cid; uint64_t cid_size; const uint8_t *token; } new_cid;
-        struct { uint64_t seq; } retire_cid;
-        struct { const uint8_t *data; } path; /* 8 bytes */
-        struct { uint64_t code, frame_type; const uint8_t *reason; uint64_t reason_size; } close;
+        struct {
+            uint64_t offset;
+            const uint8_t *data;
+            uint64_t size;
+        } crypto;
+        struct {
+            uint64_t id, offset;
+            const uint8_t *data;
+            uint64_t size;
+            bool fin;
+        } stream;
+        struct {
+            uint64_t id, code, final_size;
+        } reset_stream;
+        struct {
+            uint64_t id, code;
+        } stop_sending;
+        struct {
+            const uint8_t *data;
+            uint64_t size;
+        } new_token;
+        struct {
+            uint64_t max;
+        } max_data, max_streams, data_blocked, streams_blocked;
+        struct {
+            uint64_t id, max;
+        } max_stream_data, stream_data_blocked;
+        struct {
+            uint64_t seq, retire_prior_to;
+            const uint8_t *cid;
+            uint64_t cid_size;
+            const uint8_t *token;
+        } new_cid;
+        struct {
+            uint64_t seq;
+        } retire_cid;
+        struct {
+            const uint8_t *data;
+        } path; /* 8 bytes */
+        struct {
+            uint64_t code, frame_type;
+            const uint8_t *reason;
+            uint64_t reason_size;
+        } close;
     };
 };
 
@@ -84,17 +138,17 @@ const struct frame_row *frame_row(uint64_t type);
 /* Every row, for tests and tools. */
 const struct frame_row *frame_rows(unsigned *count);
 
-/* Reads one frame; a run of PADDING counts as one. AQ_OK, or FRAME_ENCODING_ERROR (malformed, unknown type),
- * PROTOCOL_VIOLATION (type not in its shortest encoding, RFC 9000 §12.4). f->type is set even then, as far as known.
- * At least one byte is consumed on AQ_OK. */
+/* Reads one frame; a run of PADDING counts as one. AQ_OK, or FRAME_ENCODING_ERROR (malformed,
+ * unknown type), PROTOCOL_VIOLATION (type not in its shortest encoding, RFC 9000 §12.4). f->type is
+ * set even then, as far as known. At least one byte is consumed on AQ_OK. */
 int frame_decode(struct reader *r, struct frame *f);
 
-/* Whether the frame may stand in a packet type (one IN_ bit), sent by (BY_CLIENT or BY_SERVER); AQ_OK or
- * PROTOCOL_VIOLATION (§12.4, §12.5). */
+/* Whether the frame may stand in a packet type (one IN_ bit), sent by (BY_CLIENT or BY_SERVER);
+ * AQ_OK or PROTOCOL_VIOLATION (§12.4, §12.5). */
 int frame_allowed(uint64_t type, uint8_t in, uint8_t by);
 
-/* Bytes that frame_encode will write. A STREAM is encoded as its type bits say (LEN, OFF, FIN). For ACK see
- * core/ack.h: ack.c writes them. */
+/* Bytes that frame_encode will write. A STREAM is encoded as its type bits say (LEN, OFF, FIN). For
+ * ACK see core/ack.h: ack.c writes them. */
 size_t frame_size(const struct frame *f);
 /* Writes it; the writer is bad if it did not fit, and then nothing was written. Not for ACK. */
 void frame_encode(struct writer *w, const struct frame *f);

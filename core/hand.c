@@ -1,12 +1,14 @@
 /* hand.c -- CRYPTO streams. See hand.h; the handshake's steps are in handshake.c. */
 #include "core/hand.h"
 
-int crypto_on_data(struct crypto *c, struct quota *quota, uint64_t offset, const uint8_t *data, uint64_t size)
+int crypto_on_data(struct crypto *c, struct quota *quota, uint64_t offset, const uint8_t *data,
+                   uint64_t size)
 {
-    uint64_t end = offset + size; /* frame_decode bounds it */
+    uint64_t end = offset + size;            /* frame_decode bounds it */
     if (end > c->recvq.read + CRYPTO_WINDOW) /* RFC 9000 §7.5 */
         return AQ_CRYPTO_BUFFER_EXCEEDED;
-    if (offset > c->recvq.read && c->recvq.have.count >= CRYPTO_GAPS) /* SECURITY.md row 2: it comes again */
+    if (offset > c->recvq.read
+        && c->recvq.have.count >= CRYPTO_GAPS) /* SECURITY.md row 2: it comes again */
         return AQ_FULL;
     int error = recvq_insert(&c->recvq, quota, NULL, offset, data, (uint32_t)size, false);
     if (error == AQ_OK && end > c->recvq.highest)
@@ -31,7 +33,8 @@ void crypto_consume(struct crypto *c, struct quota *quota, size_t size)
 int crypto_write(struct crypto *c, struct quota *quota, const uint8_t *data, size_t size)
 {
     struct aq_iov iov = {data, size};
-    return sendq_write(&c->sendq, quota, &iov, 1, false, UINT64_MAX) == size ? AQ_OK : AQ_INTERNAL_ERROR;
+    return sendq_write(&c->sendq, quota, &iov, 1, false, UINT64_MAX) == size ? AQ_OK
+                                                                             : AQ_INTERNAL_ERROR;
 }
 
 void crypto_clear(struct crypto *c, struct quota *quota)
@@ -42,7 +45,9 @@ void crypto_clear(struct crypto *c, struct quota *quota)
 
 int late_crypto_on_data(struct late_crypto *l, uint64_t offset, const uint8_t *data, uint64_t size)
 {
-    enum { TLS_KEY_UPDATE = 24 };
+    enum {
+        TLS_KEY_UPDATE = 24
+    };
     if (offset > l->offset || offset + size <= l->offset)
         return AQ_OK;
     data += l->offset - offset;
@@ -61,7 +66,8 @@ int late_crypto_on_data(struct late_crypto *l, uint64_t offset, const uint8_t *d
         if (l->header[0] == TLS_KEY_UPDATE) /* RFC 9001 §6: unexpected_message */
             return AQ_CRYPTO_ERROR + 10;
         if (l->header_size == 4) {
-            l->message_left = (uint32_t)l->header[1] << 16 | (uint32_t)l->header[2] << 8 | l->header[3];
+            l->message_left =
+                (uint32_t)l->header[1] << 16 | (uint32_t)l->header[2] << 8 | l->header[3];
             l->header_size = 0;
         }
     }

@@ -1,8 +1,8 @@
-/* hand.h -- what a connection needs only for its handshake: TLS, the Initial and Handshake spaces, CRYPTO streams
- * (RFC 9000 §7, §19.6; RFC 9001 §4).
+/* hand.h -- what a connection needs only for its handshake: TLS, the Initial and Handshake spaces,
+ * CRYPTO streams (RFC 9000 §7, §19.6; RFC 9001 §4).
  *
- * Borrowed from a pool when a connection begins and given back when TLS has no more work, so that an established
- * connection does not pay for it. */
+ * Borrowed from a pool when a connection begins and given back when TLS has no more work, so that
+ * an established connection does not pay for it. */
 #ifndef AQ_HAND_H
 #define AQ_HAND_H
 
@@ -13,8 +13,19 @@
 #include "core/sent.h"
 #include "crypto/tls.h"
 
-enum space_id { SPACE_INITIAL = 0, SPACE_HANDSHAKE = 1, SPACE_APP = 2, SPACES = 3 };
-enum { CRYPTO_WINDOW = 32 * 1024, CRYPTO_GAPS = 64, HELD_SIZE = 8 * 1024, SERVER_NAME_MAX = 256, TOKEN_MAX = 512 };
+enum space_id {
+    SPACE_INITIAL = 0,
+    SPACE_HANDSHAKE = 1,
+    SPACE_APP = 2,
+    SPACES = 3
+};
+enum {
+    CRYPTO_WINDOW = 32 * 1024,
+    CRYPTO_GAPS = 64,
+    HELD_SIZE = 8 * 1024,
+    SERVER_NAME_MAX = 256,
+    TOKEN_MAX = 512
+};
 
 /* One packet number space (RFC 9000 §12.3). */
 struct space {
@@ -36,25 +47,26 @@ struct crypto {
 
 struct hand {
     struct tls tls;
-    struct space space[2];      /* Initial, Handshake */
+    struct space space[2]; /* Initial, Handshake */
     struct keys_long keys[2];
     struct crypto crypto[SPACES];
-    struct cid odcid;           /* the client's first Destination Connection ID */
-    struct cid retry_scid;      /* size 255: no Retry */
-    uint64_t odcid_hash;        /* in the endpoint's map */
-    bool mapped;                /* it is */
-    uint8_t token[TOKEN_MAX];   /* client: to send in Initials */
+    struct cid odcid;         /* the client's first Destination Connection ID */
+    struct cid retry_scid;    /* size 255: no Retry */
+    uint64_t odcid_hash;      /* in the endpoint's map */
+    bool mapped;              /* it is */
+    uint8_t token[TOKEN_MAX]; /* client: to send in Initials */
     uint16_t token_size;
-    uint8_t *held;              /* packets that came before their keys (SECURITY.md row 22): quota block */
+    uint8_t *held; /* packets that came before their keys (SECURITY.md row 22): quota block */
     uint32_t held_size;
-    uint8_t tickets;            /* client: how many came */
-    uint64_t failures;          /* packets that did not open */
-    bool early_refused;         /* 1-RTT packets came before keys */
+    uint8_t tickets;    /* client: how many came */
+    uint64_t failures;  /* packets that did not open */
+    bool early_refused; /* 1-RTT packets came before keys */
 };
 
-/* CRYPTO bytes came. AQ_OK, AQ_FULL (too many gaps or no memory: do not acknowledge), CRYPTO_BUFFER_EXCEEDED beyond the
- * window of CRYPTO_WINDOW bytes (RFC 9000 §7.5). */
-int crypto_on_data(struct crypto *c, struct quota *quota, uint64_t offset, const uint8_t *data, uint64_t size);
+/* CRYPTO bytes came. AQ_OK, AQ_FULL (too many gaps or no memory: do not acknowledge),
+ * CRYPTO_BUFFER_EXCEEDED beyond the window of CRYPTO_WINDOW bytes (RFC 9000 §7.5). */
+int crypto_on_data(struct crypto *c, struct quota *quota, uint64_t offset, const uint8_t *data,
+                   uint64_t size);
 /* The next bytes in order; NULL when there are none. crypto_consume gives them back. */
 const uint8_t *crypto_peek(const struct crypto *c, size_t *size);
 void crypto_consume(struct crypto *c, struct quota *quota, size_t size);
@@ -62,8 +74,9 @@ void crypto_consume(struct crypto *c, struct quota *quota, size_t size);
 int crypto_write(struct crypto *c, struct quota *quota, const uint8_t *data, size_t size);
 void crypto_clear(struct crypto *c, struct quota *quota);
 
-/* After the TLS object is gone: CRYPTO data is acknowledged and discarded, but a TLS KeyUpdate in it still closes
- * (RFC 9001 §6). Follows message headers in order; what comes out of order is not looked at. */
+/* After the TLS object is gone: CRYPTO data is acknowledged and discarded, but a TLS KeyUpdate in
+ * it still closes (RFC 9001 §6). Follows message headers in order; what comes out of order is not
+ * looked at. */
 struct late_crypto {
     uint64_t offset;
     uint32_t message_left;

@@ -1,17 +1,27 @@
-/* handshake.c -- TLS's steps in a connection: keys in, keys out, parameters, confirmation (RFC 9000 §7; RFC 9001 §4). */
+/* handshake.c -- TLS's steps in a connection: keys in, keys out, parameters, confirmation (RFC 9000
+ * §7; RFC 9001 §4). */
 #include "core/endpoint.h"
 #include "core/frame.h"
 
-enum { CLIENT_TICKETS_WANTED = 2, CLIENT_TLS_LINGER_US = 2000000, SKIP_MIN = 64, SKIP_SPAN = 4096 };
+enum {
+    CLIENT_TICKETS_WANTED = 2,
+    CLIENT_TLS_LINGER_US = 2000000,
+    SKIP_MIN = 64,
+    SKIP_SPAN = 4096
+};
 
 static enum space_id space_of(enum level level)
 {
-    return level == LEVEL_INITIAL ? SPACE_INITIAL : level == LEVEL_HANDSHAKE ? SPACE_HANDSHAKE : SPACE_APP;
+    return level == LEVEL_INITIAL     ? SPACE_INITIAL
+           : level == LEVEL_HANDSHAKE ? SPACE_HANDSHAKE
+                                      : SPACE_APP;
 }
 
 static enum level level_of(enum space_id space)
 {
-    return space == SPACE_INITIAL ? LEVEL_INITIAL : space == SPACE_HANDSHAKE ? LEVEL_HANDSHAKE : LEVEL_APP;
+    return space == SPACE_INITIAL     ? LEVEL_INITIAL
+           : space == SPACE_HANDSHAKE ? LEVEL_HANDSHAKE
+                                      : LEVEL_APP;
 }
 
 /* ---- what TLS says ---- */
@@ -68,17 +78,20 @@ static void own_params(struct conn *c, struct params *p)
     p->max_idle_timeout_us = config->idle_timeout_us;
     p->max_udp_payload = 65527;
     p->max_data = config->conn_window;
-    p->max_stream_data_bidi_local = p->max_stream_data_bidi_remote = p->max_stream_data_uni = config->stream_window;
+    p->max_stream_data_bidi_local = p->max_stream_data_bidi_remote = p->max_stream_data_uni =
+        config->stream_window;
     p->max_streams_bidi = config->streams_bidi;
     p->max_streams_uni = config->streams_uni;
     p->max_ack_delay_us = config->max_ack_delay_us;
     p->active_cid_limit = config->active_cid_limit;
     p->disable_active_migration = true;
     p->present |= UINT64_C(1) << PARAM_MAX_IDLE_TIMEOUT | UINT64_C(1) << PARAM_MAX_DATA
-                  | UINT64_C(1) << PARAM_MAX_STREAM_DATA_BIDI_LOCAL | UINT64_C(1) << PARAM_MAX_STREAM_DATA_BIDI_REMOTE
+                  | UINT64_C(1) << PARAM_MAX_STREAM_DATA_BIDI_LOCAL
+                  | UINT64_C(1) << PARAM_MAX_STREAM_DATA_BIDI_REMOTE
                   | UINT64_C(1) << PARAM_MAX_STREAM_DATA_UNI | UINT64_C(1) << PARAM_MAX_STREAMS_BIDI
                   | UINT64_C(1) << PARAM_MAX_STREAMS_UNI | UINT64_C(1) << PARAM_MAX_ACK_DELAY
-                  | UINT64_C(1) << PARAM_ACTIVE_CID_LIMIT | UINT64_C(1) << PARAM_DISABLE_ACTIVE_MIGRATION;
+                  | UINT64_C(1) << PARAM_ACTIVE_CID_LIMIT
+                  | UINT64_C(1) << PARAM_DISABLE_ACTIVE_MIGRATION;
     if (!c->server)
         return;
     p->original_dcid = h->odcid;
@@ -118,7 +131,8 @@ static void begin_path(struct conn *c, const struct conn_start *start, uint64_t 
         path_set_state(p, PATH_VALID);
 }
 
-/* TLS begins: a client's at once, a server's when an authentic Initial has brought its first CRYPTO bytes. */
+/* TLS begins: a client's at once, a server's when an authentic Initial has brought its first CRYPTO
+ * bytes. */
 static int begin_tls(struct conn *c, const struct conn_start *start)
 {
     struct params own;
@@ -130,8 +144,10 @@ static int begin_tls(struct conn *c, const struct conn_start *start)
                             .ticket_size = start->ticket_size,
                             .params = params};
     own_params(c, &own);
-    /* RFC 9000 §18.1: a greased parameter keeps peers honest; below 2^30 so that its size does not vary. */
-    tls.params_size = params_encode(&own, 31 * (1000000 + rng_below(&c->ep->rng, 1000000)) + 27, params, sizeof params);
+    /* RFC 9000 §18.1: a greased parameter keeps peers honest; below 2^30 so that its size does not
+     * vary. */
+    tls.params_size = params_encode(&own, 31 * (1000000 + rng_below(&c->ep->rng, 1000000)) + 27,
+                                    params, sizeof params);
     assert(tls.params_size);
     int error = tls_start(&c->hand->tls, &tls, &sink, c);
     return error == AQ_OK || error == TLS_LATER ? AQ_OK : AQ_MISUSE;
@@ -161,14 +177,16 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
         h->retry_scid = *start->retry_scid;
     params_init(&c->peer);
     cid_local_init(&c->cids);
-    cid_peer_init(&c->peer_cids, start->server ? &start->scid : &start->dcid, ep->config.active_cid_limit);
+    cid_peer_init(&c->peer_cids, start->server ? &start->scid : &start->dcid,
+                  ep->config.active_cid_limit);
     streams_init(&c->streams, c->slot, start->server, window);
     c->streams.rx_window = ep->config.stream_window;
     c->streams.rx_window_max = ep->config.stream_window_max;
     flow_init(&c->flow, ep->config.conn_window, ep->config.conn_window_max, 0, now);
     begin_path(c, start, now);
     conn_set_state(c, CONN_HANDSHAKE, now);
-    if (start->server) { /* later packets of the first flight come to the client's own choice of id */
+    if (start->server) { /* later packets of the first flight come to the client's own choice of id
+                          */
         h->odcid_hash = endpoint_hash_cid(ep, start->dcid.bytes, start->dcid.size);
         h->mapped = map_put(&ep->odcids, h->odcid_hash, c->slot);
         c->peer_validated_us = true;
@@ -222,7 +240,8 @@ static int take_params(struct conn *c)
         path->mtu_max = (uint16_t)p.max_udp_payload;
     if (path->mtu > path->mtu_max)
         path->mtu = path->mtu_max;
-    if (p.max_idle_timeout_us && (!c->idle_timeout_us || p.max_idle_timeout_us < c->idle_timeout_us))
+    if (p.max_idle_timeout_us
+        && (!c->idle_timeout_us || p.max_idle_timeout_us < c->idle_timeout_us))
         c->idle_timeout_us = p.max_idle_timeout_us;
     c->streams.tx_bidi_local = p.max_stream_data_bidi_remote; /* his "remote" is what we open */
     c->streams.tx_bidi_remote = p.max_stream_data_bidi_local;
@@ -274,7 +293,8 @@ int handshake_after_tls(struct conn *c, int tls_error, uint64_t now)
     conn_wake(c);
     if (tls_error > 0)
         return tls_error;
-    if (tls_error < 0 && tls_error != TLS_LATER) /* later: a verification or signature is waited for */
+    if (tls_error < 0
+        && tls_error != TLS_LATER) /* later: a verification or signature is waited for */
         return AQ_INTERNAL_ERROR;
     int error = take_params(c);
     if (error != AQ_OK)
@@ -294,20 +314,24 @@ int handshake_on_crypto(struct conn *c, enum space_id space, const struct frame 
     if (!c->hand) /* TLS has gone: acknowledge and discard */
         return late_crypto_on_data(&c->late, f->crypto.offset, f->crypto.data, f->crypto.size);
     struct crypto *stream = &c->hand->crypto[space];
-    if (!c->hand->tls.shared && begin_tls(c, &(struct conn_start){.tls = c->ep->config.tls}) != AQ_OK)
+    if (!c->hand->tls.shared
+        && begin_tls(c, &(struct conn_start){.tls = c->ep->config.tls}) != AQ_OK)
         return AQ_INTERNAL_ERROR;
     int error = crypto_on_data(stream, &c->quota, f->crypto.offset, f->crypto.data, f->crypto.size);
     while (error == AQ_OK && (data = crypto_peek(stream, &size)) != NULL) {
         error = handshake_after_tls(c, tls_input(&c->hand->tls, level_of(space), data, size), now);
-        if (!c->hand || !conn_space(c, space)) /* confirmed: the level has gone, and its bytes with it */
+        if (!c->hand
+            || !conn_space(c, space)) /* confirmed: the level has gone, and its bytes with it */
             return error;
         crypto_consume(stream, &c->quota, size);
     }
     return error;
 }
 
-/* RFC 9000 §17.2.5.2: the Initial goes again, with the token, to the id that the Retry gave; packet numbers go on. */
-int handshake_on_retry(struct conn *c, const struct packet_head *h, const uint8_t *data, uint64_t now)
+/* RFC 9000 §17.2.5.2: the Initial goes again, with the token, to the id that the Retry gave; packet
+ * numbers go on. */
+int handshake_on_retry(struct conn *c, const struct packet_head *h, const uint8_t *data,
+                       uint64_t now)
 {
     struct hand *hand = c->hand;
     uint64_t bytes[PATHS_MAX] = {0};

@@ -1,6 +1,7 @@
 /* heap.h -- deadlines of many objects: a binary heap by time with each object's place known.
  *
- * Set, move and remove are O(log n), the earliest is O(1). Ties fire in the order of ids, so runs repeat. */
+ * Set, move and remove are O(log n), the earliest is O(1). Ties fire in the order of ids, so runs
+ * repeat. */
 #ifndef AQ_HEAP_H
 #define AQ_HEAP_H
 
@@ -19,7 +20,7 @@ struct heap {
 };
 
 size_t heap_size(uint32_t max_ids);
-void heap_init(struct heap *heap, void *mem, uint32_t max_ids); /* zeroed memory */
+void heap_init(struct heap *heap, void *mem, uint32_t max_ids);  /* zeroed memory */
 void heap_set(struct heap *heap, uint32_t id, uint64_t when_us); /* UINT64_MAX removes */
 uint64_t heap_when(const struct heap *heap, uint32_t id);        /* UINT64_MAX: not in */
 /* Earliest time, UINT64_MAX if empty; *id if not NULL. */

@@ -10,8 +10,8 @@ void keys_set_tx(struct keys_app *k, uint32_t version, const struct secret *secr
     schedule_next(version, secret, &k->tx_next);
 }
 
-/* Derives the read key after rx into `other`, so that an update costs no derivation when its first packet comes
- * (RFC 9001 §6.3, §9.5: no timing to tell). */
+/* Derives the read key after rx into `other`, so that an update costs no derivation when its first
+ * packet comes (RFC 9001 §6.3, §9.5: no timing to tell). */
 static void keys_derive_next(struct keys_app *k)
 {
     schedule_keys(k->version, &k->rx_next, &k->other, NULL);
@@ -55,7 +55,8 @@ int keys_on_opened(struct keys_app *k, bool phase_bit, uint64_t number, bool *up
             k->rx_phase_first = number;
         return AQ_OK;
     }
-    if (!k->other_is_next) /* RFC 9001 §6.4: an old key must not protect a higher number than a newer one did */
+    if (!k->other_is_next) /* RFC 9001 §6.4: an old key must not protect a higher number than a
+                              newer one did */
         return number > k->rx_phase_first ? AQ_KEY_UPDATE_ERROR : AQ_OK;
     struct aead_key previous = k->rx;
     k->rx = k->other;
@@ -72,8 +73,8 @@ int keys_on_opened(struct keys_app *k, bool phase_bit, uint64_t number, bool *up
 
 bool keys_can_update(const struct keys_app *k)
 {
-    /* RFC 9001 §6.1: not before a packet of this phase was acknowledged; §6.5: nor before the peer can have the keys,
-     * which is when our own previous read key is gone. */
+    /* RFC 9001 §6.1: not before a packet of this phase was acknowledged; §6.5: nor before the peer
+     * can have the keys, which is when our own previous read key is gone. */
     return k->phase_acked && k->tx_phase == k->rx_phase && k->other_set && k->other_is_next;
 }
 

@@ -1,14 +1,20 @@
 /* loss.h -- loss detection and round-trip times (RFC 9002 §5, §6).
  *
- * Pure functions over one space's ring and one path's RTT. An ACK frame goes in; for each record of each newly
- * acknowledged or lost packet the sink is called once; sums for congestion control come out per path. */
+ * Pure functions over one space's ring and one path's RTT. An ACK frame goes in; for each record of
+ * each newly acknowledged or lost packet the sink is called once; sums for congestion control come
+ * out per path. */
 #ifndef AQ_LOSS_H
 #define AQ_LOSS_H
 
 #include "core/frame.h"
 #include "core/sent.h"
 
-enum { PATHS_MAX = 4, LOSS_PACKET_THRESHOLD = 3, LOSS_GRANULARITY_US = 1000, LOSS_RTT_INITIAL_US = 333000 };
+enum {
+    PATHS_MAX = 4,
+    LOSS_PACKET_THRESHOLD = 3,
+    LOSS_GRANULARITY_US = 1000,
+    LOSS_RTT_INITIAL_US = 333000
+};
 
 struct rtt {
     uint64_t latest_us, smoothed_us, var_us, min_us;
@@ -25,45 +31,52 @@ uint64_t rtt_pto(const struct rtt *rtt);
 struct loss_sink {
     void (*acked)(void *arg, const struct record *record);
     void (*lost)(void *arg, const struct record *record);
-    /* a packet as a whole, before its records: bookkeeping such as key phases, MTU probes and traces; never for the loss of
-     * one that is not in flight. None of the three may add to or take from the ring. */
+    /* a packet as a whole, before its records: bookkeeping such as key phases, MTU probes and
+     * traces; never for the loss of one that is not in flight. None of the three may add to or take
+     * from the ring. */
     void (*packet)(void *arg, const struct sent *sent, uint64_t number, bool lost);
 };
 
 /* What one call did, per path, for congestion control. */
 struct loss_path {
-    uint64_t acked_bytes, lost_bytes;        /* of packets in flight: what leaves the flight */
-    uint64_t acked_packets, lost_packets;    /* lost MTU probes are not counted (RFC 9000 §14.4), only their bytes are */
-    uint64_t acked_newest_sent_us;           /* sending time of the newest acked one in flight */
-    uint64_t lost_newest_sent_us;            /* and of the newest lost one that is no MTU probe (lost_packets > 0) */
-    bool app_limited;                        /* the newest acked packet was sent app-limited */
-    bool persistent;                         /* persistent congestion, RFC 9002 §7.6 */
+    uint64_t acked_bytes, lost_bytes; /* of packets in flight: what leaves the flight */
+    uint64_t acked_packets,
+        lost_packets; /* lost MTU probes are not counted (RFC 9000 §14.4), only their bytes are */
+    uint64_t acked_newest_sent_us; /* sending time of the newest acked one in flight */
+    uint64_t lost_newest_sent_us; /* and of the newest lost one that is no MTU probe (lost_packets >
+                                     0) */
+    bool app_limited;             /* the newest acked packet was sent app-limited */
+    bool persistent;              /* persistent congestion, RFC 9002 §7.6 */
 };
 struct loss_result {
     struct loss_path path[PATHS_MAX];
-    bool any_acked;            /* something newly acknowledged */
-    bool eliciting_acked;      /* of it, something ack-eliciting */
-    bool has_sample;           /* the largest was newly acknowledged and something eliciting was: §5.1 */
-    uint64_t sample_us;        /* now - its sending time, on path sample_path */
+    bool any_acked;       /* something newly acknowledged */
+    bool eliciting_acked; /* of it, something ack-eliciting */
+    bool has_sample;    /* the largest was newly acknowledged and something eliciting was: §5.1 */
+    uint64_t sample_us; /* now - its sending time, on path sample_path */
     uint8_t sample_path;
-    uint64_t ect_acked;        /* newly acknowledged packets that were sent with ECT: for ECN validation */
+    uint64_t ect_acked; /* newly acknowledged packets that were sent with ECT: for ECN validation */
 };
 
-/* One ACK. AQ_OK, or PROTOCOL_VIOLATION: a number never sent, or skipped (RFC 9000 §13.1, SECURITY.md row 1), checked
- * before anything is changed. Overwrites result. Does not sample the RTT and does not look for losses: the caller samples, then calls loss_detect. */
-int loss_on_ack(struct sent_ring *ring, const struct frame_ack *ack, const struct loss_sink *sink, void *arg,
-                struct loss_result *result, uint64_t now);
+/* One ACK. AQ_OK, or PROTOCOL_VIOLATION: a number never sent, or skipped (RFC 9000 §13.1,
+ * SECURITY.md row 1), checked before anything is changed. Overwrites result. Does not sample the
+ * RTT and does not look for losses: the caller samples, then calls loss_detect. */
+int loss_on_ack(struct sent_ring *ring, const struct frame_ack *ack, const struct loss_sink *sink,
+                void *arg, struct loss_result *result, uint64_t now);
 
-/* §6.1: declares lost what is, by number or by time, and sets ring->loss_time_us. Adds to result, which loss_on_ack or the
- * caller has filled. The caller then calls sent_trim, which keeps the work of the next ACK small. rtt: per path array of PATHS_MAX
- * pointers (NULL: path gone; its packets use the first that is left). max_ack_delay_us for persistent congestion. first_sample: packets sent
- * before the first RTT sample never count for persistent congestion. */
-void loss_detect(struct sent_ring *ring, const struct rtt *const rtt[PATHS_MAX], uint64_t max_ack_delay_us,
-                 const struct loss_sink *sink, void *arg, struct loss_result *result, uint64_t now);
+/* §6.1: declares lost what is, by number or by time, and sets ring->loss_time_us. Adds to result,
+ * which loss_on_ack or the caller has filled. The caller then calls sent_trim, which keeps the work
+ * of the next ACK small. rtt: per path array of PATHS_MAX pointers (NULL: path gone; its packets
+ * use the first that is left). max_ack_delay_us for persistent congestion. first_sample: packets
+ * sent before the first RTT sample never count for persistent congestion. */
+void loss_detect(struct sent_ring *ring, const struct rtt *const rtt[PATHS_MAX],
+                 uint64_t max_ack_delay_us, const struct loss_sink *sink, void *arg,
+                 struct loss_result *result, uint64_t now);
 
-/* Everything outstanding is forgotten without a fate for congestion control: keys discarded (§6.4), or Retry (§6.3). When resend
- * is true sink->lost is called for each record, not sink->packet. All memory is given back. bytes[] gets what left the flight per path. */
-void loss_forget(struct sent_ring *ring, struct quota *quota, bool resend, const struct loss_sink *sink, void *arg,
-                 uint64_t bytes[PATHS_MAX]);
+/* Everything outstanding is forgotten without a fate for congestion control: keys discarded (§6.4),
+ * or Retry (§6.3). When resend is true sink->lost is called for each record, not sink->packet. All
+ * memory is given back. bytes[] gets what left the flight per path. */
+void loss_forget(struct sent_ring *ring, struct quota *quota, bool resend,
+                 const struct loss_sink *sink, void *arg, uint64_t bytes[PATHS_MAX]);
 
 #endif

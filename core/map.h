@@ -1,7 +1,9 @@
-/* map.h -- an open hash from 64-bit hashes to 32-bit indexes; its owner gives the hash and compares the key.
+/* map.h -- an open hash from 64-bit hashes to 32-bit indexes; its owner gives the hash and compares
+ * the key.
  *
- * SipHash with a random key where strangers choose the bytes (client-chosen connection ids, addresses), XXH3
- * where we made them (stream ids): SECURITY.md row 5. Linear probing with backward-shift deletion, at most half full. */
+ * SipHash with a random key where strangers choose the bytes (client-chosen connection ids,
+ * addresses), XXH3 where we made them (stream ids): SECURITY.md row 5. Linear probing with
+ * backward-shift deletion, at most half full. */
 #ifndef AQ_MAP_H
 #define AQ_MAP_H
 
@@ -23,7 +25,7 @@ struct map {
 
 size_t map_size(uint32_t max_entries);
 void map_init(struct map *map, void *mem, uint32_t max_entries); /* zeroed memory */
-bool map_put(struct map *map, uint64_t hash, uint32_t value); /* false: full */
+bool map_put(struct map *map, uint64_t hash, uint32_t value);    /* false: full */
 /* Values with this hash: map_find(map, hash, &at) first, then map_next until MAP_NONE. */
 uint32_t map_find(const struct map *map, uint64_t hash, uint32_t *at);
 uint32_t map_next(const struct map *map, uint64_t hash, uint32_t *at);

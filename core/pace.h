@@ -1,7 +1,9 @@
-/* pace.h -- pacing that keeps trains (RFC 9002 §7.7): a token bucket of about a millisecond of the rate.
+/* pace.h -- pacing that keeps trains (RFC 9002 §7.7): a token bucket of about a millisecond of the
+ * rate.
  *
- * The rate is N * cwnd / smoothed_rtt, N 2 in slow start and 1.25 after; the bucket holds the larger of 10 packets
- * and about 1 ms of the rate, at most a train unless one turn of the host needs more, so that GSO trains stay whole. */
+ * The rate is N * cwnd / smoothed_rtt, N 2 in slow start and 1.25 after; the bucket holds the
+ * larger of 10 packets and about 1 ms of the rate, at most a train unless one turn of the host
+ * needs more, so that GSO trains stay whole. */
 #ifndef AQ_PACE_H
 #define AQ_PACE_H
 
@@ -14,8 +16,8 @@ struct pace {
 };
 
 void pace_init(struct pace *pace, uint64_t now);
-/* Recomputes rate and bucket from the controller, refills. The bucket is full after the first call; called at least once
- * before the others, and before each turn's pace_room. */
+/* Recomputes rate and bucket from the controller, refills. The bucket is full after the first call;
+ * called at least once before the others, and before each turn's pace_room. */
 void pace_update(struct pace *pace, const struct cc *cc, const struct rtt *rtt, uint64_t now);
 /* Bytes that may be sent now. */
 uint64_t pace_room(const struct pace *pace);

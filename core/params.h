@@ -5,7 +5,10 @@
 #include "core/antq.h"
 #include "core/buf.h"
 
-enum { CID_MAX = 20, RESET_TOKEN_SIZE = 16 };
+enum {
+    CID_MAX = 20,
+    RESET_TOKEN_SIZE = 16
+};
 
 struct cid {
     uint8_t size;
@@ -24,8 +27,8 @@ struct preferred_address {
     uint8_t token[RESET_TOKEN_SIZE];
 };
 
-/* Values not sent have the RFC's defaults after params_init. Times are microseconds here, at most VARINT_MAX, and
- * milliseconds on the wire (§18.2), rounded up. */
+/* Values not sent have the RFC's defaults after params_init. Times are microseconds here, at most
+ * VARINT_MAX, and milliseconds on the wire (§18.2), rounded up. */
 struct params {
     uint64_t present; /* bit by row: was it sent, or shall it be */
     struct cid original_dcid, initial_scid, retry_scid;
@@ -43,19 +46,32 @@ struct params {
 };
 
 enum param_row_index { /* rows of the table = bits of present */
-    PARAM_ORIGINAL_DCID, PARAM_MAX_IDLE_TIMEOUT, PARAM_RESET_TOKEN, PARAM_MAX_UDP_PAYLOAD, PARAM_MAX_DATA,
-    PARAM_MAX_STREAM_DATA_BIDI_LOCAL, PARAM_MAX_STREAM_DATA_BIDI_REMOTE, PARAM_MAX_STREAM_DATA_UNI,
-    PARAM_MAX_STREAMS_BIDI, PARAM_MAX_STREAMS_UNI, PARAM_ACK_DELAY_EXPONENT, PARAM_MAX_ACK_DELAY,
-    PARAM_DISABLE_ACTIVE_MIGRATION, PARAM_PREFERRED_ADDRESS, PARAM_ACTIVE_CID_LIMIT, PARAM_INITIAL_SCID,
-    PARAM_RETRY_SCID, PARAM_ROWS
+    PARAM_ORIGINAL_DCID,
+    PARAM_MAX_IDLE_TIMEOUT,
+    PARAM_RESET_TOKEN,
+    PARAM_MAX_UDP_PAYLOAD,
+    PARAM_MAX_DATA,
+    PARAM_MAX_STREAM_DATA_BIDI_LOCAL,
+    PARAM_MAX_STREAM_DATA_BIDI_REMOTE,
+    PARAM_MAX_STREAM_DATA_UNI,
+    PARAM_MAX_STREAMS_BIDI,
+    PARAM_MAX_STREAMS_UNI,
+    PARAM_ACK_DELAY_EXPONENT,
+    PARAM_MAX_ACK_DELAY,
+    PARAM_DISABLE_ACTIVE_MIGRATION,
+    PARAM_PREFERRED_ADDRESS,
+    PARAM_ACTIVE_CID_LIMIT,
+    PARAM_INITIAL_SCID,
+    PARAM_RETRY_SCID,
+    PARAM_ROWS
 };
 
 struct param_row {
     const char *name;
     uint64_t id;
-    uint8_t kind;   /* enum param_kind in params.c */
-    uint8_t by;     /* BY_CLIENT, BY_SERVER, BY_BOTH as in frame.h */
-    bool keep;      /* remembered for 0-RTT (§7.4.1) */
+    uint8_t kind; /* enum param_kind in params.c */
+    uint8_t by;   /* BY_CLIENT, BY_SERVER, BY_BOTH as in frame.h */
+    bool keep;    /* remembered for 0-RTT (§7.4.1) */
     uint16_t offset;
     uint64_t min, max, initial;
 };
@@ -71,12 +87,13 @@ static inline void params_set(struct params *p, enum param_row_index row)
     p->present |= UINT64_C(1) << row;
 }
 
-/* Decodes what `by` (BY_CLIENT or BY_SERVER) sent. AQ_OK, and p holds it with defaults for the rest; or
- * TRANSPORT_PARAMETER_ERROR, and p is as before: truncated, twice the same id (of the table, or of the first 32
- * unknown ones), out of bounds, not his to send. Unknown ones are ignored. */
+/* Decodes what `by` (BY_CLIENT or BY_SERVER) sent. AQ_OK, and p holds it with defaults for the
+ * rest; or TRANSPORT_PARAMETER_ERROR, and p is as before: truncated, twice the same id (of the
+ * table, or of the first 32 unknown ones), out of bounds, not his to send. Unknown ones are
+ * ignored. */
 int params_decode(struct params *p, uint8_t by, const uint8_t *data, size_t size);
-/* Writes all present ones in table order, and one greased parameter when grease is not 0 (§18.1: 31 * N + 27).
- * Returns the size, 0 if it does not fit. */
+/* Writes all present ones in table order, and one greased parameter when grease is not 0 (§18.1: 31
+ * * N + 27). Returns the size, 0 if it does not fit. */
 size_t params_encode(const struct params *p, uint64_t grease, uint8_t *out, size_t size);
 
 #endif

@@ -4,7 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
-void path_init(struct path *p, const struct cc_ops *cc, uint16_t mtu, uint16_t mtu_max, uint64_t now)
+void path_init(struct path *p, const struct cc_ops *cc, uint16_t mtu, uint16_t mtu_max,
+               uint64_t now)
 {
     memset(p, 0, sizeof *p);
     p->mtu = mtu;

@@ -1,8 +1,9 @@
 /* pool.h -- fixed objects by index, with generations and handles.
  *
- * A pool has a count and a high-water mark; taking from an empty one gives POOL_NONE and the caller names
- * the outcome. A handle is generation << 32 | index + 1, so 0 is never one, and a stale one is refused. Free
- * slots are reused last-in first-out: the warm ones. Memory is touched only when a slot is first used. */
+ * A pool has a count and a high-water mark; taking from an empty one gives POOL_NONE and the caller
+ * names the outcome. A handle is generation << 32 | index + 1, so 0 is never one, and a stale one
+ * is refused. Free slots are reused last-in first-out: the warm ones. Memory is touched only when a
+ * slot is first used. */
 #ifndef AQ_POOL_H
 #define AQ_POOL_H
 
@@ -26,7 +27,8 @@ struct pool {
 };
 
 size_t pool_size(uint32_t item_size, uint32_t count); /* item_size is rounded up to 64 bytes */
-void pool_init(struct pool *pool, void *mem, uint32_t item_size, uint32_t count); /* zeroed, 64-byte aligned */
+void pool_init(struct pool *pool, void *mem, uint32_t item_size,
+               uint32_t count); /* zeroed, 64-byte aligned */
 /* Index of a slot whose item is zeroed, or POOL_NONE. */
 uint32_t pool_take(struct pool *pool);
 void pool_give(struct pool *pool, uint32_t index);

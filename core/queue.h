@@ -1,8 +1,8 @@
 /* queue.h -- what sendq and recvq share: power-of-two rings, and range sets whose storage grows.
  *
- * A ring keeps byte number p at p & (cap - 1), so a position is never translated and never reset. A range
- * set begins with room for one range inside its owner (most streams never need more) and moves to blocks of
- * the connection's quota, doubling. */
+ * A ring keeps byte number p at p & (cap - 1), so a position is never translated and never reset. A
+ * range set begins with room for one range inside its owner (most streams never need more) and
+ * moves to blocks of the connection's quota, doubling. */
 #ifndef AQ_QUEUE_H
 #define AQ_QUEUE_H
 

@@ -1,7 +1,7 @@
 /* range.h -- a sorted set of disjoint half-open ranges [lo, hi) in storage its owner gives.
  *
- * Holds packet numbers to acknowledge, stream bytes received, acknowledged, or lost. Bounded: what does not
- * fit is refused and nothing changes; the owner names the outcome. */
+ * Holds packet numbers to acknowledge, stream bytes received, acknowledged, or lost. Bounded: what
+ * does not fit is refused and nothing changes; the owner names the outcome. */
 #ifndef AQ_RANGE_H
 #define AQ_RANGE_H
 
@@ -17,7 +17,8 @@ struct range_set {
     uint16_t count, max;
 };
 
-/* Adds [lo, hi), merging. False: it would need one more range than max. Empty ranges are ignored (true). */
+/* Adds [lo, hi), merging. False: it would need one more range than max. Empty ranges are ignored
+ * (true). */
 bool range_add(struct range_set *set, uint64_t lo, uint64_t hi);
 /* Takes [lo, hi) out. False: it would split a range and there is no room; nothing changed. */
 bool range_remove(struct range_set *set, uint64_t lo, uint64_t hi);

@@ -1,9 +1,11 @@
-/* recv.c -- datagrams of one connection: walk the coalesced packets, open them, apply their frames (RFC 9000 §12, §13).
+/* recv.c -- datagrams of one connection: walk the coalesced packets, open them, apply their frames
+ * (RFC 9000 §12, §13).
  *
- * conn_recv is the one place that turns an error of a frame into a close. Runs of short header packets are unmasked and
- * opened as a batch; one batch causes one ACK. Bad packets are counted and dropped, never fatal, until they are authentic. */
-#include "core/endpoint.h"
+ * conn_recv is the one place that turns an error of a frame into a close. Runs of short header
+ * packets are unmasked and opened as a batch; one batch causes one ACK. Bad packets are counted and
+ * dropped, never fatal, until they are authentic. */
 #include "core/addr.h"
+#include "core/endpoint.h"
 #include "core/frame.h"
 
 /* What one call of conn_recv works on. */
@@ -23,7 +25,9 @@ static void recv_packet(struct recv *r, enum space_id id, const struct sealed *s
     uint32_t head = (uint32_t)s->pn_offset + s->pn_size;
     struct apply a = {.space = id,
                       .number = s->number,
-                      .in = id == SPACE_INITIAL ? IN_I : id == SPACE_HANDSHAKE ? IN_H : IN_1,
+                      .in = id == SPACE_INITIAL     ? IN_I
+                            : id == SPACE_HANDSHAKE ? IN_H
+                                                    : IN_1,
                       .lent = r->lent,
                       .old_phase = old_phase};
     if (ack_is_duplicate(&space->ack, s->number)) { /* RFC 9000 §12.3 */
@@ -65,7 +69,8 @@ static void recv_failed(struct recv *r, const struct sealed *s)
     c->counts.undecryptable++;
     trace_packet_dropped(&c->tracer, 0, s->size, r->now);
     if (!(s->data[0] & 0x80) && s->size >= 21
-        && cid_peer_is_reset(&c->peer_cids, s->data + s->size - RESET_TOKEN_SIZE)) { /* RFC 9000 §10.3.1 */
+        && cid_peer_is_reset(&c->peer_cids,
+                             s->data + s->size - RESET_TOKEN_SIZE)) { /* RFC 9000 §10.3.1 */
         conn_end(c, AQ_BY_RESET, 0, "stateless reset", "RFC 9000 10.3", r->now);
         return;
     }
@@ -76,7 +81,8 @@ static void recv_failed(struct recv *r, const struct sealed *s)
     }
 }
 
-/* SECURITY.md row 22: packets ahead of their keys wait in a small buffer; what does not fit is lost. */
+/* SECURITY.md row 22: packets ahead of their keys wait in a small buffer; what does not fit is
+ * lost. */
 static void recv_hold(struct recv *r, const uint8_t *data, size_t size)
 {
     struct conn *c = r->c;
@@ -160,7 +166,8 @@ static struct keys_long *recv_keys(struct conn *c, const struct packet_head *h)
     return h->type == PACKET_HANDSHAKE && !c->handshake_discarded ? &c->hand->keys[1] : NULL;
 }
 
-/* What an authentic long header packet means for addresses and ids before its frames are applied. */
+/* What an authentic long header packet means for addresses and ids before its frames are applied.
+ */
 static bool recv_long_checks(struct recv *r, const struct packet_head *h)
 {
     struct conn *c = r->c;
@@ -191,7 +198,8 @@ static void recv_long(struct recv *r, uint8_t *data, const struct packet_head *h
         recv_hold(r, data, h->size);
         return;
     }
-    struct sealed s = {.data = data, .size = (uint32_t)h->size, .pn_offset = (uint16_t)h->pn_offset, .ok = true};
+    struct sealed s = {
+        .data = data, .size = (uint32_t)h->size, .pn_offset = (uint16_t)h->pn_offset, .ok = true};
     protect_unmask(&keys->rx_hp, &s, 1);
     if (s.ok) {
         uint64_t expected = ack_largest(&conn_space(c, id)->ack) + 1;
@@ -212,14 +220,16 @@ static void recv_long(struct recv *r, uint8_t *data, const struct packet_head *h
 static void recv_versions(struct recv *r, const struct packet_head *h)
 {
     struct conn *c = r->c;
-    if (c->server || c->got_packet || !c->hand || !cid_equal(&h->scid, cid_peer_active(&c->peer_cids)))
+    if (c->server || c->got_packet || !c->hand
+        || !cid_equal(&h->scid, cid_peer_active(&c->peer_cids)))
         return;
     for (size_t i = 0; i + 4 <= h->versions_size; i += 4) {
         struct reader rd = reader_make(h->versions + i, 4);
         if (read_uint(&rd, 4) == c->version)
             return;
     }
-    conn_end(c, AQ_BY_VERSION, 0, "the server does not speak QUIC version 1", "RFC 9000 6.2", r->now);
+    conn_end(c, AQ_BY_VERSION, 0, "the server does not speak QUIC version 1", "RFC 9000 6.2",
+             r->now);
 }
 
 /* One datagram that begins with a long header: its packets in a row (RFC 9000 §12.2). */
@@ -242,7 +252,11 @@ static void recv_coalesced(struct recv *r, uint8_t *data, uint32_t size)
         else if (h.type == PACKET_VERSION_NEGOTIATION)
             recv_versions(r, &h);
         else if (h.type == PACKET_ONE_RTT)
-            recv_short(r, &(struct sealed){.data = data + at, .size = size - at, .pn_offset = 1 + CID_SIZE, .ok = true}, 1);
+            recv_short(
+                r,
+                &(struct sealed){
+                    .data = data + at, .size = size - at, .pn_offset = 1 + CID_SIZE, .ok = true},
+                1);
         else if (h.type == PACKET_UNKNOWN_VERSION || h.version != c->version)
             c->ep->stats.drop_version++;
         else
@@ -275,7 +289,8 @@ static void recv_replay(struct recv *r)
     quota_give(&c->quota, held, HELD_SIZE);
 }
 
-/* While closing every packet is a reason to repeat the close, ever more rarely (RFC 9000 §10.2.1). */
+/* While closing every packet is a reason to repeat the close, ever more rarely (RFC 9000 §10.2.1).
+ */
 static void recv_closing(struct conn *c)
 {
     c->ep->stats.drop_closed++;
@@ -302,15 +317,16 @@ static void recv_end(struct recv *r)
     conn_wake(c);
 }
 
-void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data, const uint32_t *size, unsigned n,
-               uint64_t now)
+void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data,
+               const uint32_t *size, unsigned n, uint64_t now)
 {
     struct recv r = {.c = c, .d = d, .lent = true, .now = now};
     struct sealed batch[RECV_RUN];
     unsigned m = 0;
     struct path *path = conn_path(c);
     if (!path_matches(path, d)) {
-        c->ep->stats.drop_path += n; /* another address: migration is not offered (disable_active_migration) */
+        c->ep->stats.drop_path +=
+            n; /* another address: migration is not offered (disable_active_migration) */
         return;
     }
     for (unsigned i = 0; i < n; i++) {
@@ -324,7 +340,8 @@ void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data
             recv_coalesced(&r, data[i], size[i]);
             recv_replay(&r);
         } else {
-            batch[m++] = (struct sealed){.data = data[i], .size = size[i], .pn_offset = 1 + CID_SIZE, .ok = true};
+            batch[m++] = (struct sealed){
+                .data = data[i], .size = size[i], .pn_offset = 1 + CID_SIZE, .ok = true};
         }
     }
     recv_short(&r, batch, m);

@@ -6,13 +6,15 @@
  *             in the lent   copied; `have` says what is there
  *             buffers
  *
- * The common case costs a few stores: bytes that come in order, while nothing is missing, are remembered
- * where they were decrypted. No range is touched and nothing is copied. Only what overtook a lost packet, and
- * what the application left unread when the buffers are lent again, is copied into the ring; while the ring
- * is not empty everything new goes there, so the order needs no further bookkeeping. An empty ring is given
- * back at once: a stream that waits for nothing holds no memory.
+ * The common case costs a few stores: bytes that come in order, while nothing is missing, are
+ * remembered where they were decrypted. No range is touched and nothing is copied. Only what
+ * overtook a lost packet, and what the application left unread when the buffers are lent again, is
+ * copied into the ring; while the ring is not empty everything new goes there, so the order needs
+ * no further bookkeeping. An empty ring is given back at once: a stream that waits for nothing
+ * holds no memory.
  *
- * Bytes that came before are kept as they were first received; a copy that differs is ignored (§2.2).
+ * Bytes that came before are kept as they were first received; a copy that differs is ignored
+ * (§2.2).
  *
  * Called by stream.c and by the endpoint's turn (settle). */
 #include "core/recvq.h"
@@ -152,7 +154,8 @@ int recvq_insert(struct recvq *q, struct quota *quota, struct pool *pieces, uint
         ring_give_if_empty(q, quota);
         return AQ_FULL;
     }
-    /* Bytes written to places that `have` does not name are nothing yet, so a refusal changes nothing. */
+    /* Bytes written to places that `have` does not name are nothing yet, so a refusal changes
+     * nothing. */
     ring_fill(q, lo, hi, data);
     int result = have_add(q, quota, lo, hi) ? AQ_OK : AQ_FULL;
     ring_give_if_empty(q, quota);

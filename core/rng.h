@@ -1,7 +1,7 @@
 /* rng.h -- the endpoint's own chance: ChaCha20 with fast key erasure, seeded by the host.
  *
- * The only source of chance in the core (STYLE: CHANCE): the kernel's seed in the reactor, the test's in the
- * simulator, so that one seed gives one trace. */
+ * The only source of chance in the core (STYLE: CHANCE): the kernel's seed in the reactor, the
+ * test's in the simulator, so that one seed gives one trace. */
 #ifndef AQ_RNG_H
 #define AQ_RNG_H
 

@@ -1,11 +1,19 @@
-/* send.c -- the sending line: path and window, packets filled in a row, sealed as a batch, one train (RFC 9000 §12 to §14).
+/* send.c -- the sending line: path and window, packets filled in a row, sealed as a batch, one
+ * train (RFC 9000 §12 to §14).
  *
- * A train is up to 64 datagrams of equal size to one path; only the last may be shorter. While long header keys are in use
- * a train is one datagram of coalesced packets. What is sent is committed to the sent ring before it is sealed. */
+ * A train is up to 64 datagrams of equal size to one path; only the last may be shorter. While long
+ * header keys are in use a train is one datagram of coalesced packets. What is sent is committed to
+ * the sent ring before it is sealed. */
 #include "core/endpoint.h"
 #include "core/frame.h"
 
-enum { TRAIN_PACKETS = 64, PACKET_MIN = 30, RECORDS_RESERVE = 26, SKIP_MIN = 64, SKIP_SPAN = 4096 };
+enum {
+    TRAIN_PACKETS = 64,
+    PACKET_MIN = 30,
+    RECORDS_RESERVE = 26,
+    SKIP_MIN = 64,
+    SKIP_SPAN = 4096
+};
 
 /* Packets of one train, waiting to be sealed. */
 struct batch {
@@ -23,14 +31,17 @@ static bool can_seal(struct conn *c, enum space_id id)
     if (!conn_space(c, id))
         return false;
     if (id == SPACE_APP)
-        return c->keys.tx.set && (c->state == CONN_CONNECTED || c->state == CONN_CONFIRMED || c->state == CONN_CLOSING);
+        return c->keys.tx.set
+               && (c->state == CONN_CONNECTED || c->state == CONN_CONFIRMED
+                   || c->state == CONN_CLOSING);
     const struct keys_long *keys = long_keys(c, id);
     return keys && keys->tx.set;
 }
 
 /* ---- one packet ---- */
 
-/* RFC 9000 §21.4: a number is left out now and then, so that a peer that acknowledges what it has not seen is caught. */
+/* RFC 9000 §21.4: a number is left out now and then, so that a peer that acknowledges what it has
+ * not seen is caught. */
 static void maybe_skip(struct conn *c, struct space *space)
 {
     if (space != &c->app || space->sent.next != c->skip_at)
@@ -39,11 +50,13 @@ static void maybe_skip(struct conn *c, struct space *space)
     c->skip_at = space->sent.next + SKIP_MIN + rng_below(&c->ep->rng, SKIP_SPAN);
 }
 
-/* Header and empty payload of the next packet of a space. False: no memory for its record, or no room. */
+/* Header and empty payload of the next packet of a space. False: no memory for its record, or no
+ * room. */
 static bool packet_begin(struct conn *c, struct out *o, enum space_id id, uint8_t *at, size_t size)
 {
     struct space *space = conn_space(c, id);
-    if (size < PACKET_MIN + AEAD_TAG_SIZE || sent_reserve(&space->sent, &c->quota, RECORDS_RESERVE) != AQ_OK)
+    if (size < PACKET_MIN + AEAD_TAG_SIZE
+        || sent_reserve(&space->sent, &c->quota, RECORDS_RESERVE) != AQ_OK)
         return false;
     maybe_skip(c, space);
     if (sent_reserve(&space->sent, &c->quota, RECORDS_RESERVE) != AQ_OK)
@@ -57,13 +70,16 @@ static bool packet_begin(struct conn *c, struct out *o, enum space_id id, uint8_
     o->frames = 0;
     o->w = writer_make(at, size - AEAD_TAG_SIZE);
     if (id == SPACE_APP) {
-        o->pn_offset = packet_write_short(&o->w, cid_peer_active(&c->peer_cids), false, c->keys.tx_phase & 1, o->pn_size);
+        o->pn_offset = packet_write_short(&o->w, cid_peer_active(&c->peer_cids), false,
+                                          c->keys.tx_phase & 1, o->pn_size);
     } else {
         struct cid own;
-        struct aq_iov token = {c->hand->token, id == SPACE_INITIAL && !c->server ? c->hand->token_size : 0};
+        struct aq_iov token = {c->hand->token,
+                               id == SPACE_INITIAL && !c->server ? c->hand->token_size : 0};
         endpoint_cid(c->ep, c, 0, &own);
-        o->pn_offset = packet_write_long(&o->w, id == SPACE_INITIAL ? PACKET_INITIAL : PACKET_HANDSHAKE, c->version,
-                                         cid_peer_active(&c->peer_cids), &own, &token, o->pn_size);
+        o->pn_offset =
+            packet_write_long(&o->w, id == SPACE_INITIAL ? PACKET_INITIAL : PACKET_HANDSHAKE,
+                              c->version, cid_peer_active(&c->peer_cids), &own, &token, o->pn_size);
     }
     packet_write_number(&o->w, o->number, o->pn_size);
     return !o->w.bad;
@@ -86,7 +102,8 @@ static void packet_pad(struct out *o, size_t size)
     o->flags |= SENT_IN_FLIGHT; /* RFC 9002 §2: PADDING counts */
 }
 
-/* RFC 9001 §5.4.2: enough for the sample; RFC 9000 §10.3: never shorter than a stateless reset may be. */
+/* RFC 9001 §5.4.2: enough for the sample; RFC 9000 §10.3: never shorter than a stateless reset may
+ * be. */
 static void packet_pad_least(struct out *o)
 {
     size_t sample = o->pn_offset + 4 + HP_SAMPLE_SIZE;
@@ -159,7 +176,8 @@ static bool more_to_send(const struct conn *c)
     return c->streams.send_head != POOL_NONE;
 }
 
-/* Ack-eliciting bytes that may go now: congestion window and pacer, or a probe (RFC 9002 §7.5: probes are not blocked). */
+/* Ack-eliciting bytes that may go now: congestion window and pacer, or a probe (RFC 9002 §7.5:
+ * probes are not blocked). */
 static uint64_t send_room(struct conn *c, const struct space *space, uint32_t want)
 {
     struct path *p = conn_path(c);
@@ -167,11 +185,13 @@ static uint64_t send_room(struct conn *c, const struct space *space, uint32_t wa
         return want;
     if (cc_room(&p->cc) < want)
         return 0;
-    /* The pacer holds back data; lone control frames it lets pass, since no timer would call for them. */
+    /* The pacer holds back data; lone control frames it lets pass, since no timer would call for
+     * them. */
     return more_to_send(c) && pace_room(&p->pace) < want ? 0 : want;
 }
 
-static void finish_train(struct conn *c, struct aq_train *train, const uint8_t *data, uint32_t size, uint16_t segment)
+static void finish_train(struct conn *c, struct aq_train *train, const uint8_t *data, uint32_t size,
+                         uint16_t segment)
 {
     struct path *p = conn_path(c);
     *train = (struct aq_train){.data = data,
@@ -198,7 +218,8 @@ static void seal_long(struct conn *c, struct batch *b, const struct out *o, unsi
     }
 }
 
-/* RFC 9000 §14.1: a datagram with an Initial is padded to 1,200 when a client sends it, or when it elicits an ACK. */
+/* RFC 9000 §14.1: a datagram with an Initial is padded to 1,200 when a client sends it, or when it
+ * elicits an ACK. */
 static bool must_pad(const struct conn *c, const struct out *o, unsigned n)
 {
     return n && o[0].id == SPACE_INITIAL && (!c->server || (o[0].flags & SENT_ELICITING));
@@ -212,7 +233,8 @@ static uint32_t send_coalesced(struct conn *c, uint8_t *out, struct aq_train *tr
     struct out o[SPACES];
     struct batch b = {.count = 0};
     unsigned n = 0;
-    if (limit < MTU_BASE) /* RFC 9000 §8.1: what cannot be padded to 1,200 waits for more from the client */
+    if (limit < MTU_BASE) /* RFC 9000 §8.1: what cannot be padded to 1,200 waits for more from the
+                             client */
         return 0;
     for (enum space_id id = SPACE_INITIAL; id < SPACES; id++) {
         if (!can_seal(c, id) || (id == SPACE_APP && !n))
@@ -234,8 +256,10 @@ static uint32_t send_coalesced(struct conn *c, uint8_t *out, struct aq_train *tr
         packet_commit(c, &o[i], &b);
     seal_long(c, &b, o, n);
     finish_train(c, train, out, (uint32_t)size, (uint16_t)size);
-    if (!c->server && n && c->hand && c->hand->keys[1].tx.set && (o[0].id == SPACE_HANDSHAKE || (n > 1 && o[1].id == SPACE_HANDSHAKE)))
-        handshake_discard(c, SPACE_INITIAL, now); /* RFC 9001 §4.9.1: a client's first Handshake packet */
+    if (!c->server && n && c->hand && c->hand->keys[1].tx.set
+        && (o[0].id == SPACE_HANDSHAKE || (n > 1 && o[1].id == SPACE_HANDSHAKE)))
+        handshake_discard(c, SPACE_INITIAL,
+                          now); /* RFC 9001 §4.9.1: a client's first Handshake packet */
     return (uint32_t)size;
 }
 
@@ -258,7 +282,8 @@ static void maybe_update_keys(struct conn *c, uint64_t now)
     trace_key(&c->tracer, TRACE_KEY_UPDATED, LEVEL_APP, 1, c->keys.tx_phase, now);
 }
 
-/* One packet of path->mtu_max bytes that says whether the path carries it (RFC 9000 §14.3; RFC 8899). */
+/* One packet of path->mtu_max bytes that says whether the path carries it (RFC 9000 §14.3; RFC
+ * 8899). */
 static uint32_t send_mtu_probe(struct conn *c, uint8_t *out, struct aq_train *train, uint64_t now)
 {
     struct path *p = conn_path(c);
@@ -282,13 +307,16 @@ static uint32_t send_mtu_probe(struct conn *c, uint8_t *out, struct aq_train *tr
 
 static bool wants_mtu_probe(const struct conn *c)
 {
-    enum { BULK_PACKETS = 16 }; /* a short exchange gains nothing from larger packets */
+    enum {
+        BULK_PACKETS = 16
+    }; /* a short exchange gains nothing from larger packets */
     const struct path *p = &c->paths[c->active];
     return c->state == CONN_CONFIRMED && more_to_send(c) && c->counts.sent_packets >= BULK_PACKETS
            && path_wants_mtu_probe(p) && cc_room(&p->cc) >= p->mtu_max;
 }
 
-static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train, uint64_t now)
+static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train,
+                           uint64_t now)
 {
     struct path *p = conn_path(c);
     uint32_t mtu = p->mtu, at = 0;
@@ -316,7 +344,8 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
     return at;
 }
 
-/* Nothing was sent: was it the application that had no more (RFC 9002 §7.8), or the pacer that held it back? */
+/* Nothing was sent: was it the application that had no more (RFC 9002 §7.8), or the pacer that held
+ * it back? */
 static void send_idle(struct conn *c, uint64_t now)
 {
     struct path *p = conn_path(c);
@@ -369,12 +398,14 @@ static uint32_t send_close(struct conn *c, uint8_t *out, struct aq_train *train,
     return (uint32_t)size;
 }
 
-/* A peer that sends and sends but acknowledges nothing would have our ACKs pile up behind what it ignores (SECURITY.md
- * row 11). Then what is in flight is given up and owed anew, so that the ring stays short; a late acknowledgement of it says
- * nothing any more, not even a round-trip time. */
+/* A peer that sends and sends but acknowledges nothing would have our ACKs pile up behind what it
+ * ignores (SECURITY.md row 11). Then what is in flight is given up and owed anew, so that the ring
+ * stays short; a late acknowledgement of it says nothing any more, not even a round-trip time. */
 static void give_up_ignored(struct conn *c, enum space_id id, uint64_t now)
 {
-    enum { SPAN_MAX = 960 };
+    enum {
+        SPAN_MAX = 960
+    };
     struct space *space = conn_space(c, id);
     uint64_t bytes[PATHS_MAX] = {0};
     struct sink_arg arg = {.c = c, .space = id, .now = now};
@@ -385,7 +416,8 @@ static void give_up_ignored(struct conn *c, enum space_id id, uint64_t now)
     cc_on_left(&conn_path(c)->cc, bytes[0]);
 }
 
-uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train, uint64_t now)
+uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train,
+                   uint64_t now)
 {
     uint32_t sent = 0;
     if (c->state == CONN_CLOSING)

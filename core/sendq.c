@@ -4,12 +4,14 @@
  *   acked   |  in flight    |  new        |
  *   --------+====....====xx=+-------------+     .... in `acked`   xx in `lost`
  *
- * Invariants: base <= sent <= end; acked and lost are disjoint and lie in [base, sent); neither touches
- * base from below. A byte that is in neither set is in flight. Every loss of information (a set is full and
- * the quota too) goes towards lost: the byte is sent once more, which is never wrong.
+ * Invariants: base <= sent <= end; acked and lost are disjoint and lie in [base, sent); neither
+ * touches base from below. A byte that is in neither set is in flight. Every loss of information (a
+ * set is full and the quota too) goes towards lost: the byte is sent once more, which is never
+ * wrong.
  *
- * New data costs no search: sendq_next looks at two numbers. Memory is the ring (doubling), the segments of
- * references, and the range sets; all of it is given back when everything is acknowledged.
+ * New data costs no search: sendq_next looks at two numbers. Memory is the ring (doubling), the
+ * segments of references, and the range sets; all of it is given back when everything is
+ * acknowledged.
  *
  * Called by stream.c only. */
 #include "core/sendq.h"
@@ -99,7 +101,8 @@ static void segs_give(struct sendq *q, struct quota *quota)
     q->seg_max = 0;
 }
 
-/* Room for two more: the one asked for, and the first time one that describes what is in the ring. */
+/* Room for two more: the one asked for, and the first time one that describes what is in the ring.
+ */
 static bool segs_reserve(struct sendq *q, struct quota *quota)
 {
     if (q->seg_count + 2 > SENDQ_SEGMENTS)
@@ -290,8 +293,8 @@ void sendq_on_sent(struct sendq *q, uint64_t offset, uint32_t size, bool fin)
 {
     uint64_t hi = offset + size;
     assert(hi <= q->end && offset <= q->sent && (!fin || (q->fin && hi == q->end)));
-    /* What sendq_next gave begins where a lost range begins, so nothing is split and this cannot fail; were it
-     * to, the bytes would only be sent once more. */
+    /* What sendq_next gave begins where a lost range begins, so nothing is split and this cannot
+     * fail; were it to, the bytes would only be sent once more. */
     if (q->lost.count > 0)
         (void)range_remove(&q->lost, offset, hi);
     q->sent = queue_max(q->sent, hi);
@@ -303,8 +306,8 @@ void sendq_on_sent(struct sendq *q, uint64_t offset, uint32_t size, bool fin)
 
 /* ---- fates ----------------------------------------------------------------------------------- */
 
-/* Joins [lo, hi) with its nearest lost range: what lies between is sent once more. Neither end of the joined
- * range is acknowledged, so taking it out of `acked` splits nothing. */
+/* Joins [lo, hi) with its nearest lost range: what lies between is sent once more. Neither end of
+ * the joined range is acknowledged, so taking it out of `acked` splits nothing. */
 static void lost_join(struct sendq *q, uint64_t lo, uint64_t hi)
 {
     unsigned next = ranges_find(&q->lost, lo);
@@ -368,8 +371,8 @@ void sendq_on_acked(struct sendq *q, struct quota *quota, uint64_t offset, uint3
     }
     if (lo >= hi)
         return;
-    /* Acknowledged after all: not to be sent again. No room to split the lost range: then it stays lost, and
-     * must not be acknowledged at the same time. At base nothing can be split. */
+    /* Acknowledged after all: not to be sent again. No room to split the lost range: then it stays
+     * lost, and must not be acknowledged at the same time. At base nothing can be split. */
     if (!ranges_remove(&q->lost, &q->lost_first, quota, SENDQ_RANGES, r))
         return;
     if (lo == q->base) {
@@ -389,8 +392,8 @@ void sendq_on_lost(struct sendq *q, struct quota *quota, uint64_t offset, uint32
     assert(hi <= q->sent && (!fin || q->fin_sent));
     if (fin && !q->fin_acked)
         q->fin_lost = true;
-    /* Parts may have been acknowledged by another packet. The search starts anew each time, because lost_add may
-     * take ranges out of `acked`. */
+    /* Parts may have been acknowledged by another packet. The search starts anew each time, because
+     * lost_add may take ranges out of `acked`. */
     while (at < hi) {
         unsigned i = ranges_find(&q->acked, at);
         struct range r = {hi, hi};

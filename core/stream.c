@@ -1,15 +1,15 @@
 /* stream.c -- one stream: the state machines of RFC 9000 §3 over its queues and its flow control.
  *
- * What the peer sends is checked whole before anything moves: final size (§4.5), then the credit of the
- * stream and of the connection (§4.1), then memory; only then are the bytes counted. A packet whose bytes
- * found no memory was never received, and the peer sends it again.
+ * What the peer sends is checked whole before anything moves: final size (§4.5), then the credit of
+ * the stream and of the connection (§4.1), then memory; only then are the bytes counted. A packet
+ * whose bytes found no memory was never received, and the peer sends it again.
  *
- * Both ends must agree on the credit a stream used, however it ended (§4.4, §4.5). So what will never be read
- * (after a reset, or after we asked to stop) is given back to the connection's window at once, and bytes that
- * still come are counted and given back as they come.
+ * Both ends must agree on the credit a stream used, however it ended (§4.4, §4.5). So what will
+ * never be read (after a reset, or after we asked to stop) is given back to the connection's window
+ * at once, and bytes that still come are counted and given back as they come.
  *
- * STREAM_STATE_ERROR is not found here: streams.c refuses frames for streams they do not fit before it looks
- * for a stream. Called by streams.c and by the fillers of send.c. */
+ * STREAM_STATE_ERROR is not found here: streams.c refuses frames for streams they do not fit before
+ * it looks for a stream. Called by streams.c and by the fillers of send.c. */
 #include "core/stream.h"
 
 #include <assert.h>
@@ -107,8 +107,8 @@ void stream_clear(struct stream *s, const struct stream_env *env)
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
-/* RFC 9000 §4.5: a known final size does not change and nothing lies beyond it; one that is new (ends) is not
- * below what came already. */
+/* RFC 9000 §4.5: a known final size does not change and nothing lies beyond it; one that is new
+ * (ends) is not below what came already. */
 static int final_size_check(const struct stream *s, uint64_t hi, bool ends)
 {
     const struct recvq *q = &s->recvq;
@@ -125,8 +125,8 @@ static int credit_check(const struct stream *s, const struct flow *conn_flow, ui
     return fits ? AQ_OK : AQ_FLOW_CONTROL_ERROR;
 }
 
-/* The stream's highest offset grows to hi, which credit_check allowed; what is discarded as it comes is given
- * back to the connection. */
+/* The stream's highest offset grows to hi, which credit_check allowed; what is discarded as it
+ * comes is given back to the connection. */
 static void highest_move(struct stream *s, const struct stream_env *env, uint64_t hi)
 {
     if (hi <= s->recvq.highest)
@@ -142,8 +142,8 @@ static void highest_move(struct stream *s, const struct stream_env *env, uint64_
         (void)flow_rx_read(env->conn_flow, grow, env->rtt_us, env->now);
 }
 
-/* Nothing more will be read: gives the memory back, and the connection the credit of what came and was not
- * read, gaps included (RFC 9000 §4.4). Once only: afterwards highest_move does it. */
+/* Nothing more will be read: gives the memory back, and the connection the credit of what came and
+ * was not read, gaps included (RFC 9000 §4.4). Once only: afterwards highest_move does it. */
 static void receive_abandon(struct stream *s, const struct stream_env *env)
 {
     uint64_t unread = s->recvq.highest - s->recvq.read;
@@ -203,7 +203,8 @@ int stream_on_reset(struct stream *s, const struct stream_env *env, uint64_t cod
     error = credit_check(s, env->conn_flow, final_size - q->highest);
     if (error != AQ_OK)
         return error;
-    /* RFC 9000 §3.2: when all data is here the reset may be suppressed; a second one says nothing new. */
+    /* RFC 9000 §3.2: when all data is here the reset may be suppressed; a second one says nothing
+     * new. */
     if (!rx_is_open(s))
         return AQ_OK;
     highest_move(s, env, final_size);
@@ -292,8 +293,8 @@ static void send_abandon(struct stream *s, const struct stream_env *env, uint64_
 
 void stream_on_stop(struct stream *s, const struct stream_env *env, uint64_t code)
 {
-    /* RFC 9000 §3.5: answered with RESET_STREAM and the same code; in Data Sent too, since what is lost should
-     * not be sent again. Nothing to abandon in the states behind. */
+    /* RFC 9000 §3.5: answered with RESET_STREAM and the same code; in Data Sent too, since what is
+     * lost should not be sent again. Nothing to abandon in the states behind. */
     if (!tx_is_open(s))
         return;
     s->peer_stop_code = code;
@@ -382,8 +383,8 @@ bool stream_next(struct stream *s, const struct flow *conn_flow, uint32_t max,
     if (chunk->size > 0 || chunk->fin)
         return true;
     if (says_blocked(s)) {
-        /* From here on `due` owes it: once for each limit, again only if it is lost. Sending it is what leaves
-         * Ready (RFC 9000 §3.1). */
+        /* From here on `due` owes it: once for each limit, again only if it is lost. Sending it is
+         * what leaves Ready (RFC 9000 §3.1). */
         flow_tx_said_blocked(&s->flow);
         s->due |= DUE_BLOCKED;
         if (s->tx == TX_READY)

@@ -7,7 +7,8 @@ void streams_init(struct streams *st, uint32_t conn, bool server, const uint32_t
     memset(st, 0, sizeof *st);
     st->conn = conn;
     st->server = server;
-    st->all = st->send_head = st->send_tail = st->ready_head = st->ready_tail = st->last_slot = POOL_NONE;
+    st->all = st->send_head = st->send_tail = st->ready_head = st->ready_tail = st->last_slot =
+        POOL_NONE;
     for (unsigned i = 0; i < 2; i++) {
         st->window[i] = window[i];
         st->local_max[i] = window[i];
@@ -25,7 +26,8 @@ static uint32_t streams_find(struct streams *st, const struct stream_table *t, u
         return st->last_slot;
     uint32_t at;
     uint64_t hash = streams_hash(st, t, id);
-    for (uint32_t slot = map_find(&t->map, hash, &at); slot != MAP_NONE; slot = map_next(&t->map, hash, &at)) {
+    for (uint32_t slot = map_find(&t->map, hash, &at); slot != MAP_NONE;
+         slot = map_next(&t->map, hash, &at)) {
         const struct stream *s = stream_at(t, slot);
         if (s->conn == st->conn && s->id == id)
             return st->last_slot = slot;
@@ -33,7 +35,8 @@ static uint32_t streams_find(struct streams *st, const struct stream_table *t, u
     return POOL_NONE;
 }
 
-static int streams_create(struct streams *st, struct stream_table *t, uint64_t id, uint32_t *slot, uint64_t now)
+static int streams_create(struct streams *st, struct stream_table *t, uint64_t id, uint32_t *slot,
+                          uint64_t now)
 {
     bool local = stream_id_is_server(id) == st->server, uni = stream_id_is_uni(id);
     struct stream_limits limits = {.rx_window = st->rx_window, .rx_window_max = st->rx_window_max};
@@ -57,7 +60,8 @@ static int streams_create(struct streams *st, struct stream_table *t, uint64_t i
     return AQ_OK;
 }
 
-int streams_open(struct streams *st, struct stream_table *t, unsigned uni, uint32_t *slot, uint64_t now)
+int streams_open(struct streams *st, struct stream_table *t, unsigned uni, uint32_t *slot,
+                 uint64_t now)
 {
     if (st->local_next[uni] >= st->peer_max[uni]) {
         /* RFC 9000 §4.6, §19.14: say so, once per limit. */
@@ -73,17 +77,20 @@ int streams_open(struct streams *st, struct stream_table *t, unsigned uni, uint3
     return error;
 }
 
-int streams_get(struct streams *st, struct stream_table *t, uint64_t id, bool receiving, uint32_t *slot, uint64_t now)
+int streams_get(struct streams *st, struct stream_table *t, uint64_t id, bool receiving,
+                uint32_t *slot, uint64_t now)
 {
     bool local = stream_id_is_server(id) == st->server;
     unsigned uni = stream_id_is_uni(id);
     uint64_t number = id >> 2;
     *slot = POOL_NONE;
-    /* RFC 9000 §19.4, §19.5, §19.8, §19.10, §19.13: a frame about the direction this stream does not have. */
+    /* RFC 9000 §19.4, §19.5, §19.8, §19.10, §19.13: a frame about the direction this stream does
+     * not have. */
     if (uni && local == receiving)
         return AQ_STREAM_STATE_ERROR;
     if (local) {
-        if (number >= st->local_next[uni]) /* RFC 9000 §19.5, §19.8, §19.10: one we have not opened yet */
+        if (number
+            >= st->local_next[uni]) /* RFC 9000 §19.5, §19.8, §19.10: one we have not opened yet */
             return AQ_STREAM_STATE_ERROR;
     } else if (number >= st->local_max[uni]) {
         return AQ_STREAM_LIMIT_ERROR; /* RFC 9000 §4.6 */
@@ -91,7 +98,8 @@ int streams_get(struct streams *st, struct stream_table *t, uint64_t id, bool re
     *slot = streams_find(st, t, id);
     if (*slot != POOL_NONE || local)
         return AQ_OK;
-    while (st->peer_opened[uni] <= number) { /* RFC 9000 §3.2: all lower-numbered of the type open with it */
+    while (st->peer_opened[uni]
+           <= number) { /* RFC 9000 §3.2: all lower-numbered of the type open with it */
         uint64_t new_id = st->peer_opened[uni] << 2 | (uint64_t)uni << 1 | !st->server;
         int error = streams_create(st, t, new_id, slot, now);
         if (error != AQ_OK)
@@ -218,7 +226,8 @@ void streams_release(struct streams *st, struct stream_table *t, uint32_t slot)
     if (!s->local) {
         /* RFC 9000 §4.6: more credit when half of the window is used up. */
         st->local_closed[uni]++;
-        if (st->local_closed[uni] + st->window[uni] >= st->local_max[uni] + (st->window[uni] + 1) / 2)
+        if (st->local_closed[uni] + st->window[uni]
+            >= st->local_max[uni] + (st->window[uni] + 1) / 2)
             st->max_due[uni] = true;
     }
     st->count--;

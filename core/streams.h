@@ -1,7 +1,8 @@
-/* streams.h -- a connection's set of streams: ids, limits both ways, the order of sending (RFC 9000 §2.1, §4.6).
+/* streams.h -- a connection's set of streams: ids, limits both ways, the order of sending (RFC 9000
+ * §2.1, §4.6).
  *
- * Streams lie in the endpoint's pool; a map finds (connection, id). The limit is checked in one place for every stream
- * frame (SECURITY.md row 12): streams_get. */
+ * Streams lie in the endpoint's pool; a map finds (connection, id). The limit is checked in one
+ * place for every stream frame (SECURITY.md row 12): streams_get. */
 #ifndef AQ_STREAMS_H
 #define AQ_STREAMS_H
 
@@ -16,39 +17,46 @@ struct stream_table {
     uint64_t seed;
 };
 
-enum { STREAMS_BIDI = 0, STREAMS_UNI = 1 };
+enum {
+    STREAMS_BIDI = 0,
+    STREAMS_UNI = 1
+};
 
 struct streams {
     uint32_t conn;
-    bool server;             /* our role */
-    uint32_t all;            /* list of all */
-    uint32_t send_head, send_tail; /* streams that may have something to send, in turn */
+    bool server;                     /* our role */
+    uint32_t all;                    /* list of all */
+    uint32_t send_head, send_tail;   /* streams that may have something to send, in turn */
     uint32_t ready_head, ready_tail; /* streams with pending events */
     uint32_t count;
-    uint32_t last_slot;      /* cache of the last lookup */
-    uint64_t local_next[2];  /* streams opened by us so far */
-    uint64_t peer_max[2];    /* the peer's limit for us */
-    uint64_t peer_opened[2]; /* streams opened by the peer so far */
-    uint64_t local_max[2];   /* the limit the peer was given */
+    uint32_t last_slot;       /* cache of the last lookup */
+    uint64_t local_next[2];   /* streams opened by us so far */
+    uint64_t peer_max[2];     /* the peer's limit for us */
+    uint64_t peer_opened[2];  /* streams opened by the peer so far */
+    uint64_t local_max[2];    /* the limit the peer was given */
     uint64_t local_closed[2]; /* of the peer's, how many are over */
-    uint32_t window[2];      /* how many it may have open at once */
+    uint32_t window[2];       /* how many it may have open at once */
     uint64_t blocked_said[2]; /* limit + 1 we last said to be blocked at */
     bool max_due[2], blocked_due[2];
-    bool wanted[2];          /* aq_stream_open was refused: AQ_EVENT_STREAMS when there is more */
+    bool wanted[2]; /* aq_stream_open was refused: AQ_EVENT_STREAMS when there is more */
     /* windows of new streams: [0] bidi opened by us, [1] bidi by the peer, [2] uni by the peer */
     uint64_t rx_window, rx_window_max;
-    uint64_t tx_bidi_local, tx_bidi_remote, tx_uni; /* the peer's parameters, from our point of view */
+    uint64_t tx_bidi_local, tx_bidi_remote,
+        tx_uni; /* the peer's parameters, from our point of view */
 };
 
 void streams_init(struct streams *st, uint32_t conn, bool server, const uint32_t window[2]);
 
 /* Opens one of ours. AQ_OK, AQ_BLOCKED (peer's limit), AQ_FULL (pool). */
-int streams_open(struct streams *st, struct stream_table *t, unsigned uni, uint32_t *slot, uint64_t now);
+int streams_open(struct streams *st, struct stream_table *t, unsigned uni, uint32_t *slot,
+                 uint64_t now);
 
-/* The stream a frame names. receiving: the frame is about our receiving side (STREAM, RESET_STREAM, STREAM_DATA_BLOCKED),
- * else about our sending side (STOP_SENDING, MAX_STREAM_DATA). Opens the peer's streams up to it. AQ_OK with *slot
- * (POOL_NONE: over and gone, ignore the frame), STREAM_LIMIT_ERROR, STREAM_STATE_ERROR, or AQ_FULL. *opened: first new. */
-int streams_get(struct streams *st, struct stream_table *t, uint64_t id, bool receiving, uint32_t *slot, uint64_t now);
+/* The stream a frame names. receiving: the frame is about our receiving side (STREAM, RESET_STREAM,
+ * STREAM_DATA_BLOCKED), else about our sending side (STOP_SENDING, MAX_STREAM_DATA). Opens the
+ * peer's streams up to it. AQ_OK with *slot (POOL_NONE: over and gone, ignore the frame),
+ * STREAM_LIMIT_ERROR, STREAM_STATE_ERROR, or AQ_FULL. *opened: first new. */
+int streams_get(struct streams *st, struct stream_table *t, uint64_t id, bool receiving,
+                uint32_t *slot, uint64_t now);
 
 /* MAX_STREAMS or parameters: the peer allows more. True: it rose. */
 bool streams_raise(struct streams *st, unsigned uni, uint64_t max);

@@ -25,9 +25,9 @@ void token_key_rotate(struct token_key *key, const uint8_t secret[32])
     token_derive(key->now, secret);
 }
 
-/* A Retry's token is bound to address and port, answered at once on the same path; a NEW_TOKEN's only to the address:
- * the next connection comes from another port (RFC 9000 §8.1.4). The kind is the first byte, so that one can never pass
- * for the other. */
+/* A Retry's token is bound to address and port, answered at once on the same path; a NEW_TOKEN's
+ * only to the address: the next connection comes from another port (RFC 9000 §8.1.4). The kind is
+ * the first byte, so that one can never pass for the other. */
 static size_t token_ad(enum token_kind kind, const struct aq_addr *remote, uint8_t out[21])
 {
     out[0] = (uint8_t)kind;
@@ -50,8 +50,8 @@ static bool token_read_cid(struct reader *r, struct cid *cid)
     return true;
 }
 
-void token_make(const struct token_key *key, const struct token *token, const struct aq_addr *remote, struct rng *rng,
-                uint8_t out[TOKEN_SIZE])
+void token_make(const struct token_key *key, const struct token *token,
+                const struct aq_addr *remote, struct rng *rng, uint8_t out[TOKEN_SIZE])
 {
     uint8_t plain[TOKEN_PLAIN], ad[21];
     struct writer w = writer_make(plain, sizeof plain);
@@ -70,18 +70,19 @@ bool token_is_retry(const uint8_t *data, size_t size)
     return size == TOKEN_SIZE && data[0] == TOKEN_RETRY;
 }
 
-static bool token_open_plain(const struct token_key *key, const uint8_t *data, const struct aq_addr *remote,
-                             uint8_t plain[TOKEN_PLAIN])
+static bool token_open_plain(const struct token_key *key, const uint8_t *data,
+                             const struct aq_addr *remote, uint8_t plain[TOKEN_PLAIN])
 {
     uint8_t ad[21];
     size_t ad_size = token_ad((enum token_kind)data[0], remote, ad);
     if (prim_open(key->now, data + 1, ad, ad_size, data + 13, TOKEN_PLAIN + 16, plain))
         return true;
-    return key->has_before && prim_open(key->before, data + 1, ad, ad_size, data + 13, TOKEN_PLAIN + 16, plain);
+    return key->has_before
+           && prim_open(key->before, data + 1, ad, ad_size, data + 13, TOKEN_PLAIN + 16, plain);
 }
 
-bool token_open(const struct token_key *key, const uint8_t *data, size_t size, const struct aq_addr *remote,
-                struct token *token, uint64_t time_s)
+bool token_open(const struct token_key *key, const uint8_t *data, size_t size,
+                const struct aq_addr *remote, struct token *token, uint64_t time_s)
 {
     uint8_t plain[TOKEN_PLAIN];
     if (size != TOKEN_SIZE || (data[0] != TOKEN_RETRY && data[0] != TOKEN_NEW)

@@ -2,10 +2,12 @@
 #include "core/trace.h"
 #include <string.h>
 
-void trace_put(const struct tracer *tr, enum trace_type type, uint16_t space, const uint64_t v[3], uint64_t now)
+void trace_put(const struct tracer *tr, enum trace_type type, uint16_t space, const uint64_t v[3],
+               uint64_t now)
 {
     struct trace *t = tr->trace;
-    if (t->tail - t->head > t->mask) { /* full: the newest is refused, so that what was read stays in order */
+    if (t->tail - t->head
+        > t->mask) { /* full: the newest is refused, so that what was read stays in order */
         t->lost++;
         return;
     }

@@ -1,7 +1,8 @@
 /* antq_reactor.h -- Layer B: an antq endpoint on sockets, epoll and the kernel's clock.
  *
  * One loop is one thread's: one endpoint, its UDP sockets, its timers. Calls of antq.h work on
- * aq_loop_endpoint between turns and inside callbacks; whatever they queue is sent at the end of the turn. */
+ * aq_loop_endpoint between turns and inside callbacks; whatever they queue is sent at the end of
+ * the turn. */
 #ifndef AQ_ANTQ_REACTOR_H
 #define AQ_ANTQ_REACTOR_H
 
@@ -15,53 +16,59 @@ struct aq_loop;
 
 struct aq_loop_config {
     size_t size; /* set by aq_loop_config_init */
-    struct aq_config endpoint; /* seed and unix_us are filled in by the loop when the seed is zero */
+    struct aq_config
+        endpoint; /* seed and unix_us are filled in by the loop when the seed is zero */
     /* Called for every event, in the loop's thread. Must not call aq_loop_run, _step or _free. */
     void (*on_event)(void *user, struct aq_loop *loop, const struct aq_event *event);
     void *user;
     bool handle_signals; /* SIGINT and SIGTERM call aq_loop_stop, through a signalfd [false] */
     uint32_t socket_buffer_bytes; /* SO_RCVBUF, SO_SNDBUF [4 MiB] */
-    bool no_gso, no_gro; /* for measuring the fallbacks */
-    /* Called with one line of text for what an operator should know (kernel granted less buffer...). NULL: none. */
+    bool no_gso, no_gro;          /* for measuring the fallbacks */
+    /* Called with one line of text for what an operator should know (kernel granted less
+     * buffer...). NULL: none. */
     void (*on_warning)(void *user, const char *text);
     uint64_t close_code; /* application code that aq_loop_stop closes connections with [0] */
 };
 AQ_API void aq_loop_config_init(struct aq_loop_config *config);
 
 /* Makes a loop and its endpoint (memory by mmap). NULL on failure, with a sentence in error. */
-AQ_API struct aq_loop *aq_loop_new(const struct aq_loop_config *config, char *error, size_t error_size);
+AQ_API struct aq_loop *aq_loop_new(const struct aq_loop_config *config, char *error,
+                                   size_t error_size);
 
-/* Closes sockets and frees everything. Connections that are still open end without a word: aq_loop_stop
- * and run first. */
+/* Closes sockets and frees everything. Connections that are still open end without a word:
+ * aq_loop_stop and run first. */
 AQ_API void aq_loop_free(struct aq_loop *loop);
 
 AQ_API struct aq_endpoint *aq_loop_endpoint(struct aq_loop *loop);
 
-/* The loop's clock as read at this turn's start, microseconds; refreshed by each turn and by aq_loop_clock. */
+/* The loop's clock as read at this turn's start, microseconds; refreshed by each turn and by
+ * aq_loop_clock. */
 AQ_API uint64_t aq_loop_now(const struct aq_loop *loop);
 /* Reads the clock anew and returns it: for measuring, and before calls made outside a turn. */
 AQ_API uint64_t aq_loop_clock(struct aq_loop *loop);
 
-/* Parses "1.2.3.4:5", "[::1]:5", "host:5", "host" (with default_port) or ":5" (any address) and resolves
- * names (blocking). family 0 any, 4 or 6. AQ_OK, or AQ_MISUSE with a sentence in error. */
-AQ_API int aq_resolve(const char *text, uint16_t default_port, unsigned family, struct aq_addr *addr,
-                      char *error, size_t error_size);
+/* Parses "1.2.3.4:5", "[::1]:5", "host:5", "host" (with default_port) or ":5" (any address) and
+ * resolves names (blocking). family 0 any, 4 or 6. AQ_OK, or AQ_MISUSE with a sentence in error. */
+AQ_API int aq_resolve(const char *text, uint16_t default_port, unsigned family,
+                      struct aq_addr *addr, char *error, size_t error_size);
 
-/* Opens a UDP socket bound to addr (port 0: any). The endpoint accepts on it if it has a server TLS object.
- * *bound, if not NULL, gets the address with its port. IPv6 sockets are V6ONLY. AQ_OK; AQ_MISUSE with a
- * sentence in error (port in use, no permission, no such address). */
-AQ_API int aq_listen(struct aq_loop *loop, const struct aq_addr *addr, struct aq_addr *bound, char *error,
-                     size_t error_size);
+/* Opens a UDP socket bound to addr (port 0: any). The endpoint accepts on it if it has a server TLS
+ * object. *bound, if not NULL, gets the address with its port. IPv6 sockets are V6ONLY. AQ_OK;
+ * AQ_MISUSE with a sentence in error (port in use, no permission, no such address). */
+AQ_API int aq_listen(struct aq_loop *loop, const struct aq_addr *addr, struct aq_addr *bound,
+                     char *error, size_t error_size);
 
-/* Connects: picks (or opens on an ephemeral port) a socket of the remote's family, fills in socket and
- * local address, and calls aq_connect. fresh_port: always a new socket, closed when the connection has
- * ended. Errors as aq_connect, or AQ_MISUSE with a sentence in error. */
+/* Connects: picks (or opens on an ephemeral port) a socket of the remote's family, fills in socket
+ * and local address, and calls aq_connect. fresh_port: always a new socket, closed when the
+ * connection has ended. Errors as aq_connect, or AQ_MISUSE with a sentence in error. */
 AQ_API int aq_dial(struct aq_loop *loop, struct aq_connect *connect, bool fresh_port, aq_conn *conn,
                    char *error, size_t error_size);
 
-/* Runs until aq_loop_stop has closed every connection, or aq_loop_break. 0, or -1 when epoll failed. */
+/* Runs until aq_loop_stop has closed every connection, or aq_loop_break. 0, or -1 when epoll
+ * failed. */
 AQ_API int aq_loop_run(struct aq_loop *loop);
-/* Graceful end: stop accepting, close every connection, send that, then aq_loop_run returns. Safe in callbacks. */
+/* Graceful end: stop accepting, close every connection, send that, then aq_loop_run returns. Safe
+ * in callbacks. */
 AQ_API void aq_loop_stop(struct aq_loop *loop);
 /* aq_loop_run returns at the end of this turn, whatever is open. */
 AQ_API void aq_loop_break(struct aq_loop *loop);
@@ -69,23 +76,25 @@ AQ_API void aq_loop_break(struct aq_loop *loop);
 AQ_API bool aq_loop_stopping(const struct aq_loop *loop);
 
 /* Nesting in another loop: when the descriptor is readable, or aq_loop_timeout_us has passed, call
- * aq_loop_step, which never blocks. The descriptor also turns readable when the loop's deadline passes,
- * so the timeout is optional. After calls of antq.h made outside callbacks, call aq_loop_step to send what
- * they queued. Returns 0, 1 when the loop has ended (as aq_loop_run would return), or -1 when epoll failed. */
+ * aq_loop_step, which never blocks. The descriptor also turns readable when the loop's deadline
+ * passes, so the timeout is optional. After calls of antq.h made outside callbacks, call
+ * aq_loop_step to send what they queued. Returns 0, 1 when the loop has ended (as aq_loop_run would
+ * return), or -1 when epoll failed. */
 AQ_API int aq_loop_fd(struct aq_loop *loop);
 AQ_API int aq_loop_step(struct aq_loop *loop);
 /* Microseconds from aq_loop_now until aq_loop_step has work without input; 0 now, AQ_NEVER none. */
 AQ_API uint64_t aq_loop_timeout_us(const struct aq_loop *loop);
 
-/* Calls fn(user) in the loop's thread soon. The one call that another thread may make. AQ_OK, AQ_FULL. */
+/* Calls fn(user) in the loop's thread soon. The one call that another thread may make. AQ_OK,
+ * AQ_FULL. */
 AQ_API int aq_loop_post(struct aq_loop *loop, void (*fn)(void *user), void *user);
 
-/* Calls fn(user) once at at_us (the loop's clock). One of each (fn, user) pair: a second call moves it;
- * AQ_NEVER cancels. At most 16. AQ_OK, AQ_FULL. */
+/* Calls fn(user) once at at_us (the loop's clock). One of each (fn, user) pair: a second call moves
+ * it; AQ_NEVER cancels. At most 16. AQ_OK, AQ_FULL. */
 AQ_API int aq_loop_timer(struct aq_loop *loop, uint64_t at_us, void (*fn)(void *user), void *user);
 
-/* Calls fn(user) whenever fd is readable; NULL fn ends it. At most 16. A regular file counts as always
- * readable. AQ_OK, AQ_FULL, AQ_MISUSE. */
+/* Calls fn(user) whenever fd is readable; NULL fn ends it. At most 16. A regular file counts as
+ * always readable. AQ_OK, AQ_FULL, AQ_MISUSE. */
 AQ_API int aq_loop_watch(struct aq_loop *loop, int fd, void (*fn)(void *user), void *user);
 
 struct aq_loop_stats {

@@ -284,7 +284,8 @@ static void loop_receive(struct aq_loop *loop, struct loop_socket *s)
     struct aq_datagram datagrams[LOOP_LEND_SINGLE];
     bool more = true;
     for (unsigned i = 0; more && i < LOOP_RECV_CALLS; i++) {
-        /* Lending buffers again copies away what the application has not read: let it read first. */
+        /* Lending buffers again copies away what the application has not read: let it read first.
+         */
         if (loop->received)
             (void)loop_events(loop);
         unsigned lent = aq_recv_buffers(loop->ep, buffers, s->lend);
