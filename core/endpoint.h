@@ -74,6 +74,9 @@ uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now); /* POOL_NONE: ful
 void endpoint_free_conn(struct endpoint *ep, struct conn *c);
 uint64_t endpoint_hash_cid(const struct endpoint *ep, const uint8_t *bytes, size_t size);
 void endpoint_cid(const struct endpoint *ep, const struct conn *c, uint16_t seq, struct cid *cid);
+/* event.c: connections and streams whose last event was told end when the host comes back. */
+void endpoint_release_ended(struct endpoint *ep, uint64_t now);
+/* endpoint.c */
 void endpoint_settle(struct endpoint *ep, uint64_t now);
 void endpoint_settle_later(struct endpoint *ep, uint32_t slot);
 void endpoint_settled(struct endpoint *ep, uint32_t slot);
