@@ -47,7 +47,12 @@ static void reply_give(struct endpoint *ep, struct reply *r, size_t size)
 static void accept_reset(struct endpoint *ep, const struct aq_datagram *d, const uint8_t *data,
                          uint32_t size, uint64_t now)
 {
+    struct cid_fields f;
     if (size <= RESET_SIZE_MIN || ep->reset_tokens_us > now + RESET_BURST_US)
+        return;
+    /* RFC 9000 §21.11: never for an id that may be in use at a sibling with the same key. */
+    cid_decode(&ep->cid_key, data + 1, &f);
+    if (f.worker != ep->config.worker)
         return;
     struct reply *r = reply_take(ep, d);
     if (!r)

@@ -7,7 +7,7 @@
  * One turn of a host:
  *
  *     aq_recv_buffers  ->  receive into them  ->  aq_recv  ->  aq_tick (when aq_deadline passed)
- *     aq_next_event until 0 (read, write, close)  ->  aq_send until it returns fewer than asked
+ *     aq_next_event until 0 (read, write, close)  ->  aq_send until it returns 0
  *
  * antq_reactor.h (Layer B) is such a host on epoll. The simulator in tests/ is another.
  *
@@ -181,7 +181,8 @@ struct aq_tls_config {
      */
     struct aq_pem cert, key;
     enum aq_key_kind self_signed; /* kind of key of a self-signed certificate */
-    /* How the peer is verified. */
+    /* How the peer is verified. The callbacks below (verify_peer, sign, keylog) run inside TLS:
+     * they must not call the endpoint. */
     enum aq_verify verify;
     struct aq_pem ca; /* AQ_VERIFY_CA */
     uint8_t pin[32];  /* AQ_VERIFY_PIN */
@@ -305,8 +306,10 @@ AQ_API struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct
 /* Frees what BoringSSL holds and wipes all keys. Sends nothing: aq_close connections first. */
 AQ_API void aq_endpoint_close(struct aq_endpoint *ep);
 
-/* Replaces the root secret (tokens, reset tokens); the one before stays valid for reading until the
- * next call, so that machines can be moved to a new secret one by one. */
+/* Replaces the root secret of address validation tokens; the one before stays valid for reading
+ * until the next call, so that machines can be moved to a new secret one by one. Connection ids and
+ * their reset tokens keep the secret of aq_endpoint_init: both must stay the same while a
+ * connection lives. */
 AQ_API void aq_endpoint_set_secret(struct aq_endpoint *ep, const uint8_t secret[32]);
 
 /* Lends up to max empty receive buffers of 64 KiB each. Unread stream data in buffers it takes back
@@ -320,9 +323,9 @@ AQ_API unsigned aq_recv_buffers(struct aq_endpoint *ep, struct aq_buffer *buffer
 AQ_API int aq_recv(struct aq_endpoint *ep, const struct aq_datagram *datagrams, unsigned n,
                    uint64_t now_us);
 
-/* Builds up to max trains; returns how many. They are valid until the next aq_send. When it returns
- * max there may be more. Each train counts as sent: what the host could not send is lost, and
- * recovered as such. */
+/* Builds up to max trains, at most config.send_trains; returns how many. They are valid until the
+ * next aq_send. Until it returns 0 there may be more. Each train counts as sent: what the host
+ * could not send is lost, and recovered as such. */
 AQ_API unsigned aq_send(struct aq_endpoint *ep, struct aq_train *trains, unsigned max,
                         uint64_t now_us);
 
@@ -382,11 +385,11 @@ AQ_API int aq_connect(struct aq_endpoint *ep, const struct aq_connect *connect, 
 /* Closes with an application error code (RFC 9000 §10.2, §19.19). reason may be NULL, is copied,
  * and cut at 127 bytes. Unsent stream data is dropped: finish streams first. A connection in its
  * handshake closes with APPLICATION_ERROR instead (§10.2.3). Exactly one AQ_EVENT_CLOSED follows.
- * AQ_OK or AQ_GONE. */
+ * AQ_OK, AQ_GONE, or AQ_MISUSE: code is above 2^62 - 1. */
 AQ_API int aq_close(struct aq_endpoint *ep, aq_conn conn, uint64_t code, const char *reason,
                     uint64_t now_us);
 
-/* Refuses an incoming connection that is still in its handshake with CONNECTION_REFUSED. */
+/* Ends a connection with CONNECTION_REFUSED: one that was just accepted and is not wanted. */
 AQ_API int aq_refuse(struct aq_endpoint *ep, aq_conn conn, const char *reason, uint64_t now_us);
 
 AQ_API int aq_conn_set_user(struct aq_endpoint *ep, aq_conn conn, void *user);
@@ -510,10 +513,10 @@ AQ_API int64_t aq_stream_write(struct aq_endpoint *ep, aq_stream stream, const s
 AQ_API int64_t aq_stream_released(struct aq_endpoint *ep, aq_stream stream);
 
 /* Up to max pieces of what can be read now, in order; *fin when they, with nothing missing, end the
- * stream (there may be no bytes left but the end). Valid until aq_stream_consume, aq_recv_buffers
- * or aq_tick. Returns the number of pieces or an error: AQ_GONE, AQ_MISUSE (ours to send only), or
- * AQ_BLOCKED after the peer's reset (see AQ_EVENT_RESET). Seeing *fin does not end the stream:
- * consume does. */
+ * stream (there may be no bytes left but the end). Valid until aq_stream_consume, aq_recv,
+ * aq_recv_buffers or aq_tick. Returns the number of pieces or an error: AQ_GONE, AQ_MISUSE (ours to
+ * send only), or AQ_BLOCKED after the peer's reset (see AQ_EVENT_RESET). Seeing *fin does not end
+ * the stream: consume does. */
 AQ_API int aq_stream_peek(struct aq_endpoint *ep, aq_stream stream, struct aq_iov *iov,
                           unsigned max, bool *fin);
 

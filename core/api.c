@@ -111,6 +111,8 @@ int aq_close(struct aq_endpoint *endpoint, aq_conn conn, uint64_t code, const ch
     struct conn *c = find_conn(ep, conn);
     if (!c || !conn_is_open(c))
         return AQ_GONE;
+    if (code > VARINT_MAX)
+        return AQ_MISUSE;
     ep->now_us = now_us > ep->now_us ? now_us : ep->now_us;
     conn_close(c, true, code, reason, "aq_close", ep->now_us);
     return AQ_OK;

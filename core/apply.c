@@ -118,8 +118,11 @@ static int apply_new_token(struct conn *c, const struct frame *f, struct apply *
     quota_give(&c->quota, c->token_data, c->token_size);
     c->token_size = (uint32_t)f->new_token.size;
     c->token_data = quota_take(&c->quota, c->token_size);
-    if (!c->token_data)
+    if (!c->token_data) {
+        c->token_size = 0;
+        c->events &= ~(1U << AQ_EVENT_TOKEN);
         return AQ_OK;
+    }
     memcpy(c->token_data, f->new_token.data, c->token_size);
     conn_event(c, AQ_EVENT_TOKEN);
     return AQ_OK;
@@ -167,13 +170,14 @@ static int apply_close(struct conn *c, const struct frame *f, struct apply *a, u
 static int apply_new_cid(struct conn *c, const struct frame *f, struct apply *a, uint64_t now)
 {
     struct cid cid = {.size = (uint8_t)f->new_cid.cid_size};
-    uint8_t before = c->peer_cids.active;
+    uint64_t before =
+        c->peer_cids.v[c->peer_cids.active].seq; /* the new id may take the active one's place */
     (void)now;
     a->where = "RFC 9000 19.15";
     memcpy(cid.bytes, f->new_cid.cid, cid.size);
     int error = cid_peer_add(&c->peer_cids, f->new_cid.seq, f->new_cid.retire_prior_to, &cid,
                              f->new_cid.token);
-    if (error == AQ_OK && c->peer_cids.active != before)
+    if (error == AQ_OK && c->peer_cids.v[c->peer_cids.active].seq != before)
         conn_reset_token(c);
     return error;
 }
@@ -375,7 +379,9 @@ int frames_apply(struct conn *c, const uint8_t *payload, size_t size, struct app
         error = fn(c, &f, a, now);
         if (error != AQ_OK)
             return error;
-        if (!conn_is_open(c))
+        /* Closed, or a Finished has confirmed the handshake: then this level's state is gone, and
+         * what stands behind it in the packet with it (RFC 9001 §4.9.2). */
+        if (!conn_is_open(c) || !conn_space(c, a->space))
             return AQ_OK;
     }
     return AQ_OK;

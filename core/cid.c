@@ -234,12 +234,10 @@ int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, con
 
 bool cid_peer_is_reset(const struct cid_peer *p, const uint8_t tail[RESET_TOKEN_SIZE])
 {
-    bool found = false;
-    for (unsigned i = 0; i < CIDS_MAX; i++) {
-        if (p->v[i].used && p->v[i].has_token)
-            found |= prim_equal(p->v[i].token, tail, RESET_TOKEN_SIZE);
-    }
-    return found;
+    /* RFC 9000 §10.3.1: never the token of an id not used yet, or retired; only the active one is
+     * neither. */
+    const struct cid_remote *r = &p->v[p->active];
+    return r->has_token && prim_equal(r->token, tail, RESET_TOKEN_SIZE);
 }
 
 bool cid_peer_next_retire(const struct cid_peer *p, uint64_t *seq)

@@ -74,6 +74,8 @@ static const char *config_check_transport(const struct aq_config *c)
         return "send_buffer must be 1,024 to 2^40";
     if (c->streams_bidi > 1U << 20 || c->streams_uni > 1U << 20)
         return "streams_bidi and streams_uni must be at most 1,048,576";
+    if ((c->idle_timeout_us | c->handshake_timeout_us | c->keep_alive_us) >> 60)
+        return "idle_timeout_us, handshake_timeout_us and keep_alive_us must be below 2^60";
     if (!cc_find(c->cc))
         return "cc must be cubic or newreno";
     return NULL;

@@ -23,7 +23,9 @@ void conn_set_state(struct conn *c, enum conn_state next, uint64_t now)
         [CONN_DRAINING] = 1 << CONN_OVER,
     };
     assert(may[c->state] >> next & 1);
-    if (c->half_open && next != CONN_HANDSHAKE) {
+    /* One that closes in its handshake keeps its place until it is over: else cheap errors would
+     * fill the pool past the budget that makes us send Retry (SECURITY.md row 7). */
+    if (c->half_open && (next == CONN_CONNECTED || next == CONN_OVER)) {
         c->half_open = false;
         c->ep->half_open--;
     }
@@ -238,7 +240,8 @@ static void conn_arm_loss(struct conn *c, uint64_t now)
     enum space_id space = SPACE_INITIAL;
     uint64_t when = conn_loss_time(c, &space);
     if (when == AQ_NEVER
-        && path_room(conn_path(c)) > 0) /* RFC 9002 §6.2.2.1: not while the 3x limit blocks */
+        && path_room(conn_path(c))
+               >= MTU_BASE) /* RFC 9002 §6.2.2.1: not while the 3x limit blocks */
         when = conn_pto_time(c, now, &space);
     c->loss_space = (uint8_t)space;
     conn_arm(c, TIMER_LOSS, when);
@@ -257,7 +260,8 @@ static void conn_arm_idle(struct conn *c)
         conn_arm(c, TIMER_IDLE, from + (c->idle_timeout_us > least ? c->idle_timeout_us : least));
     }
     if (keep_alive && c->state == CONN_CONFIRMED)
-        conn_arm(c, TIMER_KEEP_ALIVE, c->eliciting_since_recv ? AQ_NEVER : from + keep_alive);
+        conn_arm(c, TIMER_KEEP_ALIVE,
+                 c->eliciting_since_recv || c->ping_due ? AQ_NEVER : from + keep_alive);
 }
 
 void conn_schedule(struct conn *c, uint64_t now)
@@ -305,6 +309,8 @@ static void fire_ack(struct conn *c, uint64_t now)
 {
     (void)now;
     c->app.ack.now = true;
+    c->app.ack.due_us =
+        AQ_NEVER; /* due it is; the timer must not fire again if it cannot be sent now */
 }
 
 static void fire_pace(struct conn *c, uint64_t now)

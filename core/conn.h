@@ -227,6 +227,7 @@ struct out {         /* the packet being built */
     uint64_t number;
     uint8_t pn_size;
     uint8_t flags; /* SENT_ bits gathered */
+    bool full;     /* the datagram is filled up: it shows that the path carries 1,200 bytes */
     unsigned frames;
     uint32_t room; /* ack-eliciting bytes that the window allows; 0: ACK only */
     uint64_t now;

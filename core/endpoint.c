@@ -127,9 +127,12 @@ void aq_endpoint_close(struct aq_endpoint *endpoint)
         struct conn *c = conn_at(ep, slot);
         if (c->state == CONN_FREE)
             continue;
-        if (c->hand)
+        if (c->hand) {
             tls_free(&c->hand->tls);
+            prim_wipe(c->hand->keys, sizeof c->hand->keys);
+        }
         keys_wipe(&c->keys);
+        prim_wipe(&c->facts, sizeof c->facts);
     }
     prim_wipe(&ep->cid_key, sizeof ep->cid_key);
     prim_wipe(&ep->token_key, sizeof ep->token_key);
@@ -141,7 +144,6 @@ void aq_endpoint_set_secret(struct aq_endpoint *endpoint, const uint8_t secret[3
 {
     struct endpoint *ep = (struct endpoint *)endpoint;
     token_key_rotate(&ep->token_key, secret);
-    prim_hmac(secret, 32, (const uint8_t *)"antq reset", 10, ep->cid_key.reset);
 }
 
 /* ---- connections ---- */
@@ -161,7 +163,8 @@ uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now)
     c->tracer = (struct tracer){&ep->trace, slot};
     c->cid_generation = (uint16_t)(ep->conns.slots[slot].generation >> 1 & 0x3fff);
     if (c->cid_generation == 0x3fff) /* wraps next: a new epoch keeps ids from repeating */
-        ep->cid_epoch = (uint16_t)((ep->cid_epoch + 1 + rng_below(&ep->rng, 4095)) & 0xfff);
+        ep->cid_epoch = (uint16_t)((ep->cid_epoch + 1)
+                                   & 0xfff); /* in turn: chance would repeat one after some 80 */
     c->cid_epoch = ep->cid_epoch;
     c->quota = (struct quota){.arena = &ep->arena, .max_bytes = ep->config.conn_memory_bytes};
     c->began_us = c->last_recv_us = now;
@@ -201,6 +204,7 @@ void endpoint_free_conn(struct endpoint *ep, struct conn *c)
         map_remove(&ep->resets, c->reset_hash, c->slot);
     heap_set(&ep->timers, c->slot, AQ_NEVER);
     keys_wipe(&c->keys);
+    prim_wipe(c->facts.exporter, sizeof c->facts.exporter);
     assert(!c->hand && c->quota.used_bytes == 0 && c->streams.count == 0);
     c->state = CONN_FREE;
     pool_give(&ep->conns, c->slot);
@@ -332,10 +336,12 @@ static struct conn *route(struct endpoint *ep, const uint8_t *data, uint32_t siz
         struct conn *c = size > CID_SIZE ? route_own(ep, data + 1) : NULL;
         return c ? c : route_reset(ep, data, size);
     }
-    if (size < 6 || data[5] > CID_MAX || size < 6U + data[5])
-        return NULL;
-    struct conn *c = data[5] == CID_SIZE ? route_own(ep, data + 6) : NULL;
-    return c ? c : route_first(ep, data + 6, data[5]);
+    struct conn *c = NULL;
+    if (size >= 6 && data[5] <= CID_MAX && size >= 6U + data[5]) {
+        c = data[5] == CID_SIZE ? route_own(ep, data + 6) : NULL;
+        c = c ? c : route_first(ep, data + 6, data[5]);
+    }
+    return c ? c : route_reset(ep, data, size);
 }
 
 static bool same_id(const uint8_t *a, const uint8_t *b, uint32_t size)

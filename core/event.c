@@ -88,8 +88,11 @@ int aq_next_event(struct aq_endpoint *endpoint, struct aq_event *event)
         event->kind = take_event(&c->events, ~last);
         while (!event->kind && (slot = streams_next_ready(&c->streams, &ep->streams)) != POOL_NONE)
             event_stream(ep, event, c, slot);
-        if (!event->kind)
+        if (!event->kind) {
+            event->stream = 0; /* of a stream whose events had passed */
+            event->stream_user = NULL;
             event->kind = take_event(&c->events, last);
+        }
         if (event->kind) {
             event->conn = pool_handle(&ep->conns, c->slot);
             event->conn_user = c->user;

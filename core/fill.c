@@ -9,7 +9,8 @@
 enum {
     RECORDS_PER_PACKET = 24,
     FRAME_MIN_LEFT = 32,
-    ACKS_ALONE = 32
+    ACKS_ALONE = 32,
+    LENGTH_MAX = (1 << 14) - 1
 };
 
 static size_t left(const struct out *o)
@@ -75,6 +76,8 @@ static void fill_crypto(struct conn *c, struct out *o)
         uint32_t head = 1 + varint_size(offset) + 2;
         if (size > left(o) - head)
             size = (uint32_t)left(o) - head;
+        if (size > LENGTH_MAX) /* its length takes two bytes */
+            size = LENGTH_MAX;
         if (!size)
             return;
         write_u8(&o->w, FRAME_CRYPTO);
@@ -118,8 +121,10 @@ static void fill_path(struct conn *c, struct out *o)
     if (!p->response_due)
         return;
     f.path.data = p->response;
-    if (fill_frame(o, &f, RECORD_PATH_RESPONSE))
+    if (fill_frame(o, &f, RECORD_PATH_RESPONSE)) {
         p->response_due = false;
+        o->full = true; /* RFC 9000 §8.2.2 */
+    }
 }
 
 /* ---- connection ids ---- */
@@ -274,8 +279,8 @@ static bool fill_stream_data(struct conn *c, struct out *o, struct stream *s, ui
     uint32_t head = 1 + varint_size(s->id) + (chunk.offset ? varint_size(chunk.offset) : 0);
     uint32_t room = (uint32_t)left(o) - head;
     bool length = chunk.size < room;
-    if (length && chunk.size > room - 2)
-        chunk_cut(&chunk, room - 2);
+    if (length) /* the length takes two bytes */
+        chunk_cut(&chunk, room - 2 < LENGTH_MAX ? room - 2 : LENGTH_MAX);
     chunk_cut(&chunk, room);
     if (!chunk.size && !chunk.fin)
         return false;

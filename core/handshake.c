@@ -53,8 +53,11 @@ static void on_ticket(void *arg, const uint8_t *ticket, size_t size)
     quota_give(&c->quota, c->ticket_data, c->ticket_size);
     c->ticket_data = quota_take(&c->quota, size);
     c->ticket_size = (uint32_t)size;
-    if (!c->ticket_data)
+    if (!c->ticket_data) {
+        c->ticket_size = 0;
+        c->events &= ~(1U << AQ_EVENT_TICKET);
         return; /* no memory: no resumption, nothing else is lost */
+    }
     memcpy(c->ticket_data, ticket, size);
     conn_event(c, AQ_EVENT_TICKET);
 }
@@ -198,7 +201,8 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
     handshake_set_initial_keys(c, &start->dcid);
     conn_arm(c, TIMER_HANDSHAKE, now + ep->config.handshake_timeout_us);
     c->idle_timeout_us = ep->config.idle_timeout_us;
-    conn_wake(c);
+    if (!c->server) /* a server speaks when something authentic came */
+        conn_wake(c);
     return c->server ? AQ_OK : begin_tls(c, start);
 }
 
@@ -233,8 +237,16 @@ static int take_params(struct conn *c)
         return error;
     if (!params_prove_ids(c, &p))
         return AQ_TRANSPORT_PARAMETER_ERROR;
+    /* RFC 9000 §18.2: a server without a connection id has no preferred address. */
+    if (params_has(&p, PARAM_PREFERRED_ADDRESS) && !c->peer_cids.v[0].cid.size)
+        return AQ_TRANSPORT_PARAMETER_ERROR;
     c->peer = p;
     c->params_known = true;
+    if (params_has(&p, PARAM_PREFERRED_ADDRESS)) { /* RFC 9000 §5.1.1: the id in it is number 1 */
+        error = cid_peer_add(&c->peer_cids, 1, 0, &p.preferred.cid, p.preferred.token);
+        if (error != AQ_OK)
+            return error;
+    }
     struct path *path = conn_path(c);
     if (p.max_udp_payload < path->mtu_max) /* RFC 9000 §18.2: the peer takes no larger ones */
         path->mtu_max = (uint16_t)p.max_udp_payload;
@@ -392,6 +404,9 @@ void handshake_over(struct conn *c, uint64_t now)
     handshake_discard(c, SPACE_INITIAL, now);
     handshake_discard(c, SPACE_HANDSHAKE, now);
     c->late.offset = h->crypto[SPACE_APP].recvq.read;
+    c->late.message_left = h->tls.message_left; /* perhaps in the middle of a message */
+    c->late.header_size = h->tls.message_head_size;
+    memcpy(c->late.header, h->tls.message_head, sizeof c->late.header);
     crypto_clear(&h->crypto[SPACE_APP], &c->quota);
     quota_give(&c->quota, h->held, HELD_SIZE);
     if (h->mapped)

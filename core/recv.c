@@ -30,6 +30,8 @@ static void recv_packet(struct recv *r, enum space_id id, const struct sealed *s
                                                     : IN_1,
                       .lent = r->lent,
                       .old_phase = old_phase};
+    if (s->number > VARINT_MAX) /* RFC 9000 §12.3: there is no such number */
+        return;
     if (ack_is_duplicate(&space->ack, s->number)) { /* RFC 9000 §12.3 */
         c->counts.duplicates++;
         c->ep->stats.drop_duplicate++;
@@ -220,7 +222,7 @@ static void recv_long(struct recv *r, uint8_t *data, const struct packet_head *h
 static void recv_versions(struct recv *r, const struct packet_head *h)
 {
     struct conn *c = r->c;
-    if (c->server || c->got_packet || !c->hand
+    if (c->server || c->got_packet || !c->hand || c->hand->retry_scid.size != 255
         || !cid_equal(&h->scid, cid_peer_active(&c->peer_cids)))
         return;
     for (size_t i = 0; i + 4 <= h->versions_size; i += 4) {
@@ -259,6 +261,8 @@ static void recv_coalesced(struct recv *r, uint8_t *data, uint32_t size)
                 1);
         else if (h.type == PACKET_UNKNOWN_VERSION || h.version != c->version)
             c->ep->stats.drop_version++;
+        else if (h.type == PACKET_INITIAL && c->server && size < INITIAL_MIN_DATAGRAM)
+            c->ep->stats.drop_short++; /* RFC 9000 §14.1 */
         else
             recv_long(r, data + at, &h);
         at += (uint32_t)h.size;
@@ -314,7 +318,17 @@ static void recv_end(struct recv *r)
     }
     if (handshake_can_end(c))
         handshake_over(c, r->now);
-    conn_wake(c);
+    if (!c->server || c->got_packet) /* junk never gets into a list */
+        conn_wake(c);
+}
+
+/* RFC 9000 §10.3: whatever ends in the token is a stateless reset, a long header in front or not.
+ */
+static void recv_long_reset(struct recv *r, const uint8_t *data, uint32_t size)
+{
+    if (!r->processed && size >= 21
+        && cid_peer_is_reset(&r->c->peer_cids, data + size - RESET_TOKEN_SIZE))
+        conn_end(r->c, AQ_BY_RESET, 0, "stateless reset", "RFC 9000 10.3", r->now);
 }
 
 void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data,
@@ -337,14 +351,19 @@ void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data
         } else if (data[i][0] & 0x80) {
             recv_short(&r, batch, m);
             m = 0;
+            r.processed = false;
             recv_coalesced(&r, data[i], size[i]);
+            recv_long_reset(&r, data[i], size[i]);
             recv_replay(&r);
+        } else if (!(data[i][0] & 0x40)) { /* RFC 9000 §17.3.1: the fixed bit is 1 */
+            c->ep->stats.drop_not_quic++;
         } else {
             batch[m++] = (struct sealed){
                 .data = data[i], .size = size[i], .pn_offset = 1 + CID_SIZE, .ok = true};
         }
     }
     recv_short(&r, batch, m);
+    recv_replay(&r); /* keys may have come outside of a packet: a late verification */
     if (conn_is_open(c))
         recv_end(&r);
 }

@@ -55,12 +55,18 @@ static void maybe_skip(struct conn *c, struct space *space)
 static bool packet_begin(struct conn *c, struct out *o, enum space_id id, uint8_t *at, size_t size)
 {
     struct space *space = conn_space(c, id);
-    if (size < PACKET_MIN + AEAD_TAG_SIZE
-        || sent_reserve(&space->sent, &c->quota, RECORDS_RESERVE) != AQ_OK)
+    if (size < PACKET_MIN + AEAD_TAG_SIZE)
         return false;
-    maybe_skip(c, space);
-    if (sent_reserve(&space->sent, &c->quota, RECORDS_RESERVE) != AQ_OK)
+    bool room = sent_reserve(&space->sent, &c->quota, RECORDS_RESERVE) == AQ_OK;
+    if (room) {
+        maybe_skip(c, space);
+        room = sent_reserve(&space->sent, &c->quota, RECORDS_RESERVE) == AQ_OK;
+    }
+    if (!room) {
+        if (conn_is_open(c)) /* nothing may be in flight that would wake us: look again */
+            conn_arm(c, TIMER_MEMORY, o->now + MEMORY_WAIT_US);
         return false;
+    }
     o->space = space;
     o->id = id;
     o->start = at;
@@ -166,6 +172,8 @@ static bool packet_fill(struct conn *c, struct out *o)
         return false;
     }
     packet_pad_least(o);
+    if (o->full)
+        packet_pad(o, packet_size(o) + writer_left(&o->w));
     return true;
 }
 
@@ -275,8 +283,15 @@ static void maybe_update_keys(struct conn *c, uint64_t now)
         limit = wanted;
     if (!c->update_wanted && c->keys.tx_count < limit)
         return;
-    if (c->state != CONN_CONFIRMED || !keys_can_update(&c->keys))
+    if (c->state != CONN_CONFIRMED || !keys_can_update(&c->keys)) {
+        /* RFC 9001 §6.6: where no update is possible the connection ends before the limit; the
+         * close needs a few packets. */
+        uint64_t hard = protect_confidentiality_limit((enum cipher)c->keys.tx.cipher);
+        struct apply a = {.where = "RFC 9001 6.6: confidentiality limit"};
+        if (c->keys.tx_count >= hard - 4 * TRAIN_PACKETS)
+            conn_fail(c, AQ_AEAD_LIMIT_REACHED, &a, now);
         return;
+    }
     keys_update(&c->keys);
     c->update_wanted = false;
     trace_key(&c->tracer, TRACE_KEY_UPDATED, LEVEL_APP, 1, c->keys.tx_phase, now);
@@ -432,6 +447,8 @@ uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train 
     if (sent || !can_seal(c, SPACE_APP))
         return sent;
     maybe_update_keys(c, now);
+    if (c->state == CONN_CLOSING)
+        return send_close(c, out, train, now);
     if (wants_mtu_probe(c))
         sent = send_mtu_probe(c, out, train, now);
     if (!sent)

@@ -1,4 +1,4 @@
-/* close.c -- how connections end: closing, draining, timeouts, stateless resets; who is told what, and what is left.
+/* close.c -- how connections end (RFC 9000 §10): closing, draining, timeouts, resets; who is told what, and what is left.
  *
  * Against a scripted peer where each packet counts (sim/hostile.h), between two endpoints where both ends matter. */
 #include "tests/pair.h"
@@ -451,5 +451,66 @@ Test(close, not_by_what_is_dropped)
     pair_run(p, 1000000);
     cr_expect(!p->client.closed && !p->server.closed);
     cr_expect_eq(side_count(&p->client, AQ_EVENT_PONG), 1);
+    pair_free(p);
+}
+
+/* ---- memory and vanished clients -------------------------------------------------------------------------------- */
+
+/* A client that is never heard of again leaves nothing: its handshake is given up in time, within the 3x limit. */
+Test(close, vanished_client)
+{
+    struct pair *p = pair_new(NULL, NULL);
+    pair_dial(p);
+    side_turn(&p->client, p->now_us);
+    uint64_t received = p->client.sent_bytes;
+    pair_run(p, PAIR_DELAY_US + 1000);
+    p->client.mute = p->server.mute = true;
+    p->client.outs = p->server.outs = 0;
+    cr_expect_eq(side_stats(&p->server).half_open, 1);
+    pair_run(p, 20000000);
+    cr_expect(p->server.closed && p->server.close.by == AQ_BY_US);
+    cr_expect_str_eq(p->server.close.where, "handshake_timeout_us");
+    cr_expect_leq(p->server.sent_bytes, 3 * received);
+    cr_expect_eq(side_stats(&p->server).conns, 0);
+    cr_expect_eq(side_stats(&p->server).half_open, 0);
+    cr_expect_eq(side_stats(&p->server).memory_bytes, 0);
+    pair_free(p);
+}
+
+/* A reader that does not read, with windows larger than the memory there is: what does not fit is dropped by name and
+ * not acknowledged, the connection lives on, and when there is room all of it arrives. */
+Test(close, not_by_full_receive_memory)
+{
+    static const uint8_t data[200000];
+    struct aq_config config;
+    aq_stream stream;
+    uint64_t read = 0;
+    bool fin = false;
+    pair_config(&config, true);
+    config.memory_bytes = 64 << 10;
+    config.conn_memory_bytes = 64 << 10;
+    struct pair *p = pair_connected(NULL, &config);
+    cr_assert_eq(aq_stream_open(p->client.ep, p->client.conn, false, NULL, &stream), AQ_OK);
+    struct aq_iov iov = {data, sizeof data}, in[16];
+    cr_assert_eq(aq_stream_write(p->client.ep, stream, &iov, 1, AQ_FIN), (int64_t)sizeof data);
+    pair_run(p, 2000000);
+    cr_expect_gt(side_stats(&p->server).drop_memory, 0);
+    cr_expect_leq(side_stats(&p->server).memory_high_bytes, 64 << 10);
+    cr_expect(!p->server.closed && !p->client.closed);
+    for (unsigned i = 0; i < 2000 && !fin; i++) {
+        uint64_t n = 0;
+        int pieces = aq_stream_peek(p->server.ep, p->server.stream, in, 16, &fin);
+        cr_assert_geq(pieces, 0);
+        for (int j = 0; j < pieces; j++)
+            n += in[j].size;
+        cr_assert_eq(aq_stream_consume(p->server.ep, p->server.stream, n), AQ_OK);
+        read += n;
+        pair_run(p, 20000);
+    }
+    cr_expect(fin && read == sizeof data, "%llu bytes", (unsigned long long)read);
+    aq_close(p->client.ep, p->client.conn, 0, NULL, p->now_us);
+    pair_run(p, 10000000);
+    cr_expect_eq(side_stats(&p->server).memory_bytes, 0);
+    cr_expect_eq(side_stats(&p->server).conns, 0);
     pair_free(p);
 }

@@ -275,6 +275,30 @@ Test(hostile, initial_token_from_server)
     hostile_free(peer);
 }
 
+/* RFC 9000 §8.1.2: a Retry token that is not valid is refused by name when the Initial is otherwise valid. When the
+ * token was changed on the way, the Initial is not authentic: it is dropped, or one flipped bit could end the attempt. */
+Test(hostile, retry_token_not_valid)
+{
+    for (unsigned changed = 0; changed < 2; changed++) {
+        struct hostile_config config = {.stage = STAGE_START};
+        struct hostile *peer = hostile_new(&config);
+        uint8_t token[79] = {1}, out[1500]; /* as long as ours are, and of their first byte */
+        cr_assert_not_null(peer);
+        struct hostile_packet packet = {.type = PACKET_INITIAL, .token = token, .token_size = sizeof token,
+                                        .frames = ping, .size = sizeof ping};
+        size_t size = hostile_seal(peer, &packet, out, sizeof out);
+        cr_assert(size >= 1200);
+        if (changed)
+            out[60] ^= 1; /* in the token: 1 + 4 + 1 + 8 + 1 + 8 + 2 come before it */
+        hostile_datagram(peer, out, size);
+        if (changed)
+            cr_expect_eq(peer->datagrams, 0, "RFC 9000 §8.1.2: an answer to an Initial that is not authentic");
+        else
+            cr_expect(peer->close.seen && peer->close.code == AQ_INVALID_TOKEN, "RFC 9000 §8.1.2: not refused");
+        hostile_free(peer);
+    }
+}
+
 /* RFC 9000 §5.1.1, §19.15: ids for a peer that uses none. */
 Test(hostile, new_id_for_an_empty_id)
 {

@@ -29,6 +29,7 @@ struct side {
     unsigned outs;
     uint64_t sent, sent_bytes; /* datagrams, and their bytes */
     bool mute;                 /* what it sends is counted and lost */
+    uint64_t lose_nth;         /* so is its n-th datagram, counted from 1 */
     bool deaf_events;          /* events stay where they are */
     enum aq_event_kind event[PAIR_EVENTS];
     unsigned events;
@@ -160,7 +161,7 @@ static inline void side_turn(struct side *s, uint64_t now_us)
                 uint32_t left = trains[i].size - at, size = left < trains[i].segment ? left : trains[i].segment;
                 s->sent++;
                 s->sent_bytes += size;
-                if (s->mute)
+                if (s->mute || s->sent == s->lose_nth)
                     continue;
                 cr_assert(s->outs < PAIR_FLIGHT && size <= PAIR_DATAGRAM);
                 struct pair_datagram *d = &s->out[s->outs++];

@@ -31,12 +31,14 @@ struct outside {
     unsigned harm;
 };
 
+/* One byte is enough to make a packet false, and cannot undo itself. */
 static void flight_change(struct reader *r, struct sim_flight *flight)
 {
-    for (unsigned n = 1 + read_u8(r) % 4; n > 0 && flight->size; n--) {
-        uint32_t at = (uint32_t)(read_uint(r, 2) % flight->size);
-        sim_damage(flight, at, read_u8(r));
-    }
+    uint32_t at = (uint32_t)read_uint(r, 2);
+    uint8_t mask = read_u8(r);
+
+    if (flight->size)
+        sim_damage(flight, at % flight->size, mask ? mask : 1);
 }
 
 /* One operation of the input for each datagram; when it is used up, all pass. */

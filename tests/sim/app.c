@@ -18,8 +18,8 @@ static void config_fill(const struct scenario *row, struct aq_config *config)
     config->memory_bytes = 16 << 20;
     config->conn_memory_bytes = 8 << 20;
     config->trace_events = 4096;
-    config->idle_timeout_us = row->idle_timeout_us ? row->idle_timeout_us : UINT64_C(600000000);
-    config->handshake_timeout_us = row->handshake_timeout_us ? row->handshake_timeout_us : UINT64_C(600000000);
+    config->idle_timeout_us = row->idle_timeout_us ? row->idle_timeout_us : UINT64_C(1800000000);
+    config->handshake_timeout_us = row->handshake_timeout_us ? row->handshake_timeout_us : UINT64_C(1800000000);
     config->keep_alive_us = row->keep_alive_us;
     if (row->window) {
         config->conn_window = 2 * row->window;

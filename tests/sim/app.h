@@ -49,7 +49,7 @@ struct scenario {
     uint64_t late_us;       /* hosts wake up to this late */
     uint64_t clock_step_us; /* both clocks, at different times */
     uint64_t suspend_us;    /* the server sleeps once */
-    uint64_t idle_timeout_us, handshake_timeout_us; /* 0: 600 s */
+    uint64_t idle_timeout_us, handshake_timeout_us; /* 0: 1,800 s */
     uint64_t keep_alive_us;
     enum close_kind close;
     enum expect expect;

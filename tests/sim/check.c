@@ -252,7 +252,8 @@ void check_before_send(struct sim_host *host)
             continue;
         if (stats.pto_count != conn->pto_count) /* RFC 9002 §6.2.4: one datagram, or two */
             conn->probe_bytes = UINT64_C(2) * host->config.max_udp_payload;
-        else if (stats.lost_packets != conn->lost_packets && conn->probe_bytes == 0)
+        else if (stats.lost_packets != conn->lost_packets &&
+                 conn->probe_bytes < host->config.max_udp_payload)
             conn->probe_bytes = host->config.max_udp_payload; /* §7.3.2: one when recovery begins */
         conn->lost_packets = stats.lost_packets;
         conn->in_flight_bytes = stats.in_flight_bytes;

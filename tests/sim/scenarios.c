@@ -98,6 +98,8 @@ static const struct scenario rows[] = {
      .expect = EXPECT_TIMEOUT, .handshake_timeout_us = SECONDS(10)},
     {.name = "silent victim", .seed = 39, .link = {{.delay_us = MS(20)}, {.cut = true}}, .bytes = 1,
      .streams = 1, .expect = EXPECT_TIMEOUT, .handshake_timeout_us = SECONDS(10)},
+    {.name = "mute client", .seed = 42, .link = {{.delay_us = MS(20), .cut_after = 1}, {.delay_us = MS(20)}},
+     .bytes = 1, .streams = 1, .expect = EXPECT_TIMEOUT, .handshake_timeout_us = SECONDS(100)},
     {.name = "refused", .seed = 40, LINKS(.delay_us = MS(20)), .bytes = 1, .streams = 1,
      .expect = EXPECT_REFUSED, .handshake_timeout_us = SECONDS(10)},
     {.name = "everything", .seed = 41, LINKS(.delay_us = MS(100), .jitter_us = MS(20), .rate_bytes = 2000000,

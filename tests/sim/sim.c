@@ -160,7 +160,8 @@ static bool line_loses(struct sim *sim, struct sim_line *line, uint32_t size)
 {
     const struct sim_link *link = &line->link;
 
-    if (link->cut || (link->mtu && size > link->mtu))
+    line->taken++;
+    if (link->cut || (link->cut_after && line->taken > link->cut_after) || (link->mtu && size > link->mtu))
         return true;
     if (line->in_burst) {
         line->in_burst = sim->now_us < line->burst_end_us &&

@@ -39,6 +39,7 @@ struct sim_link {
     uint32_t duplicate_ppm, corrupt_ppm, ce_ppm;
     uint32_t mtu; /* largest UDP payload that passes */
     bool cut;     /* nothing passes */
+    uint32_t cut_after; /* nothing passes after so many datagrams; 0: no such end */
 };
 
 struct sim;
@@ -83,6 +84,7 @@ struct sim_host {
 struct sim_line { /* a link and where it stands */
     struct sim_link link;
     uint64_t free_us, last_us, burst_end_us;
+    uint64_t taken; /* datagrams offered to it */
     bool in_burst;
 };
 
