@@ -93,15 +93,41 @@ static void accept_version(struct endpoint *ep, const struct aq_datagram *d, con
     ep->stats.versions++;
 }
 
+/* Whether the Initial is what a client sealed: its token is authenticated with it (RFC 9000
+ * §8.1.2: "but is otherwise valid"). */
+static bool accept_authentic(const struct packet_head *h, const uint8_t *data)
+{
+    uint8_t copy[2048];
+    struct secret client, server;
+    struct aead_key key;
+    struct hp_key hp;
+    if (h->size > sizeof copy)
+        return false;
+    memcpy(copy, data, h->size);
+    schedule_initial(h->version, h->dcid.bytes, h->dcid.size, &client, &server);
+    schedule_keys(h->version, &client, &key, &hp);
+    struct sealed s = {
+        .data = copy, .size = (uint32_t)h->size, .pn_offset = (uint16_t)h->pn_offset, .ok = true};
+    protect_unmask(&hp, &s, 1);
+    if (s.ok)
+        protect_open(&key, &s, 1);
+    protect_aead_wipe(&key);
+    protect_hp_wipe(&hp);
+    schedule_wipe(&client);
+    schedule_wipe(&server);
+    return s.ok;
+}
+
 /* A CONNECTION_CLOSE in an Initial, made of nothing but the client's own Initial (RFC 9000 §5.2.2,
  * §8.1.3). */
 static void accept_refuse(struct endpoint *ep, const struct aq_datagram *d,
-                          const struct packet_head *h, int error, const char *reason)
+                          const struct packet_head *h, const uint8_t *data, int error,
+                          const char *reason)
 {
     struct secret client, server;
     struct aead_key key;
     struct hp_key hp;
-    struct reply *r = reply_take(ep, d);
+    struct reply *r = accept_authentic(h, data) ? reply_take(ep, d) : NULL;
     if (!r)
         return;
     schedule_initial(h->version, h->dcid.bytes, h->dcid.size, &client, &server);
@@ -157,7 +183,7 @@ static void accept_conn(struct endpoint *ep, const struct aq_datagram *d, uint8_
         struct packet_head h;
         ep->stats.drop_conns_full++;
         if (packet_parse(data, size, CID_SIZE, &h) == AQ_OK)
-            accept_refuse(ep, d, &h, AQ_CONNECTION_REFUSED, "the server is full");
+            accept_refuse(ep, d, &h, data, AQ_CONNECTION_REFUSED, "the server is full");
         return;
     }
     struct conn *c = conn_at(ep, slot);
@@ -193,7 +219,7 @@ static void accept_initial(struct endpoint *ep, const struct aq_datagram *d, uin
         start.retry_scid = &token.retry_scid;
     } else if (h->token_size && token_is_retry(h->token, h->token_size)) {
         ep->stats.tokens_bad++; /* RFC 9000 §8.1.2: a Retry token that is not right */
-        accept_refuse(ep, d, h, AQ_INVALID_TOKEN, "the Retry token is not valid or too old");
+        accept_refuse(ep, d, h, data, AQ_INVALID_TOKEN, "the Retry token is not valid or too old");
         return;
     } else if (h->token_size && !open) {
         ep->stats.tokens_bad++; /* RFC 9000 §8.1.3: else as if there were none */

@@ -35,8 +35,8 @@ static void detect(struct conn *c, enum space_id id, struct loss_result *result,
     sums_to_cc(c, result, now);
     /* What was lost of the handshake goes at once: 1-RTT packets, which nobody can acknowledge
      * before it is done, must not fill the window that it needs. */
-    if (id != SPACE_APP && result->path[0].lost_packets)
-        space->probes = 2;
+    if (id != SPACE_APP && result->path[0].lost_packets && !space->probes)
+        space->probes = 1; /* RFC 9002 §7.3.2: one packet may go when recovery begins */
     sent_trim(&space->sent, &c->quota);
 }
 

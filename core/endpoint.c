@@ -423,7 +423,7 @@ unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned
     unsigned n = endpoint_send_replies(ep, trains, max);
     while (n < max && ep->send_head != NO_CONN) {
         struct conn *c = conn_at(ep, ep->send_head);
-        uint32_t size = conn_send(c, ep->train_memory + (size_t)n * TRAIN_SIZE, TRAIN_SIZE,
+        uint32_t size = conn_send(c, ep->train_memory + (size_t)n * TRAIN_SIZE, TRAIN_MAX,
                                   &trains[n], ep->now_us);
         ep->send_head = c->send_next; /* done, or to the tail: each connection one train a turn */
         c->send_next = NO_CONN;

@@ -10,6 +10,7 @@
 enum {
     RECV_BUFFER_SIZE = 65536,
     TRAIN_SIZE = 65536,
+    TRAIN_MAX = 65507, /* what one send call takes over IPv4 */
     REPLIES_MAX = 64,
     REPLY_SIZE = 640,
     RECV_RUN = 64

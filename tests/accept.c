@@ -1,7 +1,8 @@
-/* accept.c -- what an endpoint does with datagrams that belong to no connection: stateless answers, refusals, drops.
+/* accept.c -- what an endpoint does with datagrams that belong to no connection: stateless
+ * answers, refusals, drops.
  *
- * Everything goes through the public calls. The answers are read with the packet codecs and keys that anybody has who
- * saw the client's first datagram. */
+ * Everything goes through the public calls. The answers are read with the packet codecs and keys
+ * that anybody has who saw the client's first datagram. */
 #include "tests/pair.h"
 
 #include "core/frame.h"
@@ -94,19 +95,22 @@ static struct frame open_refusal(struct pair_datagram *d, const struct pair_data
     cr_expect(cid_equal(&h.dcid, &asked.scid) && cid_equal(&h.scid, &asked.dcid));
     schedule_initial(QUIC_V1, asked.dcid.bytes, asked.dcid.size, &client, &server);
     schedule_keys(QUIC_V1, &server, &key, &hp);
-    struct sealed s = {.data = d->data, .size = (uint32_t)h.size, .pn_offset = (uint16_t)h.pn_offset, .ok = true};
+    struct sealed s = {
+        .data = d->data, .size = (uint32_t)h.size, .pn_offset = (uint16_t)h.pn_offset, .ok = true};
     protect_unmask(&hp, &s, 1);
     protect_open(&key, &s, 1);
     cr_assert(s.ok, "the refusal does not open");
-    struct reader r = reader_make(d->data + s.pn_offset + s.pn_size, s.size - 16U - s.pn_offset - s.pn_size);
+    struct reader r =
+        reader_make(d->data + s.pn_offset + s.pn_size, s.size - 16U - s.pn_offset - s.pn_size);
     cr_assert_eq(frame_decode(&r, &f), AQ_OK);
     cr_assert_eq(f.type, FRAME_CONNECTION_CLOSE);
     return f;
 }
 
-/* ---- Retry ------------------------------------------------------------------------------------------------- */
+/* ---- Retry ----------------------------------------------------------------------------------- */
 
-/* RFC 9000 §8.1.2: asked for always, a Retry comes first and the connection is made of the second Initial. */
+/* RFC 9000 §8.1.2: asked for always, a Retry comes first and the connection is made of the
+ * second Initial. */
 Test(accept, retry_always)
 {
     struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
@@ -148,8 +152,8 @@ static struct pair_datagram second_flight(struct pair *p, const struct aq_addr *
     return second;
 }
 
-/* RFC 9000 §8.1.2, §8.1.4: a Retry's token holds for one address and port and one connection id, for a short time. One
- * that does not is answered with INVALID_TOKEN, and nothing is kept. */
+/* RFC 9000 §8.1.2, §8.1.4: a Retry's token holds for one address and port and one connection id,
+ * for a short time. One that does not is answered with INVALID_TOKEN, and nothing is kept. */
 Test(accept, retry_token_refused)
 {
     static const struct {
@@ -161,8 +165,16 @@ Test(accept, retry_token_refused)
         {"as it should be", {.ip = {192, 0, 2, 7}, .port = 7777, .family = 4}, 0, false, true},
         {"another address", {.ip = {192, 0, 2, 8}, .port = 7777, .family = 4}, 0, false, false},
         {"another port", {.ip = {192, 0, 2, 7}, .port = 7778, .family = 4}, 0, false, false},
-        {"at the end of its life", {.ip = {192, 0, 2, 7}, .port = 7777, .family = 4}, TOKEN_RETRY_LIFE_S * 1000000, false, true},
-        {"too old", {.ip = {192, 0, 2, 7}, .port = 7777, .family = 4}, (TOKEN_RETRY_LIFE_S + 1) * 1000000, false, false},
+        {"at the end of its life",
+         {.ip = {192, 0, 2, 7}, .port = 7777, .family = 4},
+         TOKEN_RETRY_LIFE_S * 1000000,
+         false,
+         true},
+        {"too old",
+         {.ip = {192, 0, 2, 7}, .port = 7777, .family = 4},
+         (TOKEN_RETRY_LIFE_S + 1) * 1000000,
+         false,
+         false},
         {"damaged", {.ip = {192, 0, 2, 7}, .port = 7777, .family = 4}, 0, true, false},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -200,11 +212,15 @@ Test(accept, retry_token_with_another_id)
     pair_free(p);
 }
 
-/* RFC 9000 §8.1.3: a token of NEW_TOKEN spares the Retry, from any port of the address; from another address, or one
- * made by somebody else, it is as if there were none. */
+/* RFC 9000 §8.1.3: a token of NEW_TOKEN spares the Retry, from any port of the address; from
+ * another address, or one made by somebody else, it is as if there were none. */
 Test(accept, new_token)
 {
-    static const struct { const char *what; struct aq_addr from; bool spares, damage; } rows[] = {
+    static const struct {
+        const char *what;
+        struct aq_addr from;
+        bool spares, damage;
+    } rows[] = {
         {"same address", {.ip = {10, 0, 0, 1}, .port = 4001, .family = 4}, true, false},
         {"another port", {.ip = {10, 0, 0, 1}, .port = 9, .family = 4}, true, false},
         {"another address", {.ip = {10, 0, 0, 9}, .port = 4001, .family = 4}, false, false},
@@ -244,7 +260,8 @@ Test(accept, token_outlives_one_secret)
     }
 }
 
-/* Under load, a quarter of max_half_open, strangers must show their address first; one below it need not. */
+/* Under load, a quarter of max_half_open, strangers must show their address first; one below it
+ * need not. */
 Test(accept, retry_under_load)
 {
     struct pair *p = server_with(AQ_RETRY_UNDER_LOAD, 8, 8);
@@ -258,7 +275,7 @@ Test(accept, retry_under_load)
     pair_free(p);
 }
 
-/* ---- Version Negotiation --------------------------------------------------------------------------------------- */
+/* ---- Version Negotiation --------------------------------------------------------------------- */
 
 /* A long header of version 0x0a0b0c0d with ids of these sizes. */
 static size_t unknown_version(uint8_t *out, size_t size, unsigned dcid_size, unsigned scid_size)
@@ -271,8 +288,8 @@ static size_t unknown_version(uint8_t *out, size_t size, unsigned dcid_size, uns
     return size;
 }
 
-/* RFC 9000 §6.1; RFC 8999 §6: the ids come back exchanged, whatever their size, with the versions spoken here and a
- * reserved one (RFC 9000 §6.3). */
+/* RFC 9000 §6.1; RFC 8999 §6: the ids come back exchanged, whatever their size, with the
+ * versions spoken here and a reserved one (RFC 9000 §6.3). */
 Test(accept, version_negotiation)
 {
     static const uint8_t sizes[][2] = {{8, 8}, {0, 0}, {20, 20}, {21, 0}, {255, 255}, {0, 255}};
@@ -292,7 +309,8 @@ Test(accept, version_negotiation)
         cr_expect(memcmp(d.data + 7 + scid, out + 6, dcid) == 0);
         for (const uint8_t *v = d.data + 7 + dcid + scid; v < d.data + d.size; v += 4) {
             v1 |= memcmp(v, "\0\0\0\1", 4) == 0;
-            reserved |= (v[0] & 0x0f) == 0x0a && (v[1] & 0x0f) == 0x0a && (v[2] & 0x0f) == 0x0a && (v[3] & 0x0f) == 0x0a;
+            reserved |= (v[0] & 0x0f) == 0x0a && (v[1] & 0x0f) == 0x0a && (v[2] & 0x0f) == 0x0a
+                        && (v[3] & 0x0f) == 0x0a;
         }
         cr_expect(v1 && reserved);
         cr_expect_eq(side_stats(&p->server).versions, 1);
@@ -301,7 +319,8 @@ Test(accept, version_negotiation)
     }
 }
 
-/* RFC 9000 §5.2.2, §6.1: not for a datagram that is too small to begin a connection, nor for a Version Negotiation. */
+/* RFC 9000 §5.2.2, §6.1: not for a datagram that is too small to begin a connection, nor for a
+ * Version Negotiation. */
 Test(accept, version_negotiation_not)
 {
     struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
@@ -322,7 +341,7 @@ Test(accept, version_negotiation_not)
     pair_free(p);
 }
 
-/* ---- stateless reset ------------------------------------------------------------------------------------------- */
+/* ---- stateless reset ------------------------------------------------------------------------- */
 
 static size_t short_packet(uint8_t *out, size_t size)
 {
@@ -331,7 +350,8 @@ static size_t short_packet(uint8_t *out, size_t size)
     return size;
 }
 
-/* RFC 9000 §10.3: smaller than what caused it, at least 21 bytes, the fixed bit set; nothing for 21 bytes or fewer. */
+/* RFC 9000 §10.3: smaller than what caused it, at least 21 bytes, the fixed bit set; nothing for
+ * 21 bytes or fewer. */
 Test(accept, stateless_reset_size)
 {
     for (unsigned size = 9; size <= 100; size++) {
@@ -398,7 +418,7 @@ Test(accept, stateless_reset_rate)
     pair_free(p);
 }
 
-/* ---- refusals and drops -------------------------------------------------------------------------------------------- */
+/* ---- refusals and drops ---------------------------------------------------------------------- */
 
 /* RFC 9000 §5.2.2: a server that is full says so; the handshakes in progress are not disturbed. */
 Test(accept, full)
@@ -441,11 +461,17 @@ Test(accept, refused_when_all_connections_are_taken)
     pair_free(p);
 }
 
-/* RFC 9000 §14.1: a client's Initial in less than 1,200 bytes; RFC 9000 §7.2: to an id of fewer than 8 bytes. */
+/* RFC 9000 §14.1: a client's Initial in less than 1,200 bytes; RFC 9000 §7.2: to an id of fewer
+ * than 8 bytes. */
 Test(accept, initial_bounds)
 {
-    static const struct { size_t size; uint8_t dcid; bool good; } rows[] = {
-        {1200, 8, true}, {1199, 8, false}, {100, 8, false}, {1200, 7, false}, {1200, 0, false}, {1200, 20, true},
+    static const struct {
+        size_t size;
+        uint8_t dcid;
+        bool good;
+    } rows[] = {
+        {1200, 8, true},  {1199, 8, false}, {100, 8, false},
+        {1200, 7, false}, {1200, 0, false}, {1200, 20, true},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
@@ -458,7 +484,8 @@ Test(accept, initial_bounds)
     }
 }
 
-/* SECURITY: Initials that are not authentic cost the work of one decryption and keep nothing, however many. */
+/* SECURITY: Initials that are not authentic cost the work of one decryption and keep nothing,
+ * however many. */
 Test(accept, junk_initials)
 {
     struct pair *p = server_with(AQ_RETRY_NEVER, 8, 8);
@@ -482,7 +509,12 @@ Test(accept, junk_initials)
 /* Each reason to drop has its counter. */
 Test(accept, drops_are_counted)
 {
-    static const struct { const char *what; uint8_t first; uint8_t size; size_t counter; } rows[] = {
+    static const struct {
+        const char *what;
+        uint8_t first;
+        uint8_t size;
+        size_t counter;
+    } rows[] = {
 #define COUNTER(name) offsetof(struct aq_endpoint_stats, name)
         {"no fixed bit", 0x00, 40, COUNTER(drop_not_quic)},
         {"a short header without an id", 0x40, 8, COUNTER(drop_short)},
@@ -504,7 +536,8 @@ Test(accept, drops_are_counted)
     }
 }
 
-/* Handshake, 0-RTT and Retry packets without a connection: dropped without a word (RFC 9000 §5.2.2). */
+/* Handshake, 0-RTT and Retry packets without a connection: dropped without a word (RFC 9000
+ * §5.2.2). */
 Test(accept, other_long_headers)
 {
     static const enum packet_type types[] = {PACKET_ZERO_RTT, PACKET_HANDSHAKE};
@@ -545,7 +578,8 @@ Test(accept, answers_are_bounded)
     uint8_t out[1200];
     for (unsigned round = 0; round < 3; round++) {
         for (unsigned i = 0; i < 100; i++)
-            side_recv(&p->server, &stranger, out, unknown_version(out, sizeof out, 8, 8), p->now_us);
+            side_recv(&p->server, &stranger, out, unknown_version(out, sizeof out, 8, 8),
+                      p->now_us);
         cr_expect(aq_wants_send(p->server.ep));
         side_turn(&p->server, p->now_us);
         cr_expect_eq(p->server.outs, 64, "%u answers", p->server.outs);
@@ -565,8 +599,13 @@ Test(accept, answer_goes_back)
     struct aq_buffer buffer;
     struct aq_train train;
     cr_assert_eq(aq_recv_buffers(p->server.ep, &buffer, 1), 1);
-    struct aq_datagram d = {.data = buffer.data, .size = 1200, .socket = 3, .ifindex = 4, .channel = 5,
-                            .local = neighbour, .remote = other_port};
+    struct aq_datagram d = {.data = buffer.data,
+                            .size = 1200,
+                            .socket = 3,
+                            .ifindex = 4,
+                            .channel = 5,
+                            .local = neighbour,
+                            .remote = other_port};
     unknown_version(buffer.data, 1200, 8, 8);
     cr_assert_eq(aq_recv(p->server.ep, &d, 1, p->now_us), AQ_OK);
     cr_assert_eq(aq_send(p->server.ep, &train, 1, p->now_us), 1);

@@ -1,6 +1,8 @@
-/* close.c -- how connections end (RFC 9000 §10): closing, draining, timeouts, resets; who is told what, and what is left.
+/* close.c -- how connections end (RFC 9000 §10): closing, draining, timeouts, resets; who is
+ * told what, and what is left.
  *
- * Against a scripted peer where each packet counts (sim/hostile.h), between two endpoints where both ends matter. */
+ * Against a scripted peer where each packet counts (sim/hostile.h), between two endpoints where
+ * both ends matter. */
 #include "tests/pair.h"
 #include "tests/sim/hostile.h"
 
@@ -40,10 +42,11 @@ static void expect_all_returned(const struct hostile *peer)
     cr_expect_eq(aq_deadline(peer->ep), AQ_NEVER);
 }
 
-/* ---- closing ----------------------------------------------------------------------------------------------- */
+/* ---- closing --------------------------------------------------------------------------------- */
 
-/* RFC 9000 §10.2.1: a closing endpoint answers what still comes with its close, ever more rarely: here at the first,
- * second, fourth, eighth... packet; for three PTOs (RFC 9000 §10.2), then all is forgotten. */
+/* RFC 9000 §10.2.1: a closing endpoint answers what still comes with its close, ever more
+ * rarely: here at the first, second, fourth, eighth... packet; for three PTOs (RFC 9000 §10.2),
+ * then all is forgotten. */
 Test(close, repeated_at_powers_of_two)
 {
     for (unsigned server = 0; server < 2; server++) {
@@ -58,7 +61,8 @@ Test(close, repeated_at_powers_of_two)
             uint64_t before = peer->datagrams;
             hostile_send(peer, PACKET_ONE_RTT, ping, 1);
             closes += (i & (i - 1)) == 0;
-            cr_expect_eq(peer->frames_seen[FRAME_CONNECTION_CLOSE_APP], closes, "after %u packets", i);
+            cr_expect_eq(peer->frames_seen[FRAME_CONNECTION_CLOSE_APP], closes, "after %u packets",
+                         i);
             cr_expect_eq(peer->datagrams - before, (i & (i - 1)) == 0);
         }
         cr_expect_eq(victim_stats(peer).drop_closed, 40);
@@ -72,7 +76,8 @@ Test(close, repeated_at_powers_of_two)
     }
 }
 
-/* RFC 9000 §10.2.2: draining, nothing at all is sent, whatever comes; it too ends after three PTOs. */
+/* RFC 9000 §10.2.2: draining, nothing at all is sent, whatever comes; it too ends after three
+ * PTOs. */
 Test(close, draining_is_silent)
 {
     static const uint8_t close[] = {FRAME_CONNECTION_CLOSE_APP, 0x09, 0x03, 'e', 0x07, 'd'};
@@ -80,7 +85,8 @@ Test(close, draining_is_silent)
         struct hostile *peer = peer_at(server, STAGE_DONE);
         uint64_t linger = three_ptos(peer), before = peer->datagrams;
         hostile_send(peer, PACKET_ONE_RTT, close, sizeof close);
-        cr_expect(peer->victim_closed && peer->victim_close.by == AQ_BY_PEER && peer->victim_close.application);
+        cr_expect(peer->victim_closed && peer->victim_close.by == AQ_BY_PEER
+                  && peer->victim_close.application);
         cr_expect_eq(peer->victim_close.code, 9);
         cr_expect_str_eq(peer->victim_close.reason, "e?d", "what is not printable is not told");
         cr_expect_null(peer->victim_close.where);
@@ -108,8 +114,8 @@ static void watch_closes(struct hostile *peer, enum packet_type type, const stru
     wrong_closes += is_app || f->close.code != AQ_APPLICATION_ERROR || f->close.reason_size;
 }
 
-/* RFC 9000 §10.2.3: an application's close in Initial and Handshake packets is APPLICATION_ERROR without its reason, in a
- * frame of type 0x1c; the own application is told what it asked for. */
+/* RFC 9000 §10.2.3: an application's close in Initial and Handshake packets is APPLICATION_ERROR
+ * without its reason, in a frame of type 0x1c; the own application is told what it asked for. */
 Test(close, application_error_before_one_rtt)
 {
     static const enum hostile_stage stages[] = {STAGE_START, STAGE_INITIAL, STAGE_HANDSHAKE};
@@ -124,7 +130,8 @@ Test(close, application_error_before_one_rtt)
             hostile_wait(peer, 0);
             cr_expect_gt(long_closes, 0);
             cr_expect_eq(wrong_closes, 0);
-            cr_expect(peer->victim_closed && peer->victim_close.application && peer->victim_close.code == 0x1234);
+            cr_expect(peer->victim_closed && peer->victim_close.application
+                      && peer->victim_close.code == 0x1234);
             cr_expect_str_eq(peer->victim_close.reason, "a secret");
             hostile_wait(peer, 10000000);
             expect_all_returned(peer);
@@ -133,7 +140,8 @@ Test(close, application_error_before_one_rtt)
     }
 }
 
-/* RFC 9000 §8.1: a close to an address that is not validated obeys the limit of three times, repetitions too. */
+/* RFC 9000 §8.1: a close to an address that is not validated obeys the limit of three times,
+ * repetitions too. */
 Test(close, within_the_limit)
 {
     struct hostile *peer = peer_at(false, STAGE_INITIAL);
@@ -181,7 +189,7 @@ Test(close, both_at_once)
     pair_free(p);
 }
 
-/* ---- timeouts ---------------------------------------------------------------------------------------------- */
+/* ---- timeouts -------------------------------------------------------------------------------- */
 
 static uint64_t own_idle_us, peer_idle_us, own_keep_alive_us;
 
@@ -201,13 +209,16 @@ static void idle_params(struct params *params, const struct hostile *peer)
 
 static struct hostile *idle_peer(bool server, uint64_t own_us, uint64_t peers_us)
 {
-    struct hostile_config config = {.server = server, .stage = STAGE_DONE, .params = idle_params, .config = idle_config};
+    struct hostile_config config = {
+        .server = server, .stage = STAGE_DONE, .params = idle_params, .config = idle_config};
     own_idle_us = own_us;
     peer_idle_us = peers_us;
     own_keep_alive_us = 0;
     struct hostile *peer = hostile_new(&config);
     cr_assert_not_null(peer);
-    hostile_wait(peer, 100000); /* what it owes is sent, and acknowledged: it has no reason to speak any more */
+    hostile_wait(
+        peer,
+        100000); /* what it owes is sent, and acknowledged: it has no reason to speak any more */
     uint8_t ack[16];
     struct writer w = writer_make(ack, sizeof ack);
     write_u8(&w, FRAME_ACK);
@@ -219,15 +230,19 @@ static struct hostile *idle_peer(bool server, uint64_t own_us, uint64_t peers_us
     return peer;
 }
 
-/* RFC 9000 §10.1: the lesser of both sides' values counts; 0 or none is no value. It ends without a word. */
+/* RFC 9000 §10.1: the lesser of both sides' values counts; 0 or none is no value. It ends
+ * without a word. */
 Test(close, idle_timeout_is_the_lesser)
 {
-    static const struct { uint64_t own_s, peers_s, s; } rows[] = {
+    static const struct {
+        uint64_t own_s, peers_s, s;
+    } rows[] = {
         {30, 10, 10}, {10, 30, 10}, {10, 10, 10}, {0, 10, 10}, {10, 0, 10}, {0, 0, 0},
     };
     for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
         for (unsigned server = 0; server < 2; server++) {
-            struct hostile *peer = idle_peer(server, rows[i].own_s * 1000000, rows[i].peers_s * 1000000);
+            struct hostile *peer =
+                idle_peer(server, rows[i].own_s * 1000000, rows[i].peers_s * 1000000);
             if (!rows[i].s) {
                 hostile_wait(peer, UINT64_C(3600) * 1000000);
                 cr_expect_not(peer->victim_closed);
@@ -264,7 +279,8 @@ Test(close, idle_timeout_at_least_three_ptos)
     }
 }
 
-/* RFC 9000 §10.1: what comes restarts it, and so does the first ack-eliciting packet sent since, but not the next. */
+/* RFC 9000 §10.1: what comes restarts it, and so does the first ack-eliciting packet sent since,
+ * but not the next. */
 Test(close, idle_timeout_restarts)
 {
     struct aq_config config;
@@ -309,12 +325,14 @@ Test(close, keep_alive)
         cr_expect_eq(p->client.closed, i == 0);
         cr_expect_eq(p->server.closed, i == 0);
         sent = p->client.sent + p->server.sent - sent;
-        cr_expect(i ? sent >= 40 && sent <= 60 : sent < 10, "%llu datagrams", (unsigned long long)sent);
+        cr_expect(i ? sent >= 40 && sent <= 60 : sent < 10, "%llu datagrams",
+                  (unsigned long long)sent);
         pair_free(p);
     }
 }
 
-/* A handshake that nobody answers ends in time; what ICMP said makes the text better and nothing else. */
+/* A handshake that nobody answers ends in time; what ICMP said makes the text better and nothing
+ * else. */
 Test(close, handshake_timeout)
 {
     for (unsigned told = 0; told < 3; told++) {
@@ -323,12 +341,14 @@ Test(close, handshake_timeout)
         p->client.mute = true;
         pair_run(p, 1000000);
         if (told)
-            aq_note_unreachable(p->client.ep, told == 1 ? &p->server.addr : &p->client.addr, "ECONNREFUSED");
+            aq_note_unreachable(p->client.ep, told == 1 ? &p->server.addr : &p->client.addr,
+                                "ECONNREFUSED");
         pair_run(p, 9000000 - 1);
         cr_expect_not(p->client.closed);
         pair_run(p, 2);
         cr_expect(p->client.closed && p->client.close.by == AQ_BY_TIMEOUT);
-        cr_expect_str_eq(p->client.close.reason, told == 1 ? "no answer, ECONNREFUSED reported" : "no answer");
+        cr_expect_str_eq(p->client.close.reason,
+                         told == 1 ? "no answer, ECONNREFUSED reported" : "no answer");
         pair_run(p, 1);
         cr_expect_eq(side_stats(&p->client).conns, 0);
         cr_expect_eq(side_stats(&p->client).memory_bytes, 0);
@@ -336,7 +356,7 @@ Test(close, handshake_timeout)
     }
 }
 
-/* ---- stateless reset ----------------------------------------------------------------------------------------- */
+/* ---- stateless reset ------------------------------------------------------------------------- */
 
 /* The reset that a rebooted server gives to a client's packet. */
 static struct pair *rebooted(struct pair_datagram *reset)
@@ -359,7 +379,8 @@ static struct pair *rebooted(struct pair_datagram *reset)
     return p;
 }
 
-/* RFC 9000 §10.3.1: its last 16 bytes are the token of the id in use: the connection is over, and silent. */
+/* RFC 9000 §10.3.1: its last 16 bytes are the token of the id in use: the connection is over,
+ * and silent. */
 Test(close, stateless_reset)
 {
     struct pair_datagram reset;
@@ -376,7 +397,8 @@ Test(close, stateless_reset)
     pair_free(p);
 }
 
-/* The same under an id that the client does not know, as it may be when the client's id was unknown to the server. */
+/* The same under an id that the client does not know, as it may be when the client's id was
+ * unknown to the server. */
 Test(close, stateless_reset_with_any_id)
 {
     for (unsigned known = 0; known < 2; known++) {
@@ -391,13 +413,18 @@ Test(close, stateless_reset_with_any_id)
     }
 }
 
-/* ---- version ------------------------------------------------------------------------------------------------- */
+/* ---- version --------------------------------------------------------------------------------- */
 
-/* RFC 9000 §6.2: a Version Negotiation that answers the first flight and does not list version 1 ends it; one that
- * lists it, one with another id, and one that comes later are ignored. */
+/* RFC 9000 §6.2: a Version Negotiation that answers the first flight and does not list version 1
+ * ends it; one that lists it, one with another id, and one that comes later are ignored. */
 Test(close, version_negotiation)
 {
-    enum { GOOD, LISTS_V1, OTHER_ID, LATER };
+    enum {
+        GOOD,
+        LISTS_V1,
+        OTHER_ID,
+        LATER
+    };
     for (unsigned row = GOOD; row <= LATER; row++) {
         struct pair *p = pair_new(NULL, NULL);
         struct pair_datagram first;
@@ -425,9 +452,10 @@ Test(close, version_negotiation)
     }
 }
 
-/* ---- what is dropped on the way --------------------------------------------------------------------------------- */
+/* ---- what is dropped on the way -------------------------------------------------------------- */
 
-/* RFC 9000 §12.3: duplicates; RFC 9000 §9: other addresses; noise; each is counted and changes nothing. */
+/* RFC 9000 §12.3: duplicates; RFC 9000 §9: other addresses; noise; each is counted and changes
+ * nothing. */
 Test(close, not_by_what_is_dropped)
 {
     struct pair *p = pair_connected(NULL, NULL);
@@ -454,9 +482,10 @@ Test(close, not_by_what_is_dropped)
     pair_free(p);
 }
 
-/* ---- memory and vanished clients -------------------------------------------------------------------------------- */
+/* ---- memory and vanished clients ------------------------------------------------------------- */
 
-/* A client that is never heard of again leaves nothing: its handshake is given up in time, within the 3x limit. */
+/* A client that is never heard of again leaves nothing: its handshake is given up in time,
+ * within the 3x limit. */
 Test(close, vanished_client)
 {
     struct pair *p = pair_new(NULL, NULL);
@@ -477,8 +506,9 @@ Test(close, vanished_client)
     pair_free(p);
 }
 
-/* A reader that does not read, with windows larger than the memory there is: what does not fit is dropped by name and
- * not acknowledged, the connection lives on, and when there is room all of it arrives. */
+/* A reader that does not read, with windows larger than the memory there is: what does not fit
+ * is dropped by name and not acknowledged, the connection lives on, and when there is room all
+ * of it arrives. */
 Test(close, not_by_full_receive_memory)
 {
     static const uint8_t data[200000];

@@ -1,7 +1,8 @@
 /* pair.h -- two endpoints in memory and the wire between them, under the test's hand.
  *
- * Where the simulator plays whole transfers, here a test decides when a side takes its turn, what becomes of each
- * datagram, and when events are asked for. Time is p->now_us and moves only in pair_run. Datagrams take 10 ms. */
+ * Where the simulator plays whole transfers, here a test decides when a side takes its turn,
+ * what becomes of each datagram, and when events are asked for. Time is p->now_us and moves only
+ * in pair_run. Datagrams take 10 ms. */
 #ifndef AQ_TESTS_PAIR_H
 #define AQ_TESTS_PAIR_H
 
@@ -12,7 +13,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { PAIR_FLIGHT = 512, PAIR_EVENTS = 256, PAIR_DELAY_US = 10000, PAIR_DATAGRAM = 1500 };
+enum {
+    PAIR_FLIGHT = 512,
+    PAIR_EVENTS = 256,
+    PAIR_DELAY_US = 10000,
+    PAIR_DATAGRAM = 1500
+};
 
 struct pair_datagram {
     uint64_t at_us;
@@ -63,10 +69,12 @@ static inline void pair_config(struct aq_config *config, bool server)
     config->tls = server ? sim_tls_server() : NULL;
 }
 
-static inline void side_init(struct side *s, const struct aq_config *config, uint8_t host, uint64_t now_us)
+static inline void side_init(struct side *s, const struct aq_config *config, uint8_t host,
+                             uint64_t now_us)
 {
     memset(s, 0, sizeof *s);
-    s->addr = (struct aq_addr){.ip = {10, 0, 0, host}, .port = (uint16_t)(4000 + host), .family = 4};
+    s->addr =
+        (struct aq_addr){.ip = {10, 0, 0, host}, .port = (uint16_t)(4000 + host), .family = 4};
     s->mem_size = aq_endpoint_size(config);
     cr_assert(s->mem_size > 0, "%s", aq_config_check(config));
     s->mem = mmap(NULL, s->mem_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -158,7 +166,8 @@ static inline void side_turn(struct side *s, uint64_t now_us)
         n = aq_send(s->ep, trains, 4, now_us);
         for (unsigned i = 0; i < n; i++) {
             for (uint32_t at = 0; at < trains[i].size; at += trains[i].segment) {
-                uint32_t left = trains[i].size - at, size = left < trains[i].segment ? left : trains[i].segment;
+                uint32_t left = trains[i].size - at,
+                         size = left < trains[i].segment ? left : trains[i].segment;
                 s->sent++;
                 s->sent_bytes += size;
                 if (s->mute || s->sent == s->lose_nth)
@@ -174,7 +183,8 @@ static inline void side_turn(struct side *s, uint64_t now_us)
 }
 
 /* Gives bytes to a side as one datagram. */
-static inline void side_recv(struct side *s, const struct aq_addr *from, const void *data, size_t size, uint64_t now_us)
+static inline void side_recv(struct side *s, const struct aq_addr *from, const void *data,
+                             size_t size, uint64_t now_us)
 {
     struct aq_buffer buffer;
     cr_assert_eq(aq_recv_buffers(s->ep, &buffer, 1), 1);
@@ -243,7 +253,8 @@ static inline aq_conn pair_dial(struct pair *p)
 }
 
 /* A pair whose handshake is confirmed on both sides. */
-static inline struct pair *pair_connected(const struct aq_config *client, const struct aq_config *server)
+static inline struct pair *pair_connected(const struct aq_config *client,
+                                          const struct aq_config *server)
 {
     struct pair *p = pair_new(client, server);
     pair_dial(p);
