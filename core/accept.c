@@ -65,6 +65,7 @@ static void accept_reset(struct endpoint *ep, const struct aq_datagram *d, const
     cid_reset_token(&ep->cid_key, &cid, r->data + n - RESET_TOKEN_SIZE);
     reply_give(ep, r, n);
     ep->stats.resets++;
+    TRACE_LINE(&ep->tracer, TRACE_RESET, 0, 1, 0, 0, now);
     ep->reset_tokens_us = (ep->reset_tokens_us > now ? ep->reset_tokens_us : now) + RESET_GAP_US;
 }
 

@@ -590,7 +590,7 @@ struct aq_endpoint_stats {
     uint64_t datagrams_in, bytes_in, datagrams_out, bytes_out, trains_out;
     /* every kind of drop */
     uint64_t drop_short, drop_version, drop_unknown_cid, drop_no_keys, drop_auth, drop_duplicate,
-        drop_conns_full, drop_half_open_full, drop_memory, drop_path, drop_token, drop_closed,
+        drop_conns_full, drop_half_open_full, drop_memory, drop_path, drop_closed,
         drop_not_quic, drop_refused;
     uint64_t trace_lost;
 };

@@ -35,6 +35,8 @@ static bool find_stream(struct endpoint *ep, aq_stream handle, struct found *f)
         return false;
     f->s = stream_at(&ep->streams, f->slot);
     f->c = conn_at(ep, f->s->conn);
+    if (f->c->told_closed) /* CLOSED was the last of its connection, and of its streams */
+        return false;
     return !f->s->closed_told || ep->stream_ended == f->slot;
 }
 

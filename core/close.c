@@ -67,11 +67,6 @@ void conn_fail(struct conn *c, int error, const struct apply *a, uint64_t now)
 
 void conn_closed_by_peer(struct conn *c, const struct frame *f, uint64_t now)
 {
-    if (c->state == CONN_CLOSING) { /* RFC 9000 §10.2.1: both have closed: be silent */
-        conn_set_state(c, CONN_DRAINING, now);
-        c->closing.due = false;
-        return;
-    }
     if (!conn_is_open(c))
         return;
     c->closing.by = AQ_BY_PEER;

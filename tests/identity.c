@@ -190,6 +190,7 @@ Test(identity, self_signed)
     identity_free(&early);
 }
 
+/* RFC 5280 §4.1. */
 Test(identity, spki_hash_of_what_is_no_certificate)
 {
     struct identity id;

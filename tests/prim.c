@@ -44,6 +44,7 @@ Test(prim, sha256)
 }
 
 /* RFC 4231 §4: test cases 1, 2, 4, 6 and 7; the last two have keys longer than a block. */
+/* RFC 2104 §2, with the vectors of RFC 4231. */
 Test(prim, hmac)
 {
     uint8_t key[131], out[32], data[50];
@@ -95,6 +96,7 @@ Test(prim, block)
 }
 
 /* RFC 8439 §2.3.2 (one block) and appendix A.1 (all zero) */
+/* RFC 8439 §2.3. */
 Test(prim, chacha20)
 {
     uint8_t key[32], nonce[12], out[200], more[200];

@@ -143,6 +143,7 @@ static void check_sample(bool server, const char *header, const char *payload, s
 }
 
 /* RFC 9001 §5.4.3, Appendix A.2 */
+/* The mask of a long header: RFC 9001 §5.4.1. */
 Test(protect, client_initial)
 {
     check_sample(false, "c300000001088394c8f03e5157080000449e00000002", a2_payload, 1162, a2_packet,
@@ -270,6 +271,7 @@ static bool open_one(const struct aead_key *key, const struct hp_key *hp, uint8_
     return r.ok;
 }
 
+/* RFC 9001 §5. */
 Test(protect, every_length_and_cipher)
 {
     static uint8_t plain[1600], work[1600];

@@ -20,6 +20,7 @@ static void expect(const struct secret *secret, const char *label, const char *h
 }
 
 /* RFC 9001 §5.1, §5.2, Appendix A.1 */
+/* RFC 9001 §5.2. */
 Test(schedule, initial)
 {
     struct secret client, server;
@@ -115,6 +116,7 @@ static void compare(struct secret *secret, const EVP_MD *digest, const char *lab
     cr_assert_arr_eq(out, expected, size, "%s %zu", label, size);
 }
 
+/* RFC 8446 §7.1. */
 Test(schedule, agrees_with_boringssl)
 {
     static const char *const labels[] = {"quic key", "quic iv",   "quic hp",

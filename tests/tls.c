@@ -238,7 +238,7 @@ static void finish(struct aq_tls **client_tls, struct aq_tls **server_tls)
     expect_done();
 }
 
-/* RFC 9001 §6: a TLS KeyUpdate is error 0x010a, with the TLS object or after it was freed. */
+/* RFC 9001 §6: a TLS KeyUpdate (type 24, RFC 8446 §4) is error 0x010a, with the TLS object or after it was freed. */
 Test(tls, key_update_message)
 {
     static const uint8_t update[] = {24, 0, 0, 1, 0};

@@ -5,6 +5,7 @@
 #include <string.h>
 
 /* RFC 9001 §4.4, §4.8: each refusal has its alert and a text that helps. */
+/* The name: RFC 9525 §6. An address is not sent but verified: RFC 6066 §3. Alerts: RFC 8446 §6.2. */
 Test(tls_verify, verify_ca)
 {
     make_certs();

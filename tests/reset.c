@@ -1,0 +1,106 @@
+/* reset.c -- stateless resets as a server gives them (RFC 9000 §10.3): size, token, rate, and
+ * for which ids. What becomes of the one who gets them is in close.c. */
+#include "tests/stranger.h"
+
+#include "core/cid.h"
+
+/* To an id that a server with this secret made once, as this worker. */
+static size_t short_packet_to(uint8_t *out, size_t size, uint16_t worker, uint32_t slot)
+{
+    uint8_t secret[32];
+    struct cid_key key;
+    struct cid cid;
+    struct cid_fields fields = {.epoch = 5, .worker = worker, .generation = 1, .slot = slot};
+    memset(secret, 0x77, sizeof secret);
+    cid_key_init(&key, secret);
+    cid_encode(&key, &fields, &cid);
+    memset(out, 0x33, size);
+    out[0] = 0x40;
+    memcpy(out + 1, cid.bytes, size < 9 ? size - 1 : 8);
+    return size;
+}
+
+static size_t short_packet(uint8_t *out, size_t size)
+{
+    return short_packet_to(out, size, 0, 3);
+}
+
+/* RFC 9000 §10.3: smaller than what caused it, at least 21 bytes, the fixed bit set; nothing for
+ * 21 bytes or fewer. */
+Test(reset, size)
+{
+    for (unsigned size = 9; size <= 100; size++) {
+        struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+        uint8_t out[100];
+        give(p, &stranger, out, short_packet(out, size));
+        cr_expect_eq(side_stats(&p->server).drop_unknown_cid, 1, "%u", size);
+        if (size <= 21) {
+            expect_silence(p);
+        } else {
+            struct pair_datagram d = answer(p);
+            cr_expect(d.size < size && d.size >= 21, "%u for %u", d.size, size);
+            cr_expect_eq(d.data[0] & 0xc0, 0x40);
+            cr_expect_eq(side_stats(&p->server).resets, 1);
+        }
+        expect_nothing_kept(p);
+        pair_free(p);
+    }
+}
+
+/* RFC 9000 §10.3.2: the token is that of the id, today and after a reboot with the same secret. */
+Test(reset, token)
+{
+    uint8_t token[2][16];
+    for (unsigned i = 0; i < 2; i++) {
+        struct aq_config config;
+        uint8_t out[60];
+        pair_config(&config, true);
+        memset(config.secret, 0x77, sizeof config.secret);
+        config.seed[0] = (uint8_t)(i + 1);
+        struct pair *p = pair_new(NULL, &config);
+        give(p, &stranger, out, short_packet(out, sizeof out));
+        struct pair_datagram d = answer(p);
+        memcpy(token[i], d.data + d.size - 16, 16);
+        give(p, &stranger, out,
+             short_packet_to(out, sizeof out, 0, 4)); /* another id, another token */
+        d = answer(p);
+        cr_expect(memcmp(token[i], d.data + d.size - 16, 16) != 0);
+        pair_free(p);
+    }
+    cr_expect(memcmp(token[0], token[1], 16) == 0);
+}
+
+/* RFC 9000 §21.11: not for an id of another worker with the same key, where it may be in use. */
+Test(reset, not_for_siblings)
+{
+    struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+    uint8_t out[60];
+    give(p, &stranger, out, short_packet_to(out, sizeof out, 1, 3));
+    expect_silence(p);
+    cr_expect_eq(side_stats(&p->server).resets, 0);
+    cr_expect_eq(side_stats(&p->server).drop_unknown_cid, 1);
+    pair_free(p);
+}
+
+/* RFC 9000 §10.3.3; §21.11: resets are rare: a small burst, then one in 10 ms. */
+Test(reset, rate)
+{
+    struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+    uint8_t out[60];
+    short_packet(out, sizeof out);
+    for (unsigned i = 0; i < 200; i++) {
+        give(p, &stranger, out, sizeof out);
+        p->server.outs = 0;
+    }
+    uint64_t burst = side_stats(&p->server).resets;
+    cr_expect(burst > 0 && burst <= 30, "%llu at once", (unsigned long long)burst);
+    for (unsigned i = 0; i < 1000; i++) { /* one second, a trigger each millisecond */
+        p->now_us += 1000;
+        give(p, &stranger, out, sizeof out);
+        p->server.outs = 0;
+    }
+    uint64_t second = side_stats(&p->server).resets - burst;
+    cr_expect(second >= 90 && second <= 110, "%llu in a second", (unsigned long long)second);
+    cr_expect_eq(side_stats(&p->server).drop_unknown_cid, 1200);
+    pair_free(p);
+}
