@@ -185,11 +185,6 @@ bool handshake_can_end(const struct conn *c);
 void handshake_set_initial_keys(struct conn *c, const struct cid *dcid);
 
 /* ---- recv.c, apply.c ---- */
-struct recv_meta { /* of the datagram at hand */
-    const struct aq_datagram *datagram;
-    uint8_t ecn;
-    uint32_t datagram_size;
-};
 void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data,
                const uint32_t *size, unsigned n, uint64_t now);
 struct apply { /* what frames_apply knows and learns of a packet */

@@ -59,8 +59,6 @@ struct hand {
     uint8_t *held; /* packets that came before their keys (SECURITY.md row 22): quota block */
     uint32_t held_size;
     uint8_t tickets;    /* client: how many came */
-    uint64_t failures;  /* packets that did not open */
-    bool early_refused; /* 1-RTT packets came before keys */
 };
 
 /* CRYPTO bytes came. AQ_OK, AQ_FULL (too many gaps or no memory: do not acknowledge),

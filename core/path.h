@@ -39,9 +39,6 @@ struct path {
     bool mtu_probing;   /* one is in flight */
     bool response_due;  /* one pending PATH_RESPONSE, the newest wins: SECURITY.md row 3 */
     uint8_t response[8];
-    bool challenge_due;
-    uint8_t challenge[8];
-    uint64_t ect0_acked, ce_acked; /* counts the peer reported */
 };
 
 void path_init(struct path *p, const struct cc_ops *cc, uint16_t mtu, uint16_t mtu_max,

@@ -55,7 +55,6 @@ struct stream {
     bool local;                    /* opened by us */
     bool stopped;                  /* we abandoned receiving: what comes is counted and discarded */
     bool references;               /* AQ_REF was used: RELEASED events wanted */
-    bool reset_told, stop_told;    /* the event was delivered */
     bool closed_told;
     uint64_t tx_code, rx_code; /* of our RESET_STREAM, of our STOP_SENDING */
     uint64_t peer_reset_code, peer_stop_code;
