@@ -18,7 +18,7 @@ enum {
     CIDS_MAX = 8,
     CID_SEQ_LIMIT = 1 << 12,
     CID_SLOTS_MAX = 1 << 20,
-    CID_RETIRE_MAX = 64
+    CID_RETIRE_MAX = 32
 };
 
 struct cid_key {
