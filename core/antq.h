@@ -285,6 +285,9 @@ struct aq_config {
     bool fixed_mtu; /* start at max_udp_payload instead of 1,200: the caller knows the path */
     uint64_t
         key_update_packets; /* start a key update after this many packets; 0: at the AEAD's limit */
+    /* What seals and opens 1-RTT packets: "boringssl"; "ipsec-mb", where it was built in and the
+     * CPU has AES-NI; "auto": the fastest that is there ["auto"]. The bytes are the same. */
+    const char *aead;
 };
 
 /* Fills in the defaults above and the size; seed stays zero. */
@@ -298,10 +301,13 @@ AQ_API size_t aq_endpoint_size(const struct aq_config *config);
 AQ_API const char *aq_config_check(const struct aq_config *config);
 
 /* Makes an endpoint in mem (64-byte aligned, aq_endpoint_size bytes, zeroed: fresh mmap). NULL if
- * the config is not usable or mem too small. config is copied; config->tls is referenced. mem must
+ * the config is not usable, mem is too small, or ipsec-mb was asked for and fails its self-test. config is copied; config->tls is referenced. mem must
  * stay until aq_endpoint_close. */
 AQ_API struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_config *config,
                                             uint64_t now_us);
+
+/* What aq_config.aead came to: "boringssl" or "ipsec-mb". */
+AQ_API const char *aq_endpoint_aead(const struct aq_endpoint *ep);
 
 /* Frees what BoringSSL holds and wipes all keys. Sends nothing: aq_close connections first. */
 AQ_API void aq_endpoint_close(struct aq_endpoint *ep);

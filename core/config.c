@@ -2,6 +2,7 @@
 #include "core/cc.h"
 #include "core/cid.h"
 #include "core/path.h"
+#include "crypto/protect.h"
 #include <string.h>
 
 void aq_config_init(struct aq_config *config)
@@ -78,7 +79,7 @@ static const char *config_check_transport(const struct aq_config *c)
         return "idle_timeout_us, handshake_timeout_us and keep_alive_us must be below 2^60";
     if (!cc_find(c->cc))
         return "cc must be cubic or newreno";
-    return NULL;
+    return protect_check(c->aead);
 }
 
 const char *aq_config_check(const struct aq_config *config)

@@ -31,7 +31,7 @@ static uint32_t pieces_count(const struct aq_config *config)
 }
 
 /* Measures (at NULL) or lays out the endpoint's memory. Both walk the same lines, so they cannot
- * disagree. */
+ * disagree. 0: the AEAD backend asked for does not work after all. */
 static size_t endpoint_carve(struct endpoint *ep, uint8_t *at, const struct aq_config *c)
 {
     struct carver k = {at, 0};
@@ -70,6 +70,9 @@ static size_t endpoint_carve(struct endpoint *ep, uint8_t *at, const struct aq_c
         ep->trace.mask = c->trace_events - 1;
         ep->trace.on = true;
     }
+    p = carve(&k, protect_size(c->aead, c->max_conns));
+    if (p && !protect_init(&ep->protect, p, c->aead, c->max_conns))
+        return 0;
     p = carve(&k, sizeof(struct reply) * REPLIES_MAX);
     if (p)
         ep->replies = p;
@@ -109,7 +112,8 @@ struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_con
     ep->config = *config;
     if (!ep->config.conn_memory_bytes)
         ep->config.conn_memory_bytes = config->memory_bytes / 2;
-    endpoint_carve(ep, mem, config);
+    if (!endpoint_carve(ep, mem, config))
+        return NULL;
     rng_init(&ep->rng, config->seed);
     prim_wipe(ep->config.seed, sizeof ep->config.seed);
     endpoint_secrets(ep);
@@ -118,6 +122,11 @@ struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_con
     ep->send_head = ep->send_tail = ep->ready_head = ep->ready_tail = NO_CONN;
     ep->settle_head = ep->ended = ep->stream_ended = POOL_NONE;
     return (struct aq_endpoint *)ep;
+}
+
+const char *aq_endpoint_aead(const struct aq_endpoint *endpoint)
+{
+    return protect_name(&((const struct endpoint *)endpoint)->protect);
 }
 
 void aq_endpoint_close(struct aq_endpoint *endpoint)
@@ -134,6 +143,7 @@ void aq_endpoint_close(struct aq_endpoint *endpoint)
         keys_wipe(&c->keys);
         prim_wipe(&c->facts, sizeof c->facts);
     }
+    protect_close(&ep->protect);
     prim_wipe(&ep->cid_key, sizeof ep->cid_key);
     prim_wipe(&ep->token_key, sizeof ep->token_key);
     prim_wipe(&ep->rng, sizeof ep->rng);
@@ -157,6 +167,7 @@ uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now)
     struct conn *c = conn_at(ep, slot);
     assert(hand != POOL_NONE); /* as many as connections */
     c->ep = ep;
+    c->keys.protect = &ep->protect;
     c->slot = slot;
     c->hand = pool_at(&ep->hands, hand);
     c->send_next = c->ready_next = NO_CONN;

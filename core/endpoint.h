@@ -29,6 +29,7 @@ struct endpoint {
     struct tracer tracer;
     struct cid_key cid_key;
     struct token_key token_key;
+    struct protect protect; /* contexts of 1-RTT keys in use */
     uint64_t siphash_key[2];
     uint16_t cid_epoch;
     uint64_t began_us, now_us;

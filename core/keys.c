@@ -1,12 +1,23 @@
 /* keys.c -- see keys.h. RFC 9001 §6. */
 #include "core/keys.h"
+#include "crypto/prim.h"
 #include <assert.h>
 #include <string.h>
+
+/* The keys of a secret, their contexts kept by the endpoint. hp may be NULL. */
+static void keys_make(struct keys_app *k, const struct secret *secret, struct aead_key *key,
+                      struct hp_key *hp)
+{
+    schedule_keys(k->version, secret, key, hp);
+    protect_aead_bind(key, k->protect);
+    if (hp)
+        protect_hp_bind(hp, k->protect);
+}
 
 void keys_set_tx(struct keys_app *k, uint32_t version, const struct secret *secret)
 {
     k->version = version;
-    schedule_keys(version, secret, &k->tx, &k->tx_hp);
+    keys_make(k, secret, &k->tx, &k->tx_hp);
     schedule_next(version, secret, &k->tx_next);
 }
 
@@ -14,7 +25,7 @@ void keys_set_tx(struct keys_app *k, uint32_t version, const struct secret *secr
  * packet comes (RFC 9001 §6.3, §9.5: no timing to tell). */
 static void keys_derive_next(struct keys_app *k)
 {
-    schedule_keys(k->version, &k->rx_next, &k->other, NULL);
+    keys_make(k, &k->rx_next, &k->other, NULL);
     schedule_next(k->version, &k->rx_next, &k->rx_next);
     k->other_set = k->other_is_next = true;
 }
@@ -23,7 +34,7 @@ void keys_set_rx(struct keys_app *k, uint32_t version, const struct secret *secr
 {
     k->version = version;
     k->rx_phase_first = UINT64_MAX;
-    schedule_keys(version, secret, &k->rx, &k->rx_hp);
+    keys_make(k, secret, &k->rx, &k->rx_hp);
     schedule_next(version, secret, &k->rx_next);
     keys_derive_next(k);
 }
@@ -40,7 +51,7 @@ const struct aead_key *keys_for(const struct keys_app *k, bool phase_bit)
 static void keys_advance_tx(struct keys_app *k)
 {
     protect_aead_wipe(&k->tx);
-    schedule_keys(k->version, &k->tx_next, &k->tx, NULL);
+    keys_make(k, &k->tx_next, &k->tx, NULL);
     schedule_next(k->version, &k->tx_next, &k->tx_next);
     k->tx_phase++;
     k->tx_count = 0;
@@ -62,7 +73,7 @@ int keys_on_opened(struct keys_app *k, bool phase_bit, uint64_t number, bool *up
     k->rx = k->other;
     k->other = previous;
     k->other_is_next = false;
-    protect_aead_wipe(&previous);
+    prim_wipe(&previous, sizeof previous); /* a copy: the key itself lives on */
     k->rx_phase++;
     k->rx_phase_first = number;
     if (k->tx_phase < k->rx_phase) /* RFC 9001 §6.2: the peer began: answer with the new key */

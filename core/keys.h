@@ -10,6 +10,7 @@
 #include "crypto/schedule.h"
 
 struct keys_app {
+    struct protect *protect;       /* the endpoint's: contexts and the backend; NULL: none */
     struct aead_key tx, rx, other; /* other: next or previous read key */
     struct hp_key tx_hp, rx_hp;
     struct secret tx_next,

@@ -1,9 +1,20 @@
 /* protect.h -- packet protection, made for batches: n packets, one key (RFC 9001 §5).
  *
- * A backend (aead_boringssl.c; later aead_ipsecmb.c) fills in struct aead_key and struct hp_key,
- * whose contents are its own; they live by value in a connection and are wiped with protect_wipe.
- * No call here allocates. Called by core/recv, core/send and core/hand; keys come from schedule.h.
- */
+ * A key of a connection is small: its raw bytes. What a cipher computes from it before the first
+ * packet, the context (580 bytes with BoringSSL, 1,008 with IPsec-MB, 244 for header protection),
+ * is kept in a cache of struct protect, one per endpoint, and made again (about 100 ns, mask
+ * included 150) when a connection that was quiet becomes busy. So an idle connection pays memory
+ * for none, and a busy one time for none. Two busy keys that fall on one place take it from each
+ * other at every batch: a few per cent of a train's time, seldom, and worth no list.
+ *
+ *     struct aead_key --- bind ---> struct protect: backend, cache[hash of serial] -> context
+ *
+ * A key that is bound to no struct protect works as well, with BoringSSL and a context made for
+ * each call: Initial and Handshake keys, which live for a few packets, and tests.
+ *
+ * struct protect also says which backend computes (aead.h): BoringSSL, always there, or Intel
+ * IPsec-MB. No call here allocates. Called by core/recv, core/send and core/hand; keys come from
+ * schedule.h. */
 #ifndef AQ_PROTECT_H
 #define AQ_PROTECT_H
 
@@ -14,9 +25,7 @@
 enum {
     AEAD_TAG_SIZE = 16,
     AEAD_IV_SIZE = 12,
-    HP_SAMPLE_SIZE = 16,
-    AEAD_CTX_SIZE = 608,
-    HP_CTX_SIZE = 256
+    HP_SAMPLE_SIZE = 16
 };
 
 enum cipher {
@@ -34,15 +43,34 @@ enum level {
     LEVELS = 4
 };
 
+struct aead_backend; /* aead.h */
+struct aead_slot;    /* protect.c: a place of the cache */
+struct hp_slot;
+
+/* One endpoint's: which backend, and the contexts of the keys that are in use. */
+struct protect {
+    const struct aead_backend *backend;
+    void *manager; /* the backend's own */
+    struct aead_slot *aeads;
+    struct hp_slot *hps;
+    uint64_t serials; /* given to keys so far: none is given twice */
+    uint32_t slots;   /* of each of the two, a power of two */
+    uint32_t shift;
+};
+
 struct aead_key {
-    _Alignas(16) uint8_t ctx[AEAD_CTX_SIZE];
+    struct protect *protect; /* NULL: bound to none */
+    uint64_t serial;
+    uint8_t raw[32];
     uint8_t iv[AEAD_IV_SIZE];
     uint8_t cipher; /* enum cipher */
     bool set;
 };
 
 struct hp_key {
-    _Alignas(16) uint8_t ctx[HP_CTX_SIZE];
+    struct protect *protect;
+    uint64_t serial;
+    uint8_t raw[32];
     uint8_t cipher;
     bool set;
 };
@@ -57,7 +85,25 @@ struct sealed {
     bool ok;            /* out: protect_unmask and protect_open say whether they could */
 };
 
-/* Makes a key context from raw key bytes (16 or 32 by cipher) and iv. */
+/* The backend of a name ("boringssl", "ipsec-mb"; NULL or "auto": the fastest that works here). NULL:
+ * it can be had; else a static sentence that says why not. */
+const char *protect_check(const char *name);
+
+/* Bytes that protect_init needs for a checked name and so many connections; 64-byte aligned,
+ * zeroed. */
+size_t protect_size(const char *name, uint32_t conns);
+/* False: the backend named failed its own tests. */
+bool protect_init(struct protect *p, void *mem, const char *name, uint32_t conns);
+const char *protect_name(const struct protect *p); /* "boringssl" or "ipsec-mb" */
+/* Wipes all contexts. Keys bound to it must not be used again, but for wiping. */
+void protect_close(struct protect *p);
+
+/* From here on the key's contexts are kept in p, which must outlive it. A copy of a bound key is
+ * the same key. p may be NULL. */
+void protect_aead_bind(struct aead_key *key, struct protect *p);
+void protect_hp_bind(struct hp_key *key, struct protect *p);
+
+/* Makes a key from raw key bytes (16 or 32 by cipher) and iv. */
 void protect_aead_init(struct aead_key *key, enum cipher cipher, const uint8_t *raw,
                        const uint8_t iv[AEAD_IV_SIZE]);
 void protect_hp_init(struct hp_key *key, enum cipher cipher, const uint8_t *raw);

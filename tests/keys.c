@@ -224,8 +224,8 @@ Test(keys, wipe)
     struct ends e = ends_new();
     keys_wipe(&e.a);
     cr_expect(memcmp(&e.a.tx_next, &zero.tx_next, sizeof zero.tx_next) == 0);
-    cr_expect(memcmp(e.a.tx.ctx, zero.tx.ctx, sizeof zero.tx.ctx) == 0);
-    cr_expect(memcmp(e.a.other.ctx, zero.other.ctx, sizeof zero.other.ctx) == 0);
-    cr_expect(memcmp(e.a.rx_hp.ctx, zero.rx_hp.ctx, sizeof zero.rx_hp.ctx) == 0);
+    cr_expect(memcmp(e.a.tx.raw, zero.tx.raw, sizeof zero.tx.raw) == 0);
+    cr_expect(memcmp(e.a.other.raw, zero.other.raw, sizeof zero.other.raw) == 0);
+    cr_expect(memcmp(e.a.rx_hp.raw, zero.rx_hp.raw, sizeof zero.rx_hp.raw) == 0);
     cr_expect_null(keys_for(&e.a, false));
 }
