@@ -24,6 +24,7 @@ const struct option_row connect_rows[] = {
     ROW("server-name", 0, OPTION_TEXT, server_name, "NAME", 0, 0, "name to ask for and to verify, instead of HOST"),
     ROW("alpn", 0, OPTION_TEXT, alpn, "NAME", 0, 0, "application protocols to offer, separated by commas"),
     ROW("cc", 0, OPTION_TEXT, cc, "NAME", 0, 0, "congestion control: cubic (default) or newreno"),
+    ROW("aead", 0, OPTION_TEXT, aead, "NAME", 0, 0, "packet protection: auto (default), boringssl or ipsec-mb"),
     ROW("mtu", 0, OPTION_NUMBER, mtu, "N", 1200, 65527, "largest UDP payload to send, bytes (default 1452)"),
     ROW("timeout", 0, OPTION_SECONDS, timeout_us, "SECONDS", 1000, 3600000000, "wait so long for the handshake (default 10)"),
     ROW("idle-timeout", 0, OPTION_SECONDS, idle_us, "SECONDS", 100000, 3600000000, "a connection silent for so long is lost (default 30)"),
@@ -133,6 +134,7 @@ static int make_loop(struct client *client)
     if (flags->cc != NULL) {
         config.endpoint.cc = flags->cc;
     }
+    config.endpoint.aead = flags->aead; /* NULL: auto */
     if (flags->mtu != 0) {
         config.endpoint.max_udp_payload = (uint16_t)flags->mtu;
     }
@@ -487,8 +489,9 @@ char *client_facts_text(const struct client *client, char *out, size_t size)
 
 char *client_path_text(const struct client *client, char *out, size_t size)
 {
-    (void)snprintf(out, size, "MTU %u, %s, rtt %.3f ms, %llu of %llu packets lost",
+    (void)snprintf(out, size, "MTU %u, %s, %s, rtt %.3f ms, %llu of %llu packets lost",
                    client->stats.mtu, client->flags.cc != NULL ? client->flags.cc : "cubic",
+                   aq_endpoint_aead(client->ep),
                    (double)client->stats.rtt_us / 1000,
                    (unsigned long long)client->stats.lost_packets,
                    (unsigned long long)client->stats.sent_packets);
@@ -510,6 +513,8 @@ void client_facts_json(const struct client *client, FILE *out)
     json_text(out, peer->alpn);
     (void)fputs(",\"cc\":", out);
     json_text(out, client->flags.cc != NULL ? client->flags.cc : "cubic");
+    (void)fputs(",\"aead\":", out);
+    json_text(out, aq_endpoint_aead(client->ep));
     (void)fprintf(
         out,
         ",\"resumed\":%s,\"verified\":%s,\"mtu\":%u,\"smoothed_rtt_us\":%llu,\"sent_packets\":%llu,"

@@ -13,7 +13,7 @@
 /* The connection flags of every client. */
 struct connect_flags {
     bool insecure, json, verbose, progress, no_gso, no_gro, ipv4, ipv6;
-    const char *ca, *alpn, *cc, *keylog, *server_name, *ticket;
+    const char *ca, *alpn, *cc, *aead, *keylog, *server_name, *ticket;
     struct option_pin pin;
     uint64_t timeout_us, idle_us, mtu, key_update_every;
 };
@@ -91,7 +91,7 @@ void client_free(struct client *client);
 void client_measure(struct client *client);
 /* "QUIC v1, TLS_AES_128_GCM_SHA256, X25519, ALPN echo, certificate verified"; returns out. */
 char *client_facts_text(const struct client *client, char *out, size_t size);
-/* "MTU 1452, cubic, rtt 0.123 ms, 0 of 12 packets lost"; returns out. */
+/* "MTU 1452, cubic, boringssl, rtt 0.123 ms, 0 of 12 packets lost"; returns out. */
 char *client_path_text(const struct client *client, char *out, size_t size);
 /* JSON members of what was negotiated, without braces, with a comma at the end. */
 void client_facts_json(const struct client *client, FILE *out);

@@ -22,6 +22,7 @@ const struct option_row listen_rows[] = {
     ROW("retry", 0, OPTION_FLAG, retry, NULL, 0, 0, "make every client prove its address first (Retry)"),
     ROW("max-conns", 0, OPTION_NUMBER, max_conns, "N", 1, 1000000, "connections at once (default 1024); more are refused"),
     ROW("cc", 0, OPTION_TEXT, cc, "NAME", 0, 0, "congestion control: cubic (default) or newreno"),
+    ROW("aead", 0, OPTION_TEXT, aead, "NAME", 0, 0, "packet protection: auto (default), boringssl or ipsec-mb"),
     ROW("mtu", 0, OPTION_NUMBER, mtu, "N", 1200, 65527, "largest UDP payload to send, bytes (default 1452)"),
     ROW("idle-timeout", 0, OPTION_SECONDS, idle_us, "SECONDS", 100000, 3600000000, "a connection silent for so long is lost (default 30)"),
     ROW("keylog", 0, OPTION_TEXT, keylog, "FILE", 0, 0, "append TLS secrets for Wireshark to FILE"),
@@ -153,6 +154,7 @@ static int make_loop(struct server *server)
     if (flags->cc != NULL) {
         config.endpoint.cc = flags->cc;
     }
+    config.endpoint.aead = flags->aead; /* NULL: auto */
     if (flags->mtu != 0) {
         config.endpoint.max_udp_payload = (uint16_t)flags->mtu;
     }

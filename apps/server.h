@@ -11,7 +11,7 @@
 
 /* The flags of every server. */
 struct listen_flags {
-    const char *listen, *cert, *key, *alpn, *cc, *keylog;
+    const char *listen, *cert, *key, *alpn, *cc, *aead, *keylog;
     bool retry, json, verbose, no_gso, no_gro;
     uint64_t max_conns, mtu, idle_us;
 };

@@ -67,6 +67,7 @@ for sub in echo perf; do
     expect 2 '^antq: -4 and -6 exclude' $sub 127.0.0.1:1 -4 -6
     expect 2 '^antq: --alpn expects' $sub 127.0.0.1:1 --alpn a,,b
     expect 2 '^antq: .*cc' $sub 127.0.0.1:1 --insecure --cc nonsense
+    expect 2 '^antq: aead must be auto' $sub 127.0.0.1:1 --insecure --aead nonsense
     expect 2 '^antq: --mtu must be from 1200 to 65527' $sub 127.0.0.1:1 --mtu 1199
     expect 2 '^antq: bad address .*port' $sub 127.0.0.1:65536 --insecure
     expect 2 '^antq: bad address' $sub 127.0.0.1:http --insecure
@@ -77,6 +78,7 @@ for sub in echo perf; do
     expect 2 '^antq: --listen: bad address' $sub serve --listen 127.0.0.1:99999
     expect 2 '^antq: --cert and --key belong together' $sub serve --listen 127.0.0.1:0 --cert x
     expect 2 '^antq: .*cc' $sub serve --listen 127.0.0.1:0 --cc nonsense
+    expect 2 '^antq: aead must be auto' $sub serve --listen 127.0.0.1:0 --aead nonsense
     expect 2 '^antq: unexpected word' $sub serve 127.0.0.1:0
 done
 expect 2 '^antq: --count must be from 1' echo h:1 --count 0
@@ -139,6 +141,13 @@ expect 1 '^antq: .*none of the protocols we offer \(other\)' echo "$at" --insecu
 expect 1 'none of the protocols we offer \(perf\)' perf "$at" --insecure
 expect_out 0 '^4 sent, 4 received' echo "$at" --insecure --alpn other,echo --count 4
 expect_out 0 '^10 sent, 10 received' echo "$at" --insecure --cc newreno --no-gso --no-gro --mtu 1200
+# The backend that was asked for is the one that works, or the error says why it cannot.
+expect_out 0 '"aead":"boringssl"' echo "$at" --insecure --count 3 --json --aead boringssl
+if expect_out 0 '"aead":"(ipsec-mb|boringssl)"' echo "$at" --insecure --count 3 --json && grep -q ipsec-mb "$T/run.out"; then
+    expect_out 0 '"aead":"ipsec-mb"' echo "$at" --insecure --count 3 --json --aead ipsec-mb
+else
+    expect 2 '^antq: aead: ' echo "$at" --insecure --aead ipsec-mb
+fi
 expect_out 0 '^100 sent, 100 received' echo "$at" --insecure --count 100 --key-update-every 20
 
 # A session is kept and resumed.
