@@ -461,11 +461,11 @@ static void print_json(const struct perf *perf)
     print_member(&perf->handshake, "p99", 99, true);
     (void)printf(
         ",\"send_calls\":%llu,\"send_packets\":%llu,\"recv_calls\":%llu,\"recv_packets\":%llu,"
-        "\"lost_packets\":%llu,\"mtu\":%u,\"rtt_us\":%llu}\n",
+        "\"lost_packets\":%llu,\"mtu\":%u,\"rtt_us\":%llu,\"aead\":\"%s\"}\n",
         (unsigned long long)loop->send_calls, (unsigned long long)loop->send_packets,
         (unsigned long long)loop->recv_calls, (unsigned long long)loop->recv_packets,
         (unsigned long long)perf->stats.lost_packets, perf->stats.mtu,
-        (unsigned long long)perf->stats.rtt_us);
+        (unsigned long long)perf->stats.rtt_us, aq_endpoint_aead(perf->client->ep));
 }
 
 static void print_transfer(const char *name, uint64_t bytes, uint64_t us)
