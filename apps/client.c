@@ -445,9 +445,11 @@ static void check_progress(void *user)
             client->missing, client->remote_text, (double)patience / 1e6, client->peer.alpn,
             client->service);
         return;
-    } else if (client->missing == NULL && now - client->seen_us >= client->flags.idle_us) {
+    } else if (client->missing == NULL
+               && now - client->seen_us >= client->flags.idle_us + patience) {
+        /* By now a peer that is gone would have ended the connection: this one only says nothing. */
         client_fail(client, "%s keeps the connection, but nothing more came for %.1f s",
-                    client->remote_text, (double)client->flags.idle_us / 1e6);
+                    client->remote_text, (double)(now - client->seen_us) / 1e6);
         return;
     }
     (void)aq_loop_timer(client->loop, now + 250000, check_progress, client);
@@ -491,8 +493,7 @@ char *client_path_text(const struct client *client, char *out, size_t size)
 {
     (void)snprintf(out, size, "MTU %u, %s, %s, rtt %.3f ms, %llu of %llu packets lost",
                    client->stats.mtu, client->flags.cc != NULL ? client->flags.cc : "cubic",
-                   aq_endpoint_aead(client->ep),
-                   (double)client->stats.rtt_us / 1000,
+                   aq_endpoint_aead(client->ep), (double)client->stats.rtt_us / 1000,
                    (unsigned long long)client->stats.lost_packets,
                    (unsigned long long)client->stats.sent_packets);
     return out;

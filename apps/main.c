@@ -3,9 +3,11 @@
  * Standard output gets a static buffer, because the C library would allocate one at the first
  * print, which may be in the middle of a transfer. SIGPIPE is ignored: a reader that goes away
  * is an error to tell. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "apps/apps.h"
 #include "apps/common.h"
@@ -97,11 +99,25 @@ static int dispatch(int argc, char **argv)
     return found->run(argc - 2, argv + 2);
 }
 
+/* Whoever started us may have closed some of the three standard descriptors: a socket or a key log
+ * would get their numbers, and our words would go there. */
+static void fill_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        /* The wrong way round, so that who reads or writes there still hears of an error. The
+         * lowest free number is this one. */
+        if (fcntl(fd, F_GETFD) < 0) {
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     static char out_buffer[65536];
     int code;
 
+    fill_standard();
     (void)setvbuf(stdout, out_buffer, _IOFBF, sizeof out_buffer);
     (void)signal(SIGPIPE, SIG_IGN);
     code = dispatch(argc, argv);

@@ -207,10 +207,12 @@ static enum aq_congested congested_why(const struct conn *c)
     const struct path *p = &c->paths[c->active];
     if (c->streams.wanted[0] || c->streams.wanted[1])
         return AQ_CONGESTED_STREAMS;
+    /* Streams that wait for the connection's limit lose their turn once the peer was told. */
+    if (flow_tx_room(&c->flow) == 0
+        && (c->streams.send_head != POOL_NONE || !flow_tx_says_blocked(&c->flow)))
+        return AQ_CONGESTED_FLOW;
     if (c->streams.send_head == POOL_NONE)
         return AQ_CONGESTED_NOT;
-    if (flow_tx_room(&c->flow) == 0)
-        return AQ_CONGESTED_FLOW;
     if (cc_room(&p->cc) < p->mtu)
         return AQ_CONGESTED_WINDOW;
     return pace_room(&p->pace) < p->mtu ? AQ_CONGESTED_PACER : AQ_CONGESTED_NOT;

@@ -500,7 +500,11 @@ static void record_lost(void *arg, const struct record *r)
         if (r->value == c->streams.local_max[r->flags & 1])
             c->streams.max_due[r->flags & 1] = true;
         break;
-    case RECORD_DATA_BLOCKED: flow_tx_blocked_lost(&c->flow, r->value); break;
+    case RECORD_DATA_BLOCKED:
+        flow_tx_blocked_lost(&c->flow, r->value);
+        if (flow_tx_says_blocked(&c->flow))
+            wake_streams(c); /* a stream's turn is what sends it */
+        break;
     case RECORD_STREAMS_BLOCKED:
         if (r->value == c->streams.peer_max[r->flags & 1])
             c->streams.blocked_due[r->flags & 1] = true;

@@ -145,6 +145,17 @@ void *quota_take(struct quota *quota, size_t size)
     return block;
 }
 
+void *quota_take_data(struct quota *quota, size_t size)
+{
+    size_t bytes = arena_round(size);
+    const struct arena *arena = quota->arena;
+    uint64_t total = (uint64_t)arena->blocks * ARENA_BLOCK;
+    if (quota->used_bytes + bytes + quota->reserve_bytes > quota->max_bytes
+        || arena->used_bytes + bytes + arena->reserve_bytes > total)
+        return NULL;
+    return quota_take(quota, size);
+}
+
 void quota_give(struct quota *quota, void *block, size_t size)
 {
     if (!block)

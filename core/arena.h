@@ -23,6 +23,7 @@ struct arena {
     uint32_t blocks; /* of ARENA_BLOCK bytes */
     uint32_t free[ARENA_ORDERS]; /* first free block of each order, 1-based; 0 none */
     uint64_t used_bytes, high_bytes;
+    uint64_t reserve_bytes; /* kept from streams' bytes; the owner's to set [0] */
 };
 
 /* Bytes of memory for an arena that can hand out `bytes`. */
@@ -49,9 +50,13 @@ void arena_give(struct arena *arena, void *block, size_t size);
 struct quota {
     struct arena *arena;
     uint64_t used_bytes, max_bytes;
+    uint64_t reserve_bytes; /* kept from streams' bytes, the last of it [0] */
 };
 
 void *quota_take(struct quota *quota, size_t size); /* NULL: over quota, or arena full */
+/* The same for bytes of streams, which leave both reserves alone: what was written can be sent,
+ * acknowledged and so given back only while there is room to remember packets. */
+void *quota_take_data(struct quota *quota, size_t size);
 void quota_give(struct quota *quota, void *block, size_t size);
 
 #endif

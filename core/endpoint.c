@@ -8,7 +8,11 @@
 #include "core/addr.h"
 
 enum {
-    NO_CONN = POOL_NONE
+    NO_CONN = POOL_NONE,
+    /* An eighth of the memory, and of each connection's part, is not for bytes of streams: full
+     * of what is written, it would have no room to remember a packet, and nothing would ever be
+     * sent, acknowledged and given back. */
+    MEMORY_RESERVE = 8
 };
 
 /* ---- memory: one block, carved once ---- */
@@ -114,6 +118,7 @@ struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_con
         ep->config.conn_memory_bytes = config->memory_bytes / 2;
     if (!endpoint_carve(ep, mem, config))
         return NULL;
+    ep->arena.reserve_bytes = config->memory_bytes / MEMORY_RESERVE;
     rng_init(&ep->rng, config->seed);
     prim_wipe(ep->config.seed, sizeof ep->config.seed);
     endpoint_secrets(ep);
@@ -177,7 +182,9 @@ uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now)
         ep->cid_epoch = (uint16_t)((ep->cid_epoch + 1)
                                    & 0xfff); /* in turn: chance would repeat one after some 80 */
     c->cid_epoch = ep->cid_epoch;
-    c->quota = (struct quota){.arena = &ep->arena, .max_bytes = ep->config.conn_memory_bytes};
+    c->quota = (struct quota){.arena = &ep->arena,
+                              .max_bytes = ep->config.conn_memory_bytes,
+                              .reserve_bytes = ep->config.conn_memory_bytes / MEMORY_RESERVE};
     c->began_us = c->last_recv_us = now;
     c->half_open = true;
     ep->half_open++;

@@ -3,9 +3,9 @@
  *     v[0] [lo hi)   v[1] [lo hi)   ...   v[count-1] [lo hi)
  *     each hi < the next lo: neighbours are merged
  *
- * Packet numbers and stream offsets arrive mostly in order, so every search starts at the top end:
- * adding there is O(1), and the arrays are small enough (64 at most) that a search through all of
- * one is a few cache lines.
+ * Packet numbers and stream offsets arrive mostly in order, so every search looks at the top end
+ * first: adding there is O(1). Otherwise it goes by halves, because a peer that leaves a thousand
+ * gaps in a stream (recvq.h) decides where it writes next, some hundred times in each packet.
  *
  * Called by core/ack, core/sent, core/recvq, core/sendq. No RFC: their sections say what the
  * numbers mean. */
@@ -27,13 +27,27 @@ static void splice(struct range_set *set, unsigned at, unsigned n, const struct 
     set->count = (uint16_t)(set->count - n + with);
 }
 
+/* How many ranges begin at x or below. */
+static unsigned begun(const struct range_set *set, uint64_t x)
+{
+    unsigned lo = 0, hi = set->count;
+    if (hi > 0 && set->v[hi - 1].lo <= x)
+        return hi;
+    while (lo < hi) {
+        unsigned middle = (lo + hi) / 2;
+        if (set->v[middle].lo <= x)
+            lo = middle + 1;
+        else
+            hi = middle;
+    }
+    return lo;
+}
+
 bool range_add(struct range_set *set, uint64_t lo, uint64_t hi)
 {
     if (lo >= hi)
         return true;
-    unsigned end = set->count;
-    while (end > 0 && set->v[end - 1].lo > hi)
-        end--;
+    unsigned end = begun(set, hi);
     unsigned at = end; /* v[at .. end) overlap or adjoin [lo, hi) */
     while (at > 0 && set->v[at - 1].hi >= lo)
         at--;
@@ -54,9 +68,7 @@ bool range_remove(struct range_set *set, uint64_t lo, uint64_t hi)
 {
     if (lo >= hi)
         return true;
-    unsigned end = set->count;
-    while (end > 0 && set->v[end - 1].lo >= hi)
-        end--;
+    unsigned end = begun(set, hi - 1);
     unsigned at = end; /* v[at .. end) overlap [lo, hi) */
     while (at > 0 && set->v[at - 1].hi > lo)
         at--;
@@ -78,9 +90,7 @@ bool range_covers(const struct range_set *set, uint64_t lo, uint64_t hi)
 {
     if (lo >= hi)
         return true;
-    unsigned i = set->count;
-    while (i > 0 && set->v[i - 1].lo > lo)
-        i--;
+    unsigned i = begun(set, lo);
     return i > 0 && set->v[i - 1].hi >= hi;
 }
 
@@ -88,9 +98,7 @@ bool range_touches(const struct range_set *set, uint64_t lo, uint64_t hi)
 {
     if (lo >= hi)
         return false;
-    unsigned i = set->count;
-    while (i > 0 && set->v[i - 1].lo >= hi)
-        i--;
+    unsigned i = begun(set, hi - 1);
     return i > 0 && set->v[i - 1].hi > lo;
 }
 

@@ -45,15 +45,16 @@ static uint64_t have_end(const struct recvq *q)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-/* Makes the ring hold [lo, hi). */
-static bool ring_reserve(struct recvq *q, struct quota *quota, uint64_t lo, uint64_t hi)
+/* Makes the ring hold [lo, hi). spares: without the quota's reserve. */
+static bool ring_reserve(struct recvq *q, struct quota *quota, uint64_t lo, uint64_t hi,
+                         bool spares)
 {
     if (hi - lo <= q->ring_cap)
         return true;
     if (hi - lo > ring_max)
         return false;
     size_t cap = arena_round((size_t)(hi - lo));
-    uint8_t *ring = quota_take(quota, cap);
+    uint8_t *ring = spares ? quota_take_data(quota, cap) : quota_take(quota, cap);
     if (ring == NULL)
         return false;
     for (unsigned i = 0; i < q->have.count; i++)
@@ -150,7 +151,7 @@ int recvq_insert(struct recvq *q, struct quota *quota, struct pool *pieces, uint
     if (lent && lo == q->piece_end && q->have.count == 0
         && piece_add(q, pieces, data, (uint32_t)(hi - lo)))
         return AQ_OK;
-    if (!ring_reserve(q, quota, q->piece_end, queue_max(hi, have_end(q)))) {
+    if (!ring_reserve(q, quota, q->piece_end, queue_max(hi, have_end(q)), q->spares)) {
         ring_give_if_empty(q, quota);
         return AQ_FULL;
     }
@@ -227,7 +228,7 @@ int recvq_settle(struct recvq *q, struct quota *quota, struct pool *pieces)
 {
     if (q->first == POOL_NONE)
         return AQ_OK;
-    if (!ring_reserve(q, quota, q->read, have_end(q))
+    if (!ring_reserve(q, quota, q->read, have_end(q), false)
         || !ranges_add(&q->have, &q->have_first, quota, RECVQ_RANGES,
                        (struct range){q->read, q->piece_end})) {
         ring_give_if_empty(q, quota);

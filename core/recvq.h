@@ -37,6 +37,7 @@ struct recvq {
     uint32_t ring_cap;
     struct range_set have;   /* in the ring, at or above piece_end */
     struct range have_first; /* its storage until it needs more, from the quota */
+    bool spares; /* what overtakes takes nothing from the quota's reserve; stream.c sets it */
 };
 
 void recvq_init(struct recvq *q);

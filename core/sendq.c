@@ -38,6 +38,12 @@ void sendq_init(struct sendq *q)
     ranges_init(&q->lost, &q->lost_first);
 }
 
+/* Memory for what is written, not for what became of it. */
+static void *bytes_take(const struct sendq *q, struct quota *quota, size_t size)
+{
+    return q->spares ? quota_take_data(quota, size) : quota_take(quota, size);
+}
+
 /* ---- the ring of copied bytes ---------------------------------------------------------------- */
 
 static uint64_t ring_hi(const struct sendq *q)
@@ -72,7 +78,7 @@ static void ring_reserve(struct sendq *q, struct quota *quota, uint64_t need)
         return;
     for (size_t cap = arena_round((size_t)queue_min(need, ring_max));
          cap > q->ring_cap && cap >= ARENA_BLOCK; cap >>= 1) {
-        uint8_t *ring = quota_take(quota, cap);
+        uint8_t *ring = bytes_take(q, quota, cap);
         if (ring == NULL)
             continue;
         if (q->ring != NULL) {
@@ -110,7 +116,7 @@ static bool segs_reserve(struct sendq *q, struct quota *quota)
     if (q->segs != NULL && q->seg_count + 2 <= q->seg_max)
         return true;
     size_t size = q->segs == NULL ? ARENA_BLOCK : 2 * segs_size(q);
-    struct sendq_segment *segs = quota_take(quota, size);
+    struct sendq_segment *segs = bytes_take(q, quota, size);
     if (segs == NULL)
         return false;
     uint16_t count = q->seg_count;
@@ -224,7 +230,7 @@ bool sendq_has_memory(const struct sendq *q, struct quota *quota)
         return false;
     if (ring_hi(q) - ring_lo(q) < q->ring_cap)
         return true;
-    void *probe = quota_take(quota, ARENA_BLOCK);
+    void *probe = bytes_take(q, quota, ARENA_BLOCK);
     quota_give(quota, probe, ARENA_BLOCK);
     return probe != NULL;
 }

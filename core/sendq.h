@@ -32,6 +32,7 @@ struct sendq {
     struct range acked_first,
         lost_first; /* the sets' storage until they need more, from the quota */
     bool fin, fin_sent, fin_acked, fin_lost;
+    bool spares; /* takes no memory for bytes from the quota's reserve; stream.c sets it */
 };
 
 void sendq_init(struct sendq *q);

@@ -63,6 +63,7 @@ void stream_init(struct stream *s, uint64_t id, bool server, const struct stream
     s->send_next = s->send_prev = s->all_next = s->all_prev = POOL_NONE;
     sendq_init(&s->sendq);
     recvq_init(&s->recvq);
+    s->sendq.spares = s->recvq.spares = true;
     flow_init(&s->flow, limits->rx_window, limits->rx_window_max, limits->tx_max, now);
     if (!stream_id_is_uni(id) || s->local)
         stream_set_tx(s, TX_READY);
@@ -364,13 +365,22 @@ static bool says_blocked(const struct stream *s)
            && flow_tx_says_blocked(&s->flow);
 }
 
+/* RFC 9000 §4.1, §19.12: new data waits for the connection's limit and the peer was not told. The
+ * stream keeps its turn until DATA_BLOCKED has said so. */
+static bool conn_says_blocked(const struct stream *s, const struct flow *conn_flow)
+{
+    return s->sendq.sent < s->sendq.end && flow_tx_room(&s->flow) > 0
+           && flow_tx_says_blocked(conn_flow);
+}
+
 bool stream_wants_send(const struct stream *s, const struct flow *conn_flow)
 {
     if (s->due != 0)
         return true;
     if (!tx_is_open(s))
         return false;
-    return sendq_wants(&s->sendq, send_credit(s, conn_flow)) || says_blocked(s);
+    return sendq_wants(&s->sendq, send_credit(s, conn_flow)) || says_blocked(s)
+           || conn_says_blocked(s, conn_flow);
 }
 
 bool stream_next(struct stream *s, const struct flow *conn_flow, uint32_t max,

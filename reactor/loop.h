@@ -37,6 +37,9 @@ enum {
 
 #define LOOP_STOP_US \
     3000000 /* a stop that cannot be sent (a device that is stuck) ends all the same */
+/* A socket that takes nothing for so long (a device that is stuck) loses its trains, as a full
+ * device would: until they are gone the core sends nothing else, and no connection's timers run. */
+#define LOOP_STUCK_US  500000
 #define LOOP_NO_SOCKET UINT32_MAX
 
 enum loop_kind {
@@ -51,10 +54,11 @@ enum loop_kind {
 struct loop_socket {
     struct udp udp;
     bool open;
-    bool fresh;    /* one connection's own */
-    bool ended;    /* its connection is closed: close it when everything is sent */
-    bool blocked;  /* EAGAIN: waits for EPOLLOUT */
-    unsigned lend; /* buffers for the next recvmmsg */
+    bool fresh;          /* one connection's own */
+    bool ended;          /* its connection is closed: close it when everything is sent */
+    bool blocked;        /* EAGAIN: waits for EPOLLOUT */
+    uint64_t blocked_us; /* since when it takes nothing; 0: it does */
+    unsigned lend;       /* buffers for the next recvmmsg */
 };
 
 /* An open connection, in an open hash keyed by its handle; conn 0: free. */

@@ -8,7 +8,8 @@
  * turn, which then comes at once, behind the others. Nothing is allocated after aq_loop_new.
  *
  * A full socket (EAGAIN) keeps the trains: they stay the endpoint's until the next aq_send, so that
- * call waits until EPOLLOUT let the rest go. Other sockets' trains of the same call go on.
+ * call waits until EPOLLOUT let the rest go, or the socket took nothing for LOOP_STUCK_US: then they
+ * are lost, as in a full device. Other sockets' trains of the same call go on.
  *
  * Sub-millisecond deadlines (pacing, RFC 9002 §7.7) need epoll_pwait2; without it they are rounded
  * up. */
@@ -341,17 +342,36 @@ static bool loop_block(struct aq_loop *loop, struct loop_socket *s)
     return s->blocked;
 }
 
+static bool loop_is_stuck(const struct aq_loop *loop, const struct loop_socket *s)
+{
+    return s->blocked_us != 0 && loop->now_us - s->blocked_us >= LOOP_STUCK_US;
+}
+
+/* Offers n trains to their socket. False: it did not take all of them. */
+static bool loop_offer(struct aq_loop *loop, struct loop_socket *s, unsigned first, unsigned n)
+{
+    uint64_t before = loop->io.counts.send_bytes;
+    bool all = udp_send(&s->udp, &loop->io, loop->trains + first, loop->sent + first, n);
+    if (all || loop->io.counts.send_bytes != before)
+        s->blocked_us = 0;
+    if (!all && s->blocked_us == 0)
+        s->blocked_us = loop->now_us;
+    return all;
+}
+
 /* Sends n trains of one socket. False: some wait for it to be writable. */
 static bool loop_flush_run(struct aq_loop *loop, unsigned first, unsigned n)
 {
     struct loop_socket *s = loop_socket_at(loop, loop->trains[first].socket);
-    if (s != NULL && s->blocked)
+    if (s != NULL && !s->blocked) {
+        if (loop_offer(loop, s, first, n))
+            return true;
+        if (!loop_block(loop, s))
+            s = NULL;
+    }
+    if (s != NULL && !loop_is_stuck(loop, s))
         return false;
-    if (s != NULL && udp_send(&s->udp, &loop->io, loop->trains + first, loop->sent + first, n))
-        return true;
-    if (s != NULL && loop_block(loop, s))
-        return false;
-    /* The core's last words to a socket that is closed already. */
+    /* The core's last words to a socket that is closed already, or one that is stuck. */
     for (unsigned i = first; i < first + n; i++) {
         loop->io.counts.send_errors += loop->sent[i] < loop->trains[i].size ? 1 : 0;
         loop->sent[i] = loop->trains[i].size;
@@ -396,12 +416,26 @@ static unsigned loop_send(struct aq_loop *loop)
 
 /* ---- the turn -------------------------------------------------------------------------------- */
 
+/* When the first of the sockets that trains wait for counts as stuck. */
+static uint64_t loop_stuck_at(const struct aq_loop *loop)
+{
+    uint64_t at = AQ_NEVER;
+    for (unsigned i = 0; i < loop->train_count; i++) {
+        const struct loop_socket *s = &loop->sockets[loop->trains[i].socket];
+        if (loop->sent[i] < loop->trains[i].size && s->blocked_us + LOOP_STUCK_US < at)
+            at = s->blocked_us + LOOP_STUCK_US;
+    }
+    return at;
+}
+
 static uint64_t loop_deadline(const struct aq_loop *loop)
 {
     uint64_t at = aq_deadline(loop->ep), timer = loop_timers_next(loop);
+    uint64_t stuck = loop_stuck_at(loop);
     if (loop->more || loop->watches_always > 0)
         return loop->now_us;
     at = timer < at ? timer : at;
+    at = stuck < at ? stuck : at;
     if (loop->stopping && loop->stop_at_us < at)
         at = loop->stop_at_us;
     return at;

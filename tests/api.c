@@ -478,6 +478,65 @@ Test(api, memory_exhausted)
     pair_free(p);
 }
 
+/* Written full over many streams while nothing is in flight: there is room left to remember what
+ * is sent, so all arrives. */
+Test(api, memory_written_full)
+{
+    enum {
+        STREAMS = 12
+    };
+    struct aq_config client;
+    pair_config(&client, false);
+    client.memory_bytes = 256 << 10;
+    client.conn_memory_bytes = 256 << 10;
+    struct pair *p = pair_connected(&client, NULL);
+    pair_run(p, 5000000); /* all is acknowledged: the ring of what is in flight holds nothing */
+    uint64_t written = 0;
+    for (unsigned i = 0; i < STREAMS; i++) {
+        aq_stream stream = open_stream(&p->client, false);
+        for (int64_t n = 1; n > 0; written += (uint64_t)n)
+            n = write_some(&p->client, stream, 20000, 0);
+    }
+    cr_expect_gt(written, 200 << 10);
+    pair_run(p, 2000000);
+    cr_expect_geq(pair_stats(&p->server).recv_bytes, written);
+    cr_expect_lt(side_stats(&p->client).memory_bytes, 64 << 10, "given back");
+    cr_expect_not(p->client.closed);
+    pair_free(p);
+}
+
+/* RFC 9000 §4.1: a sender that the connection's limit holds back says so, once, again when that
+ * was lost, and goes on when the limit rises. */
+Test(api, data_blocked)
+{
+    for (unsigned lose = 0; lose < 2; lose++) {
+        struct aq_config server;
+        pair_config(&server, true);
+        server.conn_window = server.conn_window_max = 4096;
+        struct pair *p = pair_connected(NULL, &server);
+        aq_stream stream = open_stream(&p->client, false);
+        bool fin = false;
+        cr_assert_eq(write_some(&p->client, stream, 4096, 0), 4096);
+        pair_run(p, 100000);
+        uint64_t before = p->client.sent;
+        cr_expect_eq(pair_stats(&p->client).congested, AQ_CONGESTED_NOT, "nothing waits");
+        p->client.lose_nth = lose ? before + 1 : 0;
+        cr_assert_eq(write_some(&p->client, stream, 4096, AQ_FIN), 4096);
+        pair_run(p, 1000000);
+        cr_expect_eq(pair_stats(&p->client).congested, AQ_CONGESTED_FLOW);
+        if (lose) /* two probes, of which one says it again, and once more when it counts as lost */
+            cr_expect_eq(p->client.sent - before, 4);
+        else
+            cr_expect_eq(p->client.sent - before, 1);
+        cr_expect_eq(read_all(&p->server, p->server.stream, &fin), 4096);
+        pair_run(p, 100000);
+        cr_expect_eq(read_all(&p->server, p->server.stream, &fin), 4096);
+        cr_expect(fin);
+        cr_expect_eq(pair_stats(&p->client).congested, AQ_CONGESTED_NOT);
+        pair_free(p);
+    }
+}
+
 /* Bytes by reference are the writer's until they are released, which is counted. */
 Test(api, released)
 {

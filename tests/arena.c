@@ -159,7 +159,7 @@ Test(arena, quotas)
 {
     struct box box;
     box_open(&box, 16 * 1024);
-    struct quota one = {&box.arena, 0, 9 * 1024}, other = {&box.arena, 0, 16 * 1024};
+    struct quota one = {&box.arena, 0, 9 * 1024, 0}, other = {&box.arena, 0, 16 * 1024, 0};
     void *a = quota_take(&one, 5000);
     cr_assert_not_null(a);
     cr_expect_eq(one.used_bytes, 8192, "what it really takes counts");
@@ -176,7 +176,22 @@ Test(arena, quotas)
     a = quota_take(&other, 16 * 1024);
     cr_expect_not_null(a);
     quota_give(&other, a, 16 * 1024);
-    struct quota none = {&box.arena, 0, 0};
+    struct quota spare = {&box.arena, 0, 4 * 1024, 1024};
+    a = quota_take_data(&spare, 2048);
+    cr_assert_not_null(a);
+    cr_expect_null(quota_take_data(&spare, 1025), "into the quota's reserve");
+    b = quota_take_data(&spare, 1024);
+    cr_assert_not_null(b);
+    cr_expect_null(quota_take_data(&spare, 1));
+    void *last = quota_take(&spare, 1);
+    cr_expect_not_null(last, "the reserve is for others");
+    quota_give(&spare, last, 1);
+    quota_give(&spare, b, 1024);
+    box.arena.reserve_bytes = 14 * 1024 - 1;
+    cr_expect_null(quota_take_data(&spare, 1), "into the arena's reserve");
+    box.arena.reserve_bytes = 0;
+    quota_give(&spare, a, 2048);
+    struct quota none = {&box.arena, 0, 0, 0};
     cr_expect_null(quota_take(&none, 1));
     expect_all_free(&box.arena);
     free(box.raw);

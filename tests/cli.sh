@@ -173,6 +173,14 @@ done
 cat "$T/in" | "$ANTQ" echo "$at" --insecure --pipe 2>"$T/run.err" | { sleep 1; cat >"$T/out"; }
 cmp "$T/in" "$T/out" || fail '--pipe to a slow reader'
 ok '--pipe from a pipe to a slow reader'
+# What was meant for a standard output that is closed must not go to what took its number.
+got=0
+echo not-for-the-log |
+    timeout 60 "$ANTQ" echo "$at" --insecure --pipe --keylog "$T/closed.keys" >&- 2>"$T/run.err" || got=$?
+[ $got -eq 1 ] || fail "standard output closed: exit $got, not 1"
+grep -q '^antq: cannot write to standard output' "$T/run.err" || fail 'a closed standard output was not told'
+! grep -q not-for-the-log "$T/closed.keys" || fail 'the echo went into the key log'
+ok 'standard output that is closed'
 if [ -e /dev/full ]; then
     got=0
     "$ANTQ" echo "$at" --insecure --pipe <"$T/in" >/dev/full 2>"$T/run.err" || got=$?

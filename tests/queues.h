@@ -31,7 +31,7 @@ static inline void memory_init(struct memory *m, uint64_t bytes, uint32_t pieces
 {
     m->mem = memory_zeroed(arena_size(bytes));
     arena_init(&m->arena, m->mem, bytes);
-    m->quota = (struct quota){&m->arena, 0, bytes};
+    m->quota = (struct quota){&m->arena, 0, bytes, 0};
     m->pool_mem = memory_zeroed(pool_size(sizeof(struct piece), pieces));
     pool_init(&m->pieces, m->pool_mem, sizeof(struct piece), pieces);
 }

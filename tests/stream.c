@@ -591,7 +591,9 @@ Test(stream, stays_within_both_limits)
     cr_assert(send_one(f, 4000, &c));
     cr_assert_eq(c.size, 500);
     cr_assert_not(send_one(f, 4000, &c));
-    cr_assert_eq(f->s.due, 0); /* the connection's limit: not ours to say */
+    cr_assert_eq(f->s.due, 0);                     /* the connection's limit: not ours to say */
+    cr_assert(stream_wants_send(&f->s, &f->conn)); /* but it stands in line until that is said */
+    flow_tx_said_blocked(&f->conn);
     cr_assert_not(stream_wants_send(&f->s, &f->conn));
     flow_tx_raise(&f->conn, 10000);
     cr_assert(send_one(f, 4000, &c));
