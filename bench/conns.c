@@ -1,0 +1,237 @@
+/* conns.c -- many connections to one `antq perf serve`, through the public headers only.
+ *
+ *     conns ADDR:PORT --ca FILE --conns N --idle SECONDS      prints `ready`, then holds them
+ *     conns ... --conns N --download BYTES                    so many in all, a stream on each
+ *     conns ... --conns N --requests R [--size B]             one at a time on each, R in all
+ *     conns ... --conns N --first-byte 1                      one after the other, from the dial to
+ *                                                             the first byte of a 64-byte answer
+ *
+ * All connections share one socket, except with --first-byte: there each has its own, and begins
+ * when the one before is done. At most SHAKING handshakes run at once, so that no Retry is asked
+ * for. The perf protocol (apps/perf.h): 8 bytes ask for so many. */
+#include "bench/bench.h"
+#include "reactor/antq_reactor.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SHAKING = 32,
+    READ_PIECES = 64,
+    HEADER = 8
+};
+
+struct conns {
+    struct aq_loop *loop;
+    struct aq_endpoint *ep;
+    struct aq_connect connect;
+    aq_conn *conn;
+    uint64_t *begun_us; /* of each connection's dial or request */
+    uint32_t *us;       /* latencies */
+    uint64_t count, dialled, confirmed, closed;
+    uint64_t bytes, requests, size, asked, answered, got, latencies;
+    uint64_t idle_us, started_us, ended_us;
+    bool first_byte;
+    char error[256];
+};
+
+static void dial_more(struct conns *c)
+{
+    uint64_t at_once = c->first_byte ? 1 : SHAKING;
+    uint64_t settled = c->first_byte ? c->answered : c->confirmed;
+    while (c->dialled < c->count && c->dialled - settled < at_once) {
+        c->connect.user = (void *)(uintptr_t)c->dialled;
+        c->begun_us[c->dialled] = aq_loop_clock(c->loop);
+        if (aq_dial(c->loop, &c->connect, c->first_byte, &c->conn[c->dialled], c->error,
+                    sizeof c->error)
+            != AQ_OK)
+            bench_die("%s", c->error);
+        c->dialled++;
+    }
+}
+
+/* One request on connection `index`, for `size` bytes. */
+static void ask(struct conns *c, uint64_t index, uint64_t size)
+{
+    uint8_t header[HEADER];
+    struct aq_iov piece = {header, sizeof header};
+    aq_stream stream;
+    for (unsigned i = 0; i < HEADER; i++)
+        header[i] = (uint8_t)(size >> (56 - 8 * i));
+    if (!c->first_byte)
+        c->begun_us[index] = aq_loop_clock(c->loop);
+    int result = aq_stream_open(c->ep, c->conn[index], false, (void *)(uintptr_t)index, &stream);
+    if (result != AQ_OK || aq_stream_write(c->ep, stream, &piece, 1, AQ_FIN) != HEADER)
+        bench_die("a request cannot be sent: %s", aq_error_name(result));
+    c->asked++;
+}
+
+static void stop(struct conns *c)
+{
+    c->ended_us = aq_loop_clock(c->loop);
+    aq_loop_stop(c->loop);
+}
+
+static void on_idle_over(void *user)
+{
+    stop(user);
+}
+
+/* All connections stand. */
+static void begin(struct conns *c)
+{
+    c->started_us = aq_loop_clock(c->loop);
+    if (c->idle_us > 0) {
+        (void)puts("ready");
+        (void)fflush(stdout);
+        (void)aq_loop_timer(c->loop, c->started_us + c->idle_us, on_idle_over, c);
+    }
+    for (uint64_t i = 0; i < c->count && c->idle_us == 0; i++) {
+        if (c->bytes > 0)
+            ask(c, i, c->bytes / c->count);
+        else if (c->asked < c->requests)
+            ask(c, i, c->size);
+    }
+}
+
+static void add_latency(struct conns *c, uint64_t index)
+{
+    if (c->us != NULL)
+        c->us[c->latencies++] = (uint32_t)(aq_loop_clock(c->loop) - c->begun_us[index]);
+}
+
+/* An answer came whole. */
+static void answered(struct conns *c, uint64_t index)
+{
+    c->answered++;
+    if (c->first_byte) {
+        (void)aq_close(c->ep, c->conn[index], 0, NULL, aq_loop_now(c->loop));
+        dial_more(c);
+        if (c->answered == c->count)
+            stop(c);
+        return;
+    }
+    if (c->requests > 0) {
+        add_latency(c, index);
+        if (c->asked < c->requests)
+            ask(c, index, c->size);
+    }
+    if (c->answered == (c->requests > 0 ? c->requests : c->count))
+        stop(c);
+}
+
+static void on_readable(struct conns *c, const struct aq_event *event)
+{
+    uint64_t index = (uintptr_t)event->stream_user;
+    bool fin = false;
+    while (!fin) {
+        struct aq_iov pieces[READ_PIECES];
+        int count = aq_stream_peek(c->ep, event->stream, pieces, READ_PIECES, &fin);
+        uint64_t size = 0;
+        for (int i = 0; i < count; i++)
+            size += pieces[i].size;
+        if (c->first_byte && size > 0)
+            add_latency(c, index);
+        if (count < 0 || (size == 0 && !fin)
+            || aq_stream_consume(c->ep, event->stream, size) != AQ_OK)
+            return;
+        c->got += size;
+    }
+    answered(c, index);
+}
+
+static void on_event(void *user, struct aq_loop *loop, const struct aq_event *event)
+{
+    struct conns *c = user;
+    if (event->kind == AQ_EVENT_CONNECTED && c->first_byte) {
+        ask(c, (uintptr_t)event->conn_user, c->size);
+    } else if (event->kind == AQ_EVENT_CONFIRMED && !c->first_byte) {
+        c->confirmed++;
+        dial_more(c);
+        if (c->confirmed == c->count)
+            begin(c);
+    } else if (event->kind == AQ_EVENT_READABLE) {
+        on_readable(c, event);
+    } else if (event->kind == AQ_EVENT_CLOSED) {
+        c->closed++;
+        if (!aq_loop_stopping(loop) && !c->first_byte)
+            bench_die("a connection was lost");
+    }
+}
+
+static void open_loop(struct conns *c, int argc, char **argv)
+{
+    static const char *const alpn[] = {"perf"};
+    struct aq_tls_config tls;
+    struct aq_loop_config config;
+    aq_tls_config_init(&tls);
+    tls.alpn = alpn, tls.alpn_count = 1;
+    tls.verify = AQ_VERIFY_CA;
+    tls.ca.file = bench_flag(argc, argv, "--ca", "");
+    aq_connect_init(&c->connect);
+    c->connect.tls = aq_tls_new(&tls, c->error, sizeof c->error);
+    if (c->connect.tls == NULL
+        || aq_resolve(argv[1], 4433, 0, &c->connect.remote, c->error, sizeof c->error) != AQ_OK)
+        bench_die("%s", c->error);
+    c->connect.server_name = "localhost";
+    aq_loop_config_init(&config);
+    config.on_event = on_event, config.user = c;
+    config.handle_signals = true;
+    config.endpoint.max_conns = (uint32_t)c->count + 1024; /* closing ones keep their place a while */
+    config.endpoint.max_streams = (uint32_t)c->count + 1024;
+    config.endpoint.idle_timeout_us = 120000000;
+    config.endpoint.keep_alive_us = 30000000;
+    c->loop = aq_loop_new(&config, c->error, sizeof c->error);
+    if (c->loop == NULL)
+        bench_die("%s", c->error);
+    c->ep = aq_loop_endpoint(c->loop);
+}
+
+static void print(struct conns *c)
+{
+    double seconds = (double)(c->ended_us - c->started_us) / 1e6;
+    (void)printf("{\"conns\":%llu,\"seconds\":%.6f,\"bytes\":%llu,\"answers\":%llu",
+                 (unsigned long long)c->count, seconds, (unsigned long long)c->got,
+                 (unsigned long long)c->answered);
+    if (c->latencies > 0) {
+        bench_sort(c->us, c->latencies);
+        (void)printf(",\"latency_us\":{\"p50\":%u,\"p99\":%u,\"p99_9\":%u}",
+                     bench_percentile(c->us, c->latencies, 500),
+                     bench_percentile(c->us, c->latencies, 990),
+                     bench_percentile(c->us, c->latencies, 999));
+    }
+    (void)printf("}\n");
+}
+
+int main(int argc, char **argv)
+{
+    static struct conns c;
+    if (argc < 4)
+        bench_die("conns ADDR:PORT --ca FILE --conns N ...");
+    c.count = bench_number(argc, argv, "--conns", 1);
+    c.idle_us = bench_number(argc, argv, "--idle", 0) * 1000000;
+    c.bytes = bench_number(argc, argv, "--download", 0);
+    c.requests = bench_number(argc, argv, "--requests", 0);
+    c.size = bench_number(argc, argv, "--size", 64);
+    c.first_byte = bench_number(argc, argv, "--first-byte", 0) > 0;
+    if (c.count == 0 || (c.idle_us > 0) + (c.bytes > 0) + (c.requests > 0) + c.first_byte != 1
+        || (c.requests > 0 && c.requests < c.count))
+        bench_die("one of --idle, --download, --requests (at least --conns), --first-byte");
+    c.conn = calloc(c.count, sizeof *c.conn);
+    c.begun_us = calloc(c.count, sizeof *c.begun_us);
+    if (c.requests > 0 || c.first_byte)
+        c.us = calloc(c.requests + c.count, sizeof *c.us);
+    if (c.conn == NULL || c.begun_us == NULL)
+        bench_die("no memory");
+    open_loop(&c, argc, argv);
+    c.started_us = aq_loop_clock(c.loop);
+    dial_more(&c);
+    int result = aq_loop_run(c.loop);
+    if (c.ended_us == 0 && c.idle_us == 0)
+        bench_die("interrupted");
+    print(&c);
+    aq_loop_free(c.loop);
+    aq_tls_free(c.connect.tls);
+    return result == 0 ? 0 : 1;
+}
