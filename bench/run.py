@@ -718,7 +718,7 @@ def run(options, isolated, bench, out, log):
     for number, measure in enumerate(measures):
         left = limit_s - (time.monotonic() - begun)
         # The transfers come first and may take more than their part.
-        part = left / (len(measures) - number) * (2.2 if measure in transfers else 1)
+        part = left / (len(measures) - number) * (4 if measure in transfers else 1)
         few = 1 if measure.key == "memory-100k" else 3 if measure.key == "memory" else runs
         if left <= 0:
             log(f"{measure.key}: out of time")
