@@ -203,8 +203,10 @@ static void fill_flow(struct conn *c, struct out *o)
             flow_tx_said_blocked(&c->flow);
         }
     }
-    fill_limits(c, o, STREAMS_BIDI);
-    fill_limits(c, o, STREAMS_UNI);
+    for (unsigned uni = STREAMS_BIDI; uni <= STREAMS_UNI; uni++) {
+        if (c->streams.max_due[uni] || c->streams.blocked_due[uni])
+            fill_limits(c, o, uni);
+    }
 }
 
 /* ---- streams ---- */

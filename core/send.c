@@ -57,16 +57,12 @@ static bool packet_begin(struct conn *c, struct out *o, enum space_id id, uint8_
     struct space *space = conn_space(c, id);
     if (size < PACKET_MIN + AEAD_TAG_SIZE)
         return false;
-    bool room = sent_reserve(&space->sent, &c->quota, RECORDS_RESERVE) == AQ_OK;
-    if (room) {
-        maybe_skip(c, space);
-        room = sent_reserve(&space->sent, &c->quota, RECORDS_RESERVE) == AQ_OK;
-    }
-    if (!room) {
+    if (sent_reserve(&space->sent, &c->quota, RECORDS_RESERVE) != AQ_OK) {
         if (conn_is_open(c)) /* nothing may be in flight that would wake us: look again */
             conn_arm(c, TIMER_MEMORY, o->now + MEMORY_WAIT_US);
         return false;
     }
+    maybe_skip(c, space);
     o->space = space;
     o->id = id;
     o->start = at;
