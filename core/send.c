@@ -247,6 +247,10 @@ static uint32_t send_coalesced(struct conn *c, uint8_t *out, struct aq_train *tr
         if (!packet_begin(c, &o[n], id, out + size, limit - size))
             continue;
         o[n].room = send_room(c, o[n].space, MTU_BASE) ? MTU_BASE : 0;
+        /* RFC 9002 §7: a client's Initial is padded to 1,200 bytes, which counts as in flight even
+         * where it only acknowledges: so it waits for room, or for a probe. */
+        if (id == SPACE_INITIAL && !c->server && !o[n].room)
+            continue;
         if (packet_fill(c, &o[n]))
             size += packet_size(&o[n++]);
     }
