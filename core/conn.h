@@ -43,6 +43,13 @@ enum {
     MEMORY_WAIT_US = 10000
 };
 
+/* Between two skipped packet numbers lie SKIP_MIN and, by chance, up to SKIP_SPAN more
+ * (RFC 9000 §21.4). */
+enum {
+    SKIP_MIN = 64,
+    SKIP_SPAN = 4096
+};
+
 struct conn_counts {
     uint64_t sent_bytes, sent_packets, recv_bytes, recv_packets, lost_packets, lost_bytes,
         resent_bytes;

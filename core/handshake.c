@@ -5,9 +5,7 @@
 
 enum {
     CLIENT_TICKETS_WANTED = 2,
-    CLIENT_TLS_LINGER_US = 2000000,
-    SKIP_MIN = 64,
-    SKIP_SPAN = 4096
+    CLIENT_TLS_LINGER_US = 2000000
 };
 
 static enum space_id space_of(enum level level)

@@ -10,9 +10,7 @@
 enum {
     TRAIN_PACKETS = 64,
     PACKET_MIN = 30,
-    RECORDS_RESERVE = 26,
-    SKIP_MIN = 64,
-    SKIP_SPAN = 4096
+    RECORDS_RESERVE = 26
 };
 
 /* Packets of one train, waiting to be sealed. */
