@@ -192,7 +192,7 @@ static unsigned run_sent_acked(void)
     for (unsigned i = 0; i < FLIGHT; i++) {
         struct sent sent = {
             .time_us = now_us++, .size = BENCH_PAYLOAD, .flags = SENT_ELICITING | SENT_IN_FLIGHT};
-        if (sent_reserve(&ring, &quota, 1) != AQ_OK)
+        if (sent_reserve(&ring, &quota, 1, 1) != AQ_OK)
             bench_die("the ring is full");
         struct record *record = sent_record(&ring, RECORD_STREAM);
         record->size = BENCH_PAYLOAD, record->value = now_us, record->index = 0, record->flags = 0;

@@ -12,6 +12,8 @@ typedef int (*apply_fn)(struct conn *c, const struct frame *f, struct apply *a, 
 
 /* ---- acknowledgements and losses ---- */
 
+static void acked_run_end(struct sink_arg *k);
+
 static void sums_to_cc(struct conn *c, const struct loss_result *result, uint64_t now)
 {
     struct path *p = conn_path(c);
@@ -66,6 +68,7 @@ static int apply_ack(struct conn *c, const struct frame *f, struct apply *a, uin
     struct sink_arg arg = {.c = c, .space = a->space, .now = now};
     bool phase_acked = c->keys.phase_acked;
     int error = loss_on_ack(&space->sent, &f->ack, &apply_sink, &arg, &result, now);
+    acked_run_end(&arg);
     if (error != AQ_OK) {
         a->where = "RFC 9000 13.1: an acknowledgement of what was not sent";
         return error;
@@ -410,11 +413,50 @@ static struct crypto *record_crypto(const struct sink_arg *k)
     return k->c->hand ? &k->c->hand->crypto[k->space] : NULL;
 }
 
+/* Tells the stream what the last packets, taken together, had of it. */
+static void acked_run_end(struct sink_arg *k)
+{
+    struct acked_run *run = &k->run;
+    if (!run->count)
+        return;
+    struct stream_env env = conn_env(k->c, k->now);
+    struct stream *s = stream_at(&k->c->ep->streams, run->slot);
+    stream_on_acked(s, &env, run->offset, run->size, false);
+    assert(s->records >= run->count);
+    s->records -= run->count;
+    run->count = 0;
+    touched(k->c, s, run->slot, k->now);
+}
+
+/* Whether a record is one more piece of a run: bulk data is acknowledged many packets at a time,
+ * and the stream needs to hear of them once. */
+static bool acked_run_takes(struct sink_arg *k, const struct record *r)
+{
+    enum {
+        RUN_MAX = 1 << 30
+    };
+    struct acked_run *run = &k->run;
+    bool plain = r->kind == RECORD_STREAM && !(r->flags & 1);
+    if (run->count
+        && (!plain || run->slot != r->index || run->offset + run->size != r->value
+            || run->size > RUN_MAX))
+        acked_run_end(k);
+    if (!plain)
+        return false;
+    if (!run->count)
+        *run = (struct acked_run){.slot = r->index, .offset = r->value};
+    run->size += r->size;
+    run->count++;
+    return true;
+}
+
 static void record_acked(void *arg, const struct record *r)
 {
-    const struct sink_arg *k = arg;
+    struct sink_arg *k = arg;
     struct conn *c = k->c;
-    struct stream_env env = conn_env(c, k->now);
+    if (acked_run_takes(k, r))
+        return;
+    struct stream_env env;
     switch ((enum record_kind)r->kind) {
     case RECORD_ACK: ack_on_acked(&conn_space(c, k->space)->ack, r->value); break;
     case RECORD_CRYPTO:
@@ -422,6 +464,7 @@ static void record_acked(void *arg, const struct record *r)
             sendq_on_acked(&record_crypto(k)->sendq, &c->quota, r->value, r->size, false);
         break;
     case RECORD_STREAM:
+        env = conn_env(c, k->now);
         stream_on_acked(record_stream(c, r), &env, r->value, r->size, r->flags & 1);
         record_stream_done(k, r);
         break;

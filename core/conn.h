@@ -205,20 +205,32 @@ struct apply { /* what frames_apply knows and learns of a packet */
 int frames_apply(struct conn *c, const uint8_t *payload, size_t size, struct apply *a,
                  uint64_t now);
 extern const struct loss_sink apply_sink; /* records[]: arg is struct sink_arg */
+struct acked_run { /* acknowledged pieces of a stream that follow each other */
+    uint32_t slot, size;
+    uint32_t count; /* of records */
+    uint64_t offset;
+};
 struct sink_arg {
     struct conn *c;
     enum space_id space;
     uint64_t now;
     bool resend_only; /* PTO: data is sent again, records stay counted */
+    struct acked_run run;
 };
 void conn_detect_loss(struct conn *c, enum space_id space, uint64_t now);
 void conn_probe(struct conn *c, enum space_id space,
                 uint64_t now); /* a PTO: what is in flight is queued once more */
 
-/* ---- send.c, fill.c ---- */
+/* ---- send.c, bulk.c, fill.c ---- */
 /* Builds one train into out; returns its size, 0: nothing now. */
 uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train,
                    uint64_t now);
+/* Counts n packets that were committed. */
+void conn_sent(struct conn *c, unsigned n, bool eliciting, uint64_t now);
+/* Writes up to max packets of the path's size one behind the other, of new stream bytes alone,
+ * commits them, and says in v what is to be sealed, the stream's bytes as tails that are good until
+ * anything else is done with the stream. Returns how many, 0: such packets may not go now. */
+unsigned bulk_fill(struct conn *c, uint8_t *out, unsigned max, struct sealed *v, uint64_t now);
 
 struct out {         /* the packet being built */
     struct writer w; /* payload: ends before the tag */
@@ -235,7 +247,8 @@ struct out {         /* the packet being built */
     uint64_t now;
 };
 void frames_fill(struct conn *c, struct out *o);
-void fill_ping(struct conn *c, struct out *o);
+/* Whether nothing but streams' frames is owed in o->space. */
+bool frames_only_streams(const struct conn *c, const struct out *o);
 void fill_close(struct conn *c, struct out *o);
 
 /* ---- close.c: one place turns an error into a close ---- */

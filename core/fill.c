@@ -47,10 +47,15 @@ static bool in_app(const struct out *o)
 
 /* ---- ACK ---- */
 
+static bool owes_ack(const struct out *o)
+{
+    return ack_is_due(&o->space->ack, o->now) || ack_is_worth(&o->space->ack);
+}
+
 static void fill_ack(struct conn *c, struct out *o)
 {
     struct ack *ack = &o->space->ack;
-    if (!ack_is_due(ack, o->now) && !ack_is_worth(ack))
+    if (!owes_ack(o))
         return;
     uint64_t largest = ack_write(ack, &o->w, 3, o->now); /* our ack_delay_exponent: the default */
     if (largest == UINT64_MAX)
@@ -64,10 +69,13 @@ static void fill_ack(struct conn *c, struct out *o)
 
 /* ---- CRYPTO ---- */
 
+static bool owes_crypto(const struct conn *c, const struct out *o)
+{
+    return c->hand && sendq_wants(&c->hand->crypto[o->id].sendq, UINT64_MAX);
+}
+
 static void fill_crypto(struct conn *c, struct out *o)
 {
-    if (!c->hand)
-        return;
     struct sendq *q = &c->hand->crypto[o->id].sendq;
     while (has_record(o) && left(o) > FRAME_MIN_LEFT && sendq_wants(q, UINT64_MAX)) {
         uint64_t offset, is_new;
@@ -94,6 +102,12 @@ static void fill_crypto(struct conn *c, struct out *o)
 
 /* ---- HANDSHAKE_DONE, NEW_TOKEN ---- */
 
+static bool owes_done(const struct conn *c, const struct out *o)
+{
+    (void)o;
+    return c->handshake_done_due || c->new_token_due;
+}
+
 static void fill_done(struct conn *c, struct out *o)
 {
     if (c->handshake_done_due
@@ -114,12 +128,16 @@ static void fill_done(struct conn *c, struct out *o)
 
 /* ---- path ---- */
 
+static bool owes_path(const struct conn *c, const struct out *o)
+{
+    (void)o;
+    return c->paths[c->active].response_due;
+}
+
 static void fill_path(struct conn *c, struct out *o)
 {
     struct path *p = conn_path(c);
     struct frame f = {.type = FRAME_PATH_RESPONSE};
-    if (!p->response_due)
-        return;
     f.path.data = p->response;
     if (fill_frame(o, &f, RECORD_PATH_RESPONSE)) {
         p->response_due = false;
@@ -128,6 +146,14 @@ static void fill_path(struct conn *c, struct out *o)
 }
 
 /* ---- connection ids ---- */
+
+static bool owes_cid(const struct conn *c, const struct out *o)
+{
+    uint16_t seq;
+    uint64_t retire;
+    (void)o;
+    return cid_local_next(&c->cids, &seq) || cid_peer_next_retire(&c->peer_cids, &retire);
+}
 
 static void fill_cid(struct conn *c, struct out *o)
 {
@@ -186,15 +212,37 @@ static void fill_limits(struct conn *c, struct out *o, unsigned uni)
     }
 }
 
+static bool owes_max_data(const struct conn *c)
+{
+    return c->max_data_lost || flow_rx_wants_update(&c->flow);
+}
+
+static bool owes_blocked(const struct conn *c)
+{
+    return flow_tx_says_blocked(&c->flow) && c->streams.send_head != POOL_NONE;
+}
+
+static bool owes_limits(const struct conn *c, unsigned uni)
+{
+    return c->streams.max_due[uni] || c->streams.blocked_due[uni];
+}
+
+static bool owes_flow(const struct conn *c, const struct out *o)
+{
+    (void)o;
+    return owes_max_data(c) || owes_blocked(c) || owes_limits(c, STREAMS_BIDI)
+           || owes_limits(c, STREAMS_UNI);
+}
+
 static void fill_flow(struct conn *c, struct out *o)
 {
-    if ((c->max_data_lost || flow_rx_wants_update(&c->flow)) && has_record(o) && left(o) > 9) {
+    if (owes_max_data(c) && has_record(o) && left(o) > 9) {
         struct frame f = {.type = FRAME_MAX_DATA};
         f.max_data.max = flow_rx_grant(&c->flow);
         fill_frame(o, &f, RECORD_MAX_DATA)->value = f.max_data.max;
         c->max_data_lost = false;
     }
-    if (flow_tx_says_blocked(&c->flow) && c->streams.send_head != POOL_NONE) {
+    if (owes_blocked(c)) {
         struct frame f = {.type = FRAME_DATA_BLOCKED};
         f.data_blocked.max = c->flow.tx_max;
         struct record *r = fill_frame(o, &f, RECORD_DATA_BLOCKED);
@@ -204,7 +252,7 @@ static void fill_flow(struct conn *c, struct out *o)
         }
     }
     for (unsigned uni = STREAMS_BIDI; uni <= STREAMS_UNI; uni++) {
-        if (c->streams.max_due[uni] || c->streams.blocked_due[uni])
+        if (owes_limits(c, uni))
             fill_limits(c, o, uni);
     }
 }
@@ -306,6 +354,12 @@ static bool fill_stream_data(struct conn *c, struct out *o, struct stream *s, ui
     return true;
 }
 
+static bool owes_stream(const struct conn *c, const struct out *o)
+{
+    (void)o;
+    return c->streams.send_head != POOL_NONE;
+}
+
 /* Streams in turn, each one packet's worth, so that none starves. */
 static void fill_stream(struct conn *c, struct out *o)
 {
@@ -329,11 +383,14 @@ static void fill_stream(struct conn *c, struct out *o)
 
 /* ---- PING ---- */
 
-void fill_ping(struct conn *c, struct out *o)
+static bool owes_ping(const struct conn *c, const struct out *o)
+{
+    return (in_app(o) && c->ping_due) || (o->space->probes && !(o->flags & SENT_ELICITING));
+}
+
+static void fill_ping(struct conn *c, struct out *o)
 {
     bool wanted = in_app(o) && c->ping_due;
-    if (!wanted && !(o->space->probes && !(o->flags & SENT_ELICITING)))
-        return;
     struct record *r = fill_frame(o, &(struct frame){.type = FRAME_PING}, RECORD_PING);
     if (!r)
         return;
@@ -363,16 +420,17 @@ void fill_close(struct conn *c, struct out *o)
 
 static const struct {
     uint8_t in; /* bits 1 << space */
-    void (*fill)(struct conn *c, struct out *o);
+    bool (*owes)(const struct conn *c, const struct out *o);
+    void (*fill)(struct conn *c, struct out *o); /* only where it owes */
 } fillers[] = {
     /* clang-format off */
-    {1 << SPACE_INITIAL | 1 << SPACE_HANDSHAKE | 1 << SPACE_APP, fill_crypto},
-    {1 << SPACE_APP,                                             fill_done},
-    {1 << SPACE_APP,                                             fill_path},
-    {1 << SPACE_APP,                                             fill_cid},
-    {1 << SPACE_APP,                                             fill_flow},
-    {1 << SPACE_APP,                                             fill_stream},
-    {1 << SPACE_INITIAL | 1 << SPACE_HANDSHAKE | 1 << SPACE_APP, fill_ping},
+    {1 << SPACE_INITIAL | 1 << SPACE_HANDSHAKE | 1 << SPACE_APP, owes_crypto, fill_crypto},
+    {1 << SPACE_APP,                                             owes_done,   fill_done},
+    {1 << SPACE_APP,                                             owes_path,   fill_path},
+    {1 << SPACE_APP,                                             owes_cid,    fill_cid},
+    {1 << SPACE_APP,                                             owes_flow,   fill_flow},
+    {1 << SPACE_APP,                                             owes_stream, fill_stream},
+    {1 << SPACE_INITIAL | 1 << SPACE_HANDSHAKE | 1 << SPACE_APP, owes_ping,   fill_ping},
     /* clang-format on */
 };
 
@@ -382,7 +440,16 @@ void frames_fill(struct conn *c, struct out *o)
     if (!o->room)
         return;
     for (unsigned i = 0; i < sizeof fillers / sizeof *fillers; i++) {
-        if (fillers[i].in >> o->id & 1)
+        if (fillers[i].in >> o->id & 1 && fillers[i].owes(c, o))
             fillers[i].fill(c, o);
     }
+}
+
+bool frames_only_streams(const struct conn *c, const struct out *o)
+{
+    for (unsigned i = 0; i < sizeof fillers / sizeof *fillers; i++) {
+        if (fillers[i].in >> o->id & 1 && fillers[i].fill != fill_stream && fillers[i].owes(c, o))
+            return false;
+    }
+    return !owes_ack(o);
 }

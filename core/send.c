@@ -55,7 +55,7 @@ static bool packet_begin(struct conn *c, struct out *o, enum space_id id, uint8_
     struct space *space = conn_space(c, id);
     if (size < PACKET_MIN + AEAD_TAG_SIZE)
         return false;
-    if (sent_reserve(&space->sent, &c->quota, RECORDS_RESERVE) != AQ_OK) {
+    if (sent_reserve(&space->sent, &c->quota, 1, RECORDS_RESERVE) != AQ_OK) {
         if (conn_is_open(c)) /* nothing may be in flight that would wake us: look again */
             conn_arm(c, TIMER_MEMORY, o->now + MEMORY_WAIT_US);
         return false;
@@ -110,6 +110,19 @@ static void packet_pad_least(struct out *o)
     packet_pad(o, sample > PACKET_MIN ? sample : PACKET_MIN);
 }
 
+void conn_sent(struct conn *c, unsigned n, bool eliciting, uint64_t now)
+{
+    if (eliciting) {
+        if (!c->eliciting_since_recv)
+            c->last_eliciting_sent_us = now;
+        c->eliciting_since_recv = true;
+        c->acks_alone = 0;
+    } else {
+        c->acks_alone += n;
+    }
+    c->counts.sent_packets += n;
+}
+
 /* The packet is whole: patched, committed, counted. */
 static void packet_commit(struct conn *c, struct out *o, struct batch *b)
 {
@@ -133,17 +146,9 @@ static void packet_commit(struct conn *c, struct out *o, struct batch *b)
         cc_on_sent(&p->cc, size);
         pace_on_sent(&p->pace, size);
     }
-    if (o->flags & SENT_ELICITING) {
-        if (!c->eliciting_since_recv)
-            c->last_eliciting_sent_us = o->now;
-        c->eliciting_since_recv = true;
-        if (o->space->probes)
-            o->space->probes--;
-        c->acks_alone = 0;
-    } else {
-        c->acks_alone++;
-    }
-    c->counts.sent_packets++;
+    if (o->flags & SENT_ELICITING && o->space->probes)
+        o->space->probes--;
+    conn_sent(c, 1, o->flags & SENT_ELICITING, o->now);
     trace_packet_sent(&c->tracer, o->id, o->number, size, o->flags, o->now);
 }
 
@@ -328,6 +333,14 @@ static bool wants_mtu_probe(const struct conn *c)
            && path_wants_mtu_probe(p) && cc_room(&p->cc) >= p->mtu_max;
 }
 
+/* Packets that the train may still take: at bytes are in it, room bytes are left. */
+static unsigned train_left(const struct path *p, const struct batch *b, uint32_t room, uint32_t at)
+{
+    uint64_t allowed = path_room(p) - at;
+    uint64_t n = (allowed < room ? allowed : room) / p->mtu;
+    return n < TRAIN_PACKETS - b->count ? (unsigned)n : TRAIN_PACKETS - b->count;
+}
+
 static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train,
                            uint64_t now)
 {
@@ -336,6 +349,12 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
     struct batch b;
     b.count = 0;
     while (b.count < TRAIN_PACKETS && at + mtu <= size && path_room(p) >= at + mtu) {
+        unsigned n = bulk_fill(c, out + at, train_left(p, &b, size - at, at), b.v + b.count, now);
+        if (n) {
+            b.count += n;
+            at += n * mtu;
+            continue;
+        }
         struct out o = {.now = now};
         if (!packet_begin(c, &o, SPACE_APP, out + at, mtu))
             break;

@@ -295,6 +295,24 @@ void sendq_copy(const struct sendq *q, uint64_t offset, uint8_t *out, uint32_t s
     }
 }
 
+const uint8_t *sendq_span(const struct sendq *q, uint64_t offset, uint64_t *size)
+{
+    assert(q->base <= offset && offset < q->end);
+    uint64_t shift = q->referenced;
+    *size = q->end - offset;
+    if (q->segs != NULL) {
+        unsigned i = segs_find(q, offset);
+        const struct sendq_segment *seg = &q->segs[i];
+        *size = seg_end(q, i) - offset;
+        if (seg->data != NULL)
+            return seg->data + (offset - seg->lo);
+        shift = seg->shift;
+    }
+    uint64_t at = (offset - shift) & (q->ring_cap - 1);
+    *size = queue_min(*size, q->ring_cap - at);
+    return q->ring + at;
+}
+
 void sendq_on_sent(struct sendq *q, uint64_t offset, uint32_t size, bool fin)
 {
     uint64_t hi = offset + size;

@@ -53,6 +53,9 @@ uint32_t sendq_next(const struct sendq *q, uint32_t max, uint64_t credit, uint64
                     bool *fin, uint64_t *is_new);
 /* Copies [offset, offset + size) out (the one copy on the sending side). */
 void sendq_copy(const struct sendq *q, uint64_t offset, uint8_t *out, uint32_t size);
+/* Where the written bytes from offset on stand, and how many of them in one piece; good until the
+ * queue changes. */
+const uint8_t *sendq_span(const struct sendq *q, uint64_t offset, uint64_t *size);
 /* A packet with it was committed. */
 void sendq_on_sent(struct sendq *q, uint64_t offset, uint32_t size, bool fin);
 /* Fate of a sent piece. Acked: memory below base is let go. */

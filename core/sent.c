@@ -98,13 +98,13 @@ static void memory_give(struct sent_ring *ring, struct quota *quota)
     ring->cap = ring->record_cap = 0;
 }
 
-int sent_reserve(struct sent_ring *ring, struct quota *quota, unsigned records)
+int sent_reserve(struct sent_ring *ring, struct quota *quota, unsigned packets, unsigned records)
 {
-    /* Two places: a number may be skipped before the packet. */
-    if (ring->next - ring->first + 2 > ring->cap
+    /* One place more: a number may be skipped before the first. */
+    if (ring->next - ring->first + packets + 1 > ring->cap
         || ring->record_next - ring->record_first + records > ring->record_cap)
         front_advance(ring);
-    uint64_t packets_need = ring->next - ring->first + 2;
+    uint64_t packets_need = ring->next - ring->first + packets + 1;
     uint64_t records_need = (uint64_t)(ring->record_next - ring->record_first) + records;
     if ((packets_need > ring->cap && !packets_grow(ring, quota, packets_need))
         || (records_need > ring->record_cap && !records_grow(ring, quota, records_need))) {

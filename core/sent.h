@@ -89,9 +89,9 @@ struct sent_ring {
 };
 
 void sent_init(struct sent_ring *ring);
-/* Makes room for one more packet with up to `records` records. AQ_OK or AQ_FULL (the memory is at
- * its limit). */
-int sent_reserve(struct sent_ring *ring, struct quota *quota, unsigned records);
+/* Makes room for that many more packets with up to `records` records together. AQ_OK or AQ_FULL
+ * (the memory is at its limit). */
+int sent_reserve(struct sent_ring *ring, struct quota *quota, unsigned packets, unsigned records);
 /* Adds a record to the packet being built; room was reserved. At most 255. */
 struct record *sent_record(struct sent_ring *ring, enum record_kind kind);
 /* Records of the packet being built so far; and dropping them. */

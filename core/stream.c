@@ -383,6 +383,17 @@ bool stream_wants_send(const struct stream *s, const struct flow *conn_flow)
            || conn_says_blocked(s, conn_flow);
 }
 
+uint64_t stream_plain(const struct stream *s, const struct flow *conn_flow)
+{
+    const struct sendq *q = &s->sendq;
+    if (s->due != 0 || !tx_is_open(s) || sendq_has_lost(q))
+        return 0;
+    uint64_t size = q->end - q->sent, credit = send_credit(s, conn_flow);
+    if (q->fin && size > 0)
+        size--;
+    return size < credit ? size : credit;
+}
+
 bool stream_next(struct stream *s, const struct flow *conn_flow, uint32_t max,
                  struct stream_chunk *chunk)
 {

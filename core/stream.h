@@ -115,6 +115,9 @@ int stream_stop(struct stream *s, const struct stream_env *env, uint64_t code);
 /* -- sending: data frames through stream_next; control frames by `due` */
 bool stream_wants_send(const struct stream *s,
                        const struct flow *conn_flow); /* data or due frames */
+/* New bytes that may go now and are all there is to say: neither a control frame nor lost bytes are
+ * owed, and the FIN's byte is not among them. */
+uint64_t stream_plain(const struct stream *s, const struct flow *conn_flow);
 struct stream_chunk {
     uint64_t offset, is_new;
     uint32_t size;

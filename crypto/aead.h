@@ -28,7 +28,8 @@ struct aead_backend {
     /* ctx is zeroed. */
     void (*expand)(void *manager, void *ctx, enum cipher cipher, const uint8_t *raw);
     void (*drop)(void *ctx);
-    /* In place: the bytes before the payload are the associated data, the last 16 are the tag. */
+    /* In place, the tail apart: the bytes before the payload are the associated data, the last 16
+     * are the tag. */
     void (*seal)(void *manager, const void *ctx, const struct aead_key *key, struct sealed *v,
                  unsigned n);
     /* As protect_open: skips packets whose ok is false, clears ok of those that are not authentic,

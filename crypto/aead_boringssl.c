@@ -79,6 +79,10 @@ static void seal_batch(void *manager, const void *ctx, const struct aead_key *ke
         size_t payload = v[i].size - header - AEAD_TAG_SIZE;
         uint8_t *at = v[i].data + header;
         size_t tag_size;
+        /* The API takes its input in one piece. */
+        if (v[i].tail_size > 0) {
+            memcpy(at + payload - v[i].tail_size, v[i].tail, v[i].tail_size);
+        }
         aead_nonce(key, v[i].number, nonce);
         int done =
             EVP_AEAD_CTX_seal_scatter(ctx, at, at + payload, &tag_size, AEAD_TAG_SIZE, nonce,

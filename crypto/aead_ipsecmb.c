@@ -26,7 +26,8 @@ enum {
     AES_ROUND_KEYS_SIZE = 15 * 16,
     CHACHA_KEY_SIZE = 32
 };
-static_assert((int)AES_ROUND_KEYS_SIZE <= (int)HP_CTX_SIZE, "a context must hold AES-256's round keys");
+static_assert((int)AES_ROUND_KEYS_SIZE <= (int)HP_CTX_SIZE,
+              "a context must hold AES-256's round keys");
 
 /* The library would emulate AES on lesser CPUs, in more time than BoringSSL takes. */
 static const char *missing(void)
@@ -113,8 +114,36 @@ static void chacha(IMB_MGR *m, const void *ctx, const struct sealed *s, const st
     OPENSSL_cleanse(&state, sizeof(state));
 }
 
-static void seal_batch(void *manager, const void *ctx, const struct aead_key *key,
-                       struct sealed *v, unsigned n)
+/* The payload in two pieces, each read where it is: copying the tail first, to seal all in one
+ * call, takes half as long again. */
+static void seal_pieces(IMB_MGR *m, const void *ctx, const struct aead_key *key,
+                        const struct sealed *s, const struct parts *p)
+{
+    size_t here = p->payload - s->tail_size;
+    uint8_t *there = p->at + here;
+
+    if (key->cipher == CIPHER_CHACHA20) {
+        memcpy(there, s->tail, s->tail_size);
+        chacha(m, ctx, s, p, true, p->tag);
+        return;
+    }
+    struct gcm_context_data state;
+    if (key->cipher == CIPHER_AES_128_GCM) {
+        IMB_AES128_GCM_INIT(m, ctx, &state, p->nonce, s->data, p->header);
+        IMB_AES128_GCM_ENC_UPDATE(m, ctx, &state, p->at, p->at, here);
+        IMB_AES128_GCM_ENC_UPDATE(m, ctx, &state, there, s->tail, s->tail_size);
+        IMB_AES128_GCM_ENC_FINALIZE(m, ctx, &state, p->tag, AEAD_TAG_SIZE);
+    } else {
+        IMB_AES256_GCM_INIT(m, ctx, &state, p->nonce, s->data, p->header);
+        IMB_AES256_GCM_ENC_UPDATE(m, ctx, &state, p->at, p->at, here);
+        IMB_AES256_GCM_ENC_UPDATE(m, ctx, &state, there, s->tail, s->tail_size);
+        IMB_AES256_GCM_ENC_FINALIZE(m, ctx, &state, p->tag, AEAD_TAG_SIZE);
+    }
+    OPENSSL_cleanse(&state, sizeof(state));
+}
+
+static void seal_batch(void *manager, const void *ctx, const struct aead_key *key, struct sealed *v,
+                       unsigned n)
 {
     IMB_MGR *m = manager;
     struct gcm_context_data state;
@@ -126,7 +155,9 @@ static void seal_batch(void *manager, const void *ctx, const struct aead_key *ke
     }
     for (unsigned i = 0; i < n; i++) {
         parts_of(&p, key, &v[i]);
-        if (key->cipher == CIPHER_AES_128_GCM) {
+        if (v[i].tail_size > 0) {
+            seal_pieces(m, ctx, key, &v[i], &p);
+        } else if (key->cipher == CIPHER_AES_128_GCM) {
             IMB_AES128_GCM_ENC(m, ctx, &state, p.at, p.at, p.payload, p.nonce, v[i].data, p.header,
                                p.tag, AEAD_TAG_SIZE);
         } else if (key->cipher == CIPHER_AES_256_GCM) {
@@ -139,8 +170,8 @@ static void seal_batch(void *manager, const void *ctx, const struct aead_key *ke
     OPENSSL_cleanse(&state, sizeof(state));
 }
 
-static void open_batch(void *manager, const void *ctx, const struct aead_key *key,
-                       struct sealed *v, unsigned n)
+static void open_batch(void *manager, const void *ctx, const struct aead_key *key, struct sealed *v,
+                       unsigned n)
 {
     IMB_MGR *m = manager;
     struct gcm_context_data state;
@@ -208,8 +239,7 @@ static void hp_masks(void *manager, const void *ctx, enum cipher cipher,
     job->chain_order = IMB_ORDER_CIPHER_HASH;
     job->hash_alg = IMB_AUTH_NULL;
     job->enc_keys = ctx;
-    job->key_len_in_bytes =
-        cipher == CIPHER_AES_256_GCM ? IMB_KEY_256_BYTES : IMB_KEY_128_BYTES;
+    job->key_len_in_bytes = cipher == CIPHER_AES_256_GCM ? IMB_KEY_256_BYTES : IMB_KEY_128_BYTES;
     job->src = blocks[0];
     job->dst = blocks[0];
     job->cipher_start_src_offset_in_bytes = 0;

@@ -83,10 +83,14 @@ struct sealed {
     uint16_t pn_offset; /* where the packet number begins */
     uint8_t pn_size;    /* 1 to 4; filled in by protect_unmask */
     bool ok;            /* out: protect_unmask and protect_open say whether they could */
+    /* seal: the payload's last bytes are still elsewhere, and go into the packet through the cipher
+     * instead of a copy; 0: all of it stands in the packet. They do not overlap the packet. */
+    uint32_t tail_size;
+    const uint8_t *tail;
 };
 
-/* The backend of a name ("boringssl", "ipsec-mb"; NULL or "auto": the fastest that works here). NULL:
- * it can be had; else a static sentence that says why not. */
+/* The backend of a name ("boringssl", "ipsec-mb"; NULL or "auto": the fastest that works here).
+ * NULL: it can be had; else a static sentence that says why not. */
 const char *protect_check(const char *name);
 
 /* Bytes that protect_init needs for a checked name and so many connections; 64-byte aligned,
@@ -110,9 +114,10 @@ void protect_hp_init(struct hp_key *key, enum cipher cipher, const uint8_t *raw)
 void protect_aead_wipe(struct aead_key *key);
 void protect_hp_wipe(struct hp_key *key);
 
-/* Seals n packets whose headers and plain payloads stand in place: payload from pn_offset + pn_size
- * to size - 16. The header (through the packet number) is the associated data. Then masks the
- * headers. Every packet must have at least 4 - pn_size bytes of payload (RFC 9001 §5.4.2). */
+/* Seals n packets whose headers and plain payloads (but for their tails) stand in place: payload
+ * from pn_offset + pn_size to size - 16. The header (through the packet number) is the associated
+ * data. Then masks the headers. Every packet must have at least 4 - pn_size bytes of payload (RFC
+ * 9001 §5.4.2). */
 void protect_seal(const struct aead_key *key, const struct hp_key *hp, struct sealed *v,
                   unsigned n);
 

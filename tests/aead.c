@@ -1,5 +1,6 @@
-/* tests/aead.c -- the backends of packet protection are one cipher: whatever one seals, masks, opens or
- * refuses, the other does, to the byte; and the cache of contexts is never to be noticed. */
+/* tests/aead.c -- the backends of packet protection are one cipher: whatever one seals, masks,
+ * opens or refuses, the other does, to the byte; and the cache of contexts is never to be noticed.
+ */
 #include "core/antq.h"
 #include "crypto/protect.h"
 
@@ -103,17 +104,35 @@ static bool open_with(const struct keys *k, const struct sealed *s)
     return r.ok;
 }
 
-/* One packet through both: the same bytes sealed, opened by the other; altered, refused by both with
- * the same bytes left. */
+/* What stands at the payload's end goes elsewhere, and noise stands in its place. */
+static struct sealed with_tail(const struct sealed *s, uint8_t *to, uint8_t *tail)
+{
+    struct sealed split = moved(s, to);
+    uint32_t header = (uint32_t)s->pn_offset + s->pn_size;
+    uint32_t payload = s->size - header - AEAD_TAG_SIZE;
+    split.tail_size = payload > 0 ? (uint32_t)(random_u64() % payload) + 1 : 0;
+    uint8_t *from = to + header + payload - split.tail_size;
+    memcpy(tail, from, split.tail_size);
+    random_fill(from, split.tail_size);
+    split.tail = tail;
+    return split;
+}
+
+/* One packet through both: the same bytes sealed, opened by the other; altered, refused by both
+ * with the same bytes left. */
 static void compare(const struct keys *a, const struct keys *b, uint32_t payload)
 {
     static uint8_t plain[BYTES], one[BYTES], two[BYTES], bad[2][BYTES];
+    static uint8_t split[BYTES], tail[BYTES];
     struct sealed s = packet_make(plain, payload);
-    struct sealed x = moved(&s, one), y = moved(&s, two);
+    struct sealed x = moved(&s, one), y = moved(&s, two), z = with_tail(&s, split, tail);
 
     protect_seal(&a->key, &a->hp, &x, 1);
     protect_seal(&b->key, &b->hp, &y, 1);
+    protect_seal(&b->key, &b->hp, &z, 1);
     cr_assert_arr_eq(one, two, s.size, "cipher %u, %u bytes", a->key.cipher, payload);
+    cr_assert_arr_eq(one, split, s.size, "cipher %u, %u bytes, %u of them elsewhere", a->key.cipher,
+                     payload, z.tail_size);
 
     uint32_t at = (uint32_t)(random_u64() % s.size);
     struct sealed p = moved(&x, bad[0]);
@@ -129,7 +148,8 @@ static void compare(const struct keys *a, const struct keys *b, uint32_t payload
     cr_assert_arr_eq(two, plain, s.size - AEAD_TAG_SIZE);
 }
 
-/* Every length from 0 to 1,500, every cipher: an unbound key (BoringSSL, no cache) and a bound one. */
+/* Every length from 0 to 1,500, every cipher: an unbound key (BoringSSL, no cache) and a bound one.
+ */
 static void compare_backend(const char *name)
 {
     struct host h;
@@ -264,8 +284,8 @@ static bool contains(const struct host *h, const uint8_t *bytes, size_t size)
     return false;
 }
 
-/* A wiped key leaves nothing in the cache, nor does a closed endpoint. Round keys begin with the key
- * itself, so it can be looked for. */
+/* A wiped key leaves nothing in the cache, nor does a closed endpoint. Round keys begin with the
+ * key itself, so it can be looked for. */
 static void check_wiped(const char *name)
 {
     for (unsigned cipher = CIPHER_AES_128_GCM; cipher <= CIPHER_CHACHA20; cipher++) {

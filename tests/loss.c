@@ -128,7 +128,7 @@ Test(loss, optimistic_acks)
     struct world *w = world_new();
     cr_expect_eq(ack_range(w, 0, 0, 1), AQ_PROTOCOL_VIOLATION, "nothing sent yet");
     send_many(w, 3, 10); /* 0 1 2 */
-    sent_reserve(&w->ring, &w->quota, 1);
+    sent_reserve(&w->ring, &w->quota, 1, 1);
     sent_skip(&w->ring); /* 3 */
     send_many(w, 3, 10); /* 4 5 6 */
     cr_expect_eq(ack_range(w, 0, 7, 20), AQ_PROTOCOL_VIOLATION);
@@ -150,10 +150,10 @@ Test(loss, optimistic_acks)
     cr_expect_eq(ack_range(w, 0, 2, 30), AQ_OK);
     /* two skipped in the ring: the older one is caught too */
     send(w, 40); /* 7 */
-    sent_reserve(&w->ring, &w->quota, 1);
+    sent_reserve(&w->ring, &w->quota, 1, 1);
     sent_skip(&w->ring); /* 8 */
     send(w, 40);         /* 9 */
-    sent_reserve(&w->ring, &w->quota, 1);
+    sent_reserve(&w->ring, &w->quota, 1, 1);
     sent_skip(&w->ring); /* 10 */
     send(w, 40);         /* 11 */
     cr_expect_eq(ack_range(w, 7, 9, 50), AQ_PROTOCOL_VIOLATION);
@@ -219,7 +219,7 @@ Test(loss, skipped_number_and_threshold)
     struct world *w = world_new();
     rtt_sample(&w->rtt[0], 100 * MS, 0, 0);
     send(w, 1000); /* 0 */
-    sent_reserve(&w->ring, &w->quota, 1);
+    sent_reserve(&w->ring, &w->quota, 1, 1);
     sent_skip(&w->ring);   /* 1 */
     send_many(w, 3, 1000); /* 2 3 4 */
     cr_assert_eq(ack_range(w, 3, 3, 2000), AQ_OK);

@@ -121,7 +121,7 @@ static void model_send(struct world *w, struct model *m, uint64_t *state, uint64
     uint64_t n = m->next++;
     uint64_t dice = random_next(state) % 64;
     if (dice == 0) {
-        cr_assert_eq(sent_reserve(&w->ring, &w->quota, 1), AQ_OK);
+        cr_assert_eq(sent_reserve(&w->ring, &w->quota, 1, 1), AQ_OK);
         sent_skip(&w->ring);
         m->state[n] = NOT_SENT;
         return;

@@ -86,7 +86,7 @@ static inline void world_end(struct world *w)
 /* One packet with one record that names it. */
 static uint64_t send_on(struct world *w, uint8_t path, uint8_t flags, uint64_t now)
 {
-    cr_assert_eq(sent_reserve(&w->ring, &w->quota, 1), AQ_OK);
+    cr_assert_eq(sent_reserve(&w->ring, &w->quota, 1, 1), AQ_OK);
     sent_record(&w->ring, RECORD_STREAM)->value = w->ring.next;
     struct sent sent = {.time_us = now, .size = 1000, .flags = flags, .path = path};
     sent_commit(&w->ring, &sent);

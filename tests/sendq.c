@@ -27,6 +27,16 @@ struct sent_piece {
 };
 
 /* Sends the next piece as stream.c does, and compares its bytes. */
+/* The same bytes, read where they are. */
+static void check_spans(const struct sendq *q, uint64_t offset, uint32_t size)
+{
+    for (uint64_t hi = offset + size, n; offset < hi; offset += n) {
+        const uint8_t *at = sendq_span(q, offset, &n);
+        cr_assert(n > 0 && offset + n <= q->end);
+        cr_assert(bytes_match(at, offset, n));
+    }
+}
+
 static struct sent_piece send_next(struct sendq *q, uint32_t max, uint64_t credit)
 {
     struct sent_piece p;
@@ -39,6 +49,7 @@ static struct sent_piece send_next(struct sendq *q, uint32_t max, uint64_t credi
     sendq_copy(q, p.offset, out, p.size);
     cr_assert(bytes_match(out, p.offset, p.size));
     free(out);
+    check_spans(q, p.offset, p.size);
     sendq_on_sent(q, p.offset, p.size, p.fin);
     return p;
 }

@@ -46,7 +46,7 @@ static void world_end(struct world *w)
 /* One packet in flight with some records whose values tell packet and place. */
 static int send(struct world *w, unsigned records, uint8_t flags)
 {
-    int error = sent_reserve(&w->ring, &w->quota, records);
+    int error = sent_reserve(&w->ring, &w->quota, 1, records);
     if (error)
         return error;
     for (unsigned i = 0; i < records; i++)
@@ -80,7 +80,7 @@ Test(sent, empty_takes_nothing)
     cr_expect_null(sent_at(&w.ring, 0));
     sent_trim(&w.ring, &w.quota);
     cr_expect_eq(w.quota.used_bytes, 0);
-    cr_assert_eq(sent_reserve(&w.ring, &w.quota, 24), AQ_OK);
+    cr_assert_eq(sent_reserve(&w.ring, &w.quota, 1, 24), AQ_OK);
     cr_expect_eq(w.quota.used_bytes, 2 * ARENA_BLOCK, "the smallest block for each ring");
     cr_assert_eq(send(&w, 3, FLIGHT), AQ_OK);
     cr_expect_eq(w.ring.eliciting_in_flight, 1);
@@ -144,7 +144,7 @@ Test(sent, building_and_rolling_back)
 {
     struct world w = world_make(UINT64_MAX);
     world_ready(&w);
-    cr_assert_eq(sent_reserve(&w.ring, &w.quota, 24), AQ_OK);
+    cr_assert_eq(sent_reserve(&w.ring, &w.quota, 1, 24), AQ_OK);
     sent_record(&w.ring, RECORD_ACK)->value = 5;
     sent_record(&w.ring, RECORD_PING);
     cr_expect_eq(sent_open_records(&w.ring), 2);
@@ -172,7 +172,7 @@ Test(sent, skipping)
     struct world w = world_make(UINT64_MAX);
     world_ready(&w);
     for (unsigned i = 0; i < 200; i++) {
-        cr_assert_eq(sent_reserve(&w.ring, &w.quota, 1), AQ_OK);
+        cr_assert_eq(sent_reserve(&w.ring, &w.quota, 1, 1), AQ_OK);
         sent_skip(&w.ring);
         cr_expect_eq(w.ring.skipped, 2 * i);
         sent_record(&w.ring, RECORD_STREAM)->value = w.ring.next * 1000;
@@ -226,7 +226,7 @@ Test(sent, half_a_reservation_is_given_back)
 {
     struct world w = world_make(ARENA_BLOCK);
     world_ready(&w);
-    cr_expect_eq(sent_reserve(&w.ring, &w.quota, 24), AQ_FULL);
+    cr_expect_eq(sent_reserve(&w.ring, &w.quota, 1, 24), AQ_FULL);
     cr_expect_eq(w.quota.used_bytes, 0);
     world_end(&w);
 }

@@ -567,6 +567,32 @@ Test(stream, writes_sends_and_is_done)
     fixture_end(f);
 }
 
+/* Plain is what a row of packets may carry without a look at each. */
+Test(stream, plain_bytes)
+{
+    struct fixture *f = fixture_new(2, false);
+    struct stream_chunk c;
+    cr_assert_eq(stream_plain(&f->s, &f->conn), 0);
+    cr_assert_eq(write_out(f, 900, 0), 900);
+    cr_assert_eq(stream_plain(&f->s, &f->conn), 900);
+    flow_tx_use(&f->conn, CONN_TX_MAX - 500);
+    cr_assert_eq(stream_plain(&f->s, &f->conn), 500, "the connection's credit");
+    cr_assert(send_one(f, 300, &c));
+    cr_assert_eq(stream_plain(&f->s, &f->conn), 200);
+    stream_on_lost(&f->s, &f->env, c.offset, c.size, c.fin);
+    cr_assert_eq(stream_plain(&f->s, &f->conn), 0, "lost bytes come first");
+    cr_assert(send_one(f, 300, &c));
+    flow_tx_raise(&f->conn, CONN_TX_MAX + 1000);
+    cr_assert_eq(write_out(f, 0, AQ_FIN), 0);
+    cr_assert_eq(stream_plain(&f->s, &f->conn), 599, "the last byte goes with the FIN");
+    f->s.due = DUE_STOP;
+    cr_assert_eq(stream_plain(&f->s, &f->conn), 0, "a control frame comes first");
+    f->s.due = 0;
+    cr_assert_eq(stream_reset(&f->s, &f->env, 1), AQ_OK);
+    cr_assert_eq(stream_plain(&f->s, &f->conn), 0);
+    fixture_end(f);
+}
+
 Test(stream, fin_alone_from_ready)
 {
     struct fixture *f = fixture_new(2, false);

@@ -1,0 +1,167 @@
+/* bulk.c -- a row of packets that carry new bytes of one stream and nothing else: what a connection
+ * sends most of when speed matters.
+ *
+ * Such packets differ in their number, their offset and their bytes. So what send.c and fill.c ask
+ * for each packet (what is owed, which stream, how much it and the window allow) is asked once for
+ * the row; and the bytes are not copied: the cipher reads them where they are (struct sealed's
+ * tail). The layout is the same in each packet, a packet is always filled to its end:
+ *
+ *     first byte, connection id | packet number | STREAM type, id, offset | bytes | tag
+ *
+ * Whatever is not plain (an ACK, a control frame, lost bytes, a FIN, the last bytes that do not
+ * fill a packet) is left to the packet that send.c builds next. */
+#include "core/endpoint.h"
+#include "core/frame.h"
+
+enum {
+    TURN_PACKETS = 4 /* of one stream while others wait */
+};
+
+/* What all packets of a row have in common. */
+struct bulk {
+    uint8_t head[1 + CID_MAX];
+    uint8_t head_size, pn_size;
+    uint8_t frame[1 + 8];
+    uint8_t frame_size, offset_size;
+    uint32_t payload; /* stream bytes of a packet */
+    uint16_t mtu;
+    const uint8_t *span; /* the bytes of the next packet, span_size of them in one piece */
+    uint64_t span_size;
+};
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The layout for up to max packets. False: no room for a byte. */
+static bool bulk_layout(struct bulk *b, const struct conn *c, const struct stream *s, unsigned max)
+{
+    const struct path *p = &c->paths[c->active];
+    struct writer w = writer_make(b->head, sizeof b->head);
+    b->pn_size = (uint8_t)packet_number_size(c->app.sent.next + max - 1, c->app.sent.largest_acked);
+    b->head_size = (uint8_t)packet_write_short(&w, cid_peer_active(&c->peer_cids), false,
+                                               c->keys.tx_phase & 1, b->pn_size);
+    w = writer_make(b->frame, sizeof b->frame);
+    write_u8(&w, FRAME_STREAM | FRAME_STREAM_OFF);
+    write_varint(&w, s->id);
+    b->frame_size = (uint8_t)(w.p - b->frame);
+    b->offset_size = (uint8_t)varint_size(s->sendq.sent + (uint64_t)max * p->mtu);
+    b->mtu = p->mtu;
+    b->span_size = 0;
+    uint32_t around = AEAD_TAG_SIZE;
+    around += b->head_size + (uint32_t)b->pn_size + b->frame_size + b->offset_size;
+    if (around >= p->mtu)
+        return false;
+    b->payload = p->mtu - around;
+    return true;
+}
+
+/* How many packets of the layout may go in a row. */
+static unsigned bulk_count(struct conn *c, const struct bulk *b, uint64_t plain, unsigned max)
+{
+    const struct path *p = &c->paths[c->active];
+    uint64_t n = least(max, plain / b->payload);
+    n = least(n, cc_room(&p->cc) / b->mtu);
+    n = least(n, pace_room(&p->pace) / b->mtu);
+    n = least(n, c->skip_at - c->app.sent.next); /* RFC 9000 §21.4: send.c skips */
+    if (c->streams.send_head != c->streams.send_tail)
+        n = least(n, TURN_PACKETS);
+    return (unsigned)n;
+}
+
+/* A packet's bytes, where they stand in one piece; NULL: they do not. */
+static const uint8_t *bulk_tail(struct bulk *b, const struct stream *s, uint64_t offset)
+{
+    if (!b->span_size)
+        b->span = sendq_span(&s->sendq, offset, &b->span_size);
+    if (b->span_size < b->payload) {
+        b->span_size = 0;
+        return NULL;
+    }
+    const uint8_t *tail = b->span;
+    b->span += b->payload;
+    b->span_size -= b->payload;
+    return tail;
+}
+
+/* One packet: all but the stream's bytes that can be read where they are. */
+static void bulk_write(struct bulk *b, const struct stream *s, uint64_t offset, struct sealed *v)
+{
+    struct writer w = writer_make(v->data, b->mtu - AEAD_TAG_SIZE);
+    write_bytes(&w, b->head, b->head_size);
+    packet_write_number(&w, v->number, b->pn_size);
+    write_bytes(&w, b->frame, b->frame_size);
+    write_varint_sized(&w, offset, b->offset_size);
+    assert(!w.bad && writer_left(&w) == b->payload);
+    v->tail = bulk_tail(b, s, offset);
+    v->tail_size = v->tail ? b->payload : 0;
+    if (!v->tail)
+        sendq_copy(&s->sendq, offset, w.p, b->payload);
+}
+
+static void bulk_commit(struct conn *c, const struct bulk *b, uint32_t slot, uint64_t offset,
+                        uint64_t now)
+{
+    struct sent sent = {.time_us = now,
+                        .size = b->mtu,
+                        .flags = SENT_ELICITING | SENT_IN_FLIGHT,
+                        .path = c->active,
+                        .phase = (uint8_t)c->keys.tx_phase};
+    struct record *r = sent_record(&c->app.sent, RECORD_STREAM);
+    r->index = slot;
+    r->value = offset;
+    r->size = (uint16_t)b->payload;
+    trace_packet_sent(&c->tracer, SPACE_APP, c->app.sent.next, b->mtu, sent.flags, now);
+    sent_commit(&c->app.sent, &sent);
+}
+
+/* What n packets change beside the sent ring. */
+static void bulk_account(struct conn *c, const struct bulk *b, uint32_t slot, unsigned n,
+                         uint64_t now)
+{
+    struct stream *s = stream_at(&c->ep->streams, slot);
+    struct path *p = conn_path(c);
+    uint32_t size = n * b->payload;
+    struct stream_chunk chunk = {.offset = s->sendq.sent, .size = size, .is_new = size};
+    stream_on_sent(s, &c->flow, &chunk);
+    s->records += n;
+    cc_on_sent(&p->cc, (uint64_t)n * b->mtu);
+    pace_on_sent(&p->pace, (uint64_t)n * b->mtu);
+    conn_sent(c, n, true, now);
+    if (!stream_wants_send(s, &c->flow))
+        streams_no_send(&c->streams, &c->ep->streams, slot);
+    else
+        streams_rotate(&c->streams, &c->ep->streams);
+}
+
+unsigned bulk_fill(struct conn *c, uint8_t *out, unsigned max, struct sealed *v, uint64_t now)
+{
+    uint32_t slot = c->streams.send_head;
+    struct bulk b;
+    if (slot == POOL_NONE || !max)
+        return 0;
+    struct stream *s = stream_at(&c->ep->streams, slot);
+    uint64_t plain = stream_plain(s, &c->flow);
+    struct out o = {.space = &c->app, .id = SPACE_APP, .now = now};
+    /* RFC 9002 §6.2.4: probes carry what was in flight, and go one at a time. */
+    if (plain < c->paths[c->active].mtu || c->app.probes || !frames_only_streams(c, &o)
+        || !bulk_layout(&b, c, s, max))
+        return 0;
+    unsigned n = bulk_count(c, &b, plain, max);
+    if (!n || sent_reserve(&c->app.sent, &c->quota, n, n) != AQ_OK)
+        return 0;
+    for (unsigned i = 0; i < n; i++, out += b.mtu) {
+        uint64_t offset = s->sendq.sent + (uint64_t)i * b.payload;
+        v[i] = (struct sealed){.data = out,
+                               .number = c->app.sent.next,
+                               .size = b.mtu,
+                               .pn_offset = b.head_size,
+                               .pn_size = b.pn_size,
+                               .ok = true};
+        bulk_write(&b, s, offset, &v[i]);
+        bulk_commit(c, &b, slot, offset, now);
+    }
+    bulk_account(c, &b, slot, n, now);
+    return n;
+}
