@@ -317,6 +317,24 @@ static void on_closed(struct client *client)
     aq_loop_break(client->loop);
 }
 
+static void save_ticket(struct client *client)
+{
+    if (client->flags.ticket != NULL && client->ticket.unsaved
+        && !ticket_save(&client->ticket, client->flags.ticket)) {
+        client->failed = true;
+    }
+}
+
+static void take_ticket(struct client *client, const struct aq_event *event)
+{
+    if (client->flags.ticket != NULL) {
+        ticket_take(&client->ticket, event);
+        if (!client->tickets_later) {
+            save_ticket(client);
+        }
+    }
+}
+
 static void on_event(void *user, struct aq_loop *loop, const struct aq_event *event)
 {
     struct client *client = user;
@@ -324,10 +342,7 @@ static void on_event(void *user, struct aq_loop *loop, const struct aq_event *ev
 
     (void)loop;
     if (event->kind == AQ_EVENT_TICKET || event->kind == AQ_EVENT_TOKEN) {
-        if (client->flags.ticket != NULL
-            && !ticket_keep(&client->ticket, client->flags.ticket, event)) {
-            client->failed = true;
-        }
+        take_ticket(client, event);
     } else if (event->kind == AQ_EVENT_CONNECTED && ours) {
         client->connected = true;
     } else if (event->kind == AQ_EVENT_CONFIRMED && ours) {
@@ -410,6 +425,7 @@ int client_run(struct client *client)
         complain("waiting for the network failed: %s", strerror(errno));
         client->failed = true;
     }
+    save_ticket(client);
     return client->failed ? EXIT_FAILED : EXIT_DONE;
 }
 
@@ -447,7 +463,8 @@ static void check_progress(void *user)
         return;
     } else if (client->missing == NULL
                && now - client->seen_us >= client->flags.idle_us + patience) {
-        /* By now a peer that is gone would have ended the connection: this one only says nothing. */
+        /* By now a peer that is gone would have ended the connection: this one only says nothing.
+         */
         client_fail(client, "%s keeps the connection, but nothing more came for %.1f s",
                     client->remote_text, (double)(now - client->seen_us) / 1e6);
         return;

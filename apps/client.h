@@ -60,6 +60,7 @@ struct client {
     struct aq_loop_stats loop_stats;
 
     struct ticket ticket;
+    bool tickets_later; /* the file is written once, at the end: many connections are measured */
 };
 
 /* Makes TLS object and loop and resolves the target. False: *code is the exit code, the reason

@@ -271,6 +271,7 @@ static void handshake_done(struct perf *perf)
 {
     struct client *client = perf->client;
     uint64_t now = aq_loop_clock(client->loop);
+    aq_conn done = client->conn;
 
     samples_add(&perf->handshake, now - client->dialled_us);
     if (perf->stats.version == 0) {
@@ -282,9 +283,10 @@ static void handshake_done(struct perf *perf)
         phase_next(perf);
         return;
     }
-    (void)aq_close(client->ep, client->conn, 0, NULL, now);
+    /* It says goodbye behind the first packet of the next, which must not wait for that. */
     client->conn = 0;
     handshake_dial(perf);
+    (void)aq_close(client->ep, done, 0, NULL, now);
 }
 
 /* ---- phases ---------------------------------------------------------------------------------- */
@@ -324,6 +326,7 @@ static void phase_next(struct perf *perf)
         }
     } else if (perf->phase == PHASE_HANDSHAKES) {
         client->owed = false;
+        client->tickets_later = true;
         if (before != PHASE_NONE) {
             client_measure(client);
             perf->stats = client->stats;

@@ -13,7 +13,7 @@
 
 #include "apps/common.h"
 
-static const char magic[8] = {'a', 'n', 't', 'q', 't', 'k', 't', '1'};
+static const char magic[8] = {'a', 'n', 't', 'q', 't', 'k', 't', '2'};
 
 /* Reads one field: its size, then its bytes. */
 static bool read_field(FILE *file, uint8_t *out, size_t max, size_t *size)
@@ -72,7 +72,7 @@ static bool write_field(int fd, const uint8_t *data, size_t size)
            && write(fd, data, size) == (ssize_t)size;
 }
 
-static bool save(const struct ticket *ticket, const char *path)
+bool ticket_save(struct ticket *ticket, const char *path)
 {
     char beside[4096];
     int length = snprintf(beside, sizeof beside, "%s.new", path);
@@ -92,20 +92,21 @@ static bool save(const struct ticket *ticket, const char *path)
         complain("--ticket: cannot write \"%s\": %s", path, strerror(errno));
         return false;
     }
+    ticket->unsaved = false;
     return true;
 }
 
-bool ticket_keep(struct ticket *ticket, const char *path, const struct aq_event *event)
+void ticket_take(struct ticket *ticket, const struct aq_event *event)
 {
     bool is_ticket = event->kind == AQ_EVENT_TICKET;
     uint8_t *out = is_ticket ? ticket->ticket : ticket->token;
     size_t max = is_ticket ? sizeof ticket->ticket : sizeof ticket->token;
 
     if (event->size > max) {
-        return true; /* too large to be kept: the next run does without */
+        return; /* too large to be kept: the next run does without */
     }
     memcpy(out, event->data, event->size);
     *(is_ticket ? &ticket->ticket_size : &ticket->token_size) = event->size;
     ticket->kept = ticket->kept || is_ticket;
-    return save(ticket, path);
+    ticket->unsaved = true;
 }

@@ -1,6 +1,6 @@
 /* ticket.h -- a session ticket and an address token, kept in a file from one run to the next.
  *
- *     antqtkt1 | size of ticket, 32 bits in network order | ticket | size of token, same | token
+ *     antqtkt2 | size of ticket, 32 bits in network order | ticket | size of token, same | token
  *
  * Both are the core's bytes, not looked into here. The file is secret: who has it can resume. */
 #ifndef APPS_TICKET_H
@@ -21,14 +21,17 @@ struct ticket {
     uint8_t ticket[TICKET_MAX], token[TOKEN_MAX];
     size_t ticket_size, token_size; /* 0: none */
     bool kept;                      /* a ticket came in this run */
+    bool unsaved;                   /* what came last is not in the file yet */
 };
 
 /* Reads the file, if there is one; false, with a complaint, when it cannot be used. */
 bool ticket_load(struct ticket *ticket, const char *path);
 /* Gives what there is to a connection; it must stay until aq_dial. */
 void ticket_use(const struct ticket *ticket, struct aq_connect *connect);
-/* Takes what an AQ_EVENT_TICKET or AQ_EVENT_TOKEN brings and replaces the file; false, with a
- * complaint, when that fails. Allocates nothing. */
-bool ticket_keep(struct ticket *ticket, const char *path, const struct aq_event *event);
+/* Takes what an AQ_EVENT_TICKET or AQ_EVENT_TOKEN brings. */
+void ticket_take(struct ticket *ticket, const struct aq_event *event);
+/* Replaces the file by what there is; false, with a complaint, when that fails. Allocates
+ * nothing. */
+bool ticket_save(struct ticket *ticket, const char *path);
 
 #endif
