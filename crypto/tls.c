@@ -180,12 +180,17 @@ static enum ssl_verify_result_t on_verify(SSL *ssl, uint8_t *alert)
 {
     struct tls *tls = tls_of(ssl);
     const STACK_OF(CRYPTO_BUFFER) *chain = SSL_get0_peer_certificates(ssl);
-    struct verdict verdict = {SSL_AD_CERTIFICATE_UNKNOWN, NULL};
+    struct verdict verdict = {SSL_AD_CERTIFICATE_UNKNOWN, NULL, 0};
 
     if (tls->shared->verify == AQ_VERIFY_CALL) {
         return verify_by_application(tls, chain, alert);
     }
+    if (SSL_session_reused(ssl)
+        && tls_mark_holds(tls->shared, &tls->mark, chain, tls->server_name)) {
+        return ssl_verify_ok;
+    }
     if (tls_verify_chain(tls->shared, chain, tls->server_name, &verdict)) {
+        tls_mark_make(tls->shared, &tls->mark, verdict.until_s, chain, tls->server_name);
         return ssl_verify_ok;
     }
     *alert = verdict.alert;
@@ -243,7 +248,8 @@ const SSL_PRIVATE_KEY_METHOD tls_key_method = {
 /* ---- other callbacks
  * --------------------------------------------------------------------------------------- */
 
-/* A client's ticket: the whole session as bytes, so that the application can keep it anywhere. */
+/* A client's ticket: the whole session as bytes, so that the application can keep it anywhere, and
+ * behind it how its certificate was judged. */
 static int on_session(SSL *ssl, SSL_SESSION *session)
 {
     const struct tls *tls = tls_of(ssl);
@@ -251,8 +257,12 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
     size_t size = 0;
 
     if (tls->sink->on_ticket != NULL && SSL_SESSION_to_bytes(session, &bytes, &size)) {
-        tls->sink->on_ticket(tls->arg, bytes, size);
-        OPENSSL_free(bytes); /* which wipes it: it holds a secret */
+        uint8_t *ticket = OPENSSL_realloc(bytes, size + sizeof(tls->mark));
+        if (ticket != NULL) {
+            memcpy(ticket + size, &tls->mark, sizeof(tls->mark));
+            tls->sink->on_ticket(tls->arg, ticket, size + sizeof(tls->mark));
+        }
+        OPENSSL_free(ticket != NULL ? ticket : bytes); /* which wipes it: it holds a secret */
     }
     return 0; /* the session stays BoringSSL's */
 }
@@ -277,8 +287,7 @@ void tls_attach(struct aq_tls *tls)
                                      : SSL_VERIFY_NONE;
     } else {
         SSL_CTX_sess_set_new_cb(tls->ctx, on_session);
-        /* A ticket must not carry a server past rules that are stricter now than when it came, nor
-         * past its certificate's end. */
+        /* on_verify is asked for a resumed server, too (tls_verify.c, resumption). */
         SSL_CTX_set_reverify_on_resume(tls->ctx, 1);
     }
     /* AQ_VERIFY_NONE asks as well, and on_verify accepts: the peer's key is known then. */
@@ -356,8 +365,12 @@ static bool prepare_client(struct tls *tls, const struct tls_start *start)
         }
     }
     if (start->ticket != NULL) {
-        SSL_SESSION *session =
-            SSL_SESSION_from_bytes(start->ticket, start->ticket_size, tls->shared->ctx);
+        if (start->ticket_size <= sizeof(tls->mark)) {
+            return false;
+        }
+        size_t size = start->ticket_size - sizeof(tls->mark);
+        SSL_SESSION *session = SSL_SESSION_from_bytes(start->ticket, size, tls->shared->ctx);
+        memcpy(&tls->mark, start->ticket + size, sizeof(tls->mark));
         bool used = session != NULL && SSL_set_session(ssl, session);
         SSL_SESSION_free(session);
         return used;

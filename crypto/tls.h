@@ -27,6 +27,13 @@ struct tls_sink {
     void *(*conn_user)(void *arg); /* the application's user pointer, for its callbacks */
 };
 
+/* That a chain was accepted for a name, and from when to when that holds. It goes at the end of a
+ * client's ticket; only the aq_tls that made it believes it (tls_verify.c). */
+struct tls_mark {
+    uint64_t since_s, until_s;
+    uint8_t mac[32];
+};
+
 struct tls {
     void *ssl; /* SSL *; NULL: freed or never begun */
     struct aq_tls *shared;
@@ -44,6 +51,7 @@ struct tls {
     uint8_t message_head[4];
     uint32_t message_left;
     char *server_name; /* client: the name to verify; owned */
+    struct tls_mark mark;
     uint16_t signature_size;
     uint8_t signature[512];   /* a late signature */
     const char *verify_error; /* static text, NULL none */

@@ -7,6 +7,7 @@
 
 #include "core/antq.h"
 #include "crypto/identity.h"
+#include "crypto/tls.h"
 
 #include <openssl/ssl.h>
 
@@ -25,6 +26,7 @@ struct aq_tls {
     bool has_pin;          /* own_pin is set */
     enum aq_verify verify;
     X509_STORE *store; /* AQ_VERIFY_SYSTEM, AQ_VERIFY_CA; else NULL */
+    uint8_t mark_key[32]; /* with a store: what struct tls_mark is made with; never leaves */
     uint8_t pin[32];
     uint8_t own_pin[32];
     enum aq_answer (*verify_peer)(void *user, void *conn_user, const struct aq_iov *chain,
@@ -39,10 +41,12 @@ struct aq_tls {
     struct named *named;
 };
 
-/* A judgement on a peer's certificate: the TLS alert to send and what to do about it (static). */
+/* A judgement on a peer's certificate: the TLS alert to send and what to do about it (static); or,
+ * accepted by way of CA certificates, when the first certificate of the chain ends. */
 struct verdict {
     uint8_t alert;
     const char *text;
+    uint64_t until_s; /* 0: not known */
 };
 
 /* tls_verify.c: the CA certificates that verify needs, or none. False with a sentence in error. */
@@ -51,6 +55,11 @@ bool tls_verify_load(struct aq_tls *tls, const struct aq_pem *ca, char *error, s
  * accepted. */
 bool tls_verify_chain(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * chain,
                       const char *name, struct verdict *verdict);
+/* Notes a chain accepted, and whether such a note still says so of this chain and name. */
+void tls_mark_make(const struct aq_tls *tls, struct tls_mark *mark, uint64_t until_s,
+                   const STACK_OF(CRYPTO_BUFFER) * chain, const char *name);
+bool tls_mark_holds(const struct aq_tls *tls, const struct tls_mark *mark,
+                    const STACK_OF(CRYPTO_BUFFER) * chain, const char *name);
 /* Whether a name is an IP address, and its bytes: 4, 16, or 0. RFC 6066 §3: those are not sent as
  * SNI. */
 size_t tls_verify_ip(const char *name, uint8_t ip[16]);

@@ -6,6 +6,7 @@
  *
  * RFC 9001 §4.4 (a client must authenticate the server), RFC 9525 (names). Called by tls.c and
  * tls_config.c. */
+#include "crypto/prim.h"
 #include "crypto/tls_config.h"
 
 #include <arpa/inet.h>
@@ -16,6 +17,8 @@
 #include <openssl/err.h>
 #include <openssl/mem.h>
 #include <openssl/pool.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
@@ -128,7 +131,7 @@ bool tls_verify_load(struct aq_tls *tls, const struct aq_pem *ca, char *error, s
         return true;
     }
     tls->store = X509_STORE_new();
-    if (tls->store == NULL) {
+    if (tls->store == NULL || !RAND_bytes(tls->mark_key, sizeof(tls->mark_key))) {
         return identity_error(error, error_size, "CA certificates: out of memory");
     }
     return tls->verify == AQ_VERIFY_CA ? load_ca(tls->store, ca, error, error_size)
@@ -162,9 +165,31 @@ static bool expect_name(X509_VERIFY_PARAM *param, const char *name)
                        : X509_VERIFY_PARAM_set1_host(param, name, strlen(name)) == 1;
 }
 
-/* Verifies `leaf` with the others of its chain. Returns BoringSSL's X509_V_* result. */
+/* When the first of these certificates ends, in Unix seconds; 0 when that cannot be told. */
+static uint64_t first_end(const STACK_OF(X509) * chain)
+{
+    ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+    uint64_t first = UINT64_MAX;
+
+    for (size_t i = 0; i < sk_X509_num(chain); i++) {
+        const ASN1_TIME *end = X509_get0_notAfter(sk_X509_value(chain, i));
+        int days = 0, seconds = 0;
+        if (epoch == NULL || !ASN1_TIME_diff(&days, &seconds, epoch, end) || days < 0
+            || seconds < 0) {
+            first = 0;
+            break;
+        }
+        uint64_t at = (uint64_t)days * 86400 + (uint64_t)seconds;
+        first = at < first ? at : first;
+    }
+    ASN1_TIME_free(epoch);
+    return first;
+}
+
+/* Verifies `leaf` with the others of its chain. Returns BoringSSL's X509_V_* result; when that is
+ * X509_V_OK, until_s is when it will no longer be. */
 static int verify_x509(const struct aq_tls *tls, X509 *leaf, STACK_OF(X509) * others,
-                       const char *name)
+                       const char *name, uint64_t *until_s)
 {
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
     int result = X509_V_ERR_OUT_OF_MEM;
@@ -182,6 +207,9 @@ static int verify_x509(const struct aq_tls *tls, X509 *leaf, STACK_OF(X509) * ot
         } else {
             result = X509_V_ERR_HOSTNAME_MISMATCH;
         }
+    }
+    if (result == X509_V_OK) {
+        *until_s = first_end(X509_STORE_CTX_get0_chain(ctx));
     }
     X509_STORE_CTX_free(ctx);
     return result;
@@ -216,7 +244,7 @@ static bool verify_ca(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * 
             X509_free(x509);
         }
     }
-    bool accepted = parsed ? judge(verify_x509(tls, leaf, others, name), verdict)
+    bool accepted = parsed ? judge(verify_x509(tls, leaf, others, name, &verdict->until_s), verdict)
                            : refuse(verdict, SSL_AD_BAD_CERTIFICATE, not_parsed);
     X509_free(leaf);
     sk_X509_pop_free(others, X509_free);
@@ -260,4 +288,61 @@ bool tls_verify_chain(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * 
     bool accepted = verify_ca(tls, chain, name, verdict);
     ERR_clear_error();
     return accepted;
+}
+
+/* ---- resumption
+ * ------------------------------------------------------------------------------------------- */
+
+/* A ticket must not carry a server past rules that are stricter than when it came, nor past its
+ * certificate's end, so a resumed chain is judged again. But the same chain, name and CA
+ * certificates give the same answer for as long as no certificate ends, and the CA certificates of
+ * an aq_tls never change: so the answer is noted in the ticket, under a key that only this aq_tls
+ * has. Whoever could forge the note could as well have put a key of his own into the ticket. */
+static void mark_mac(const struct aq_tls *tls, const struct tls_mark *mark,
+                     const STACK_OF(CRYPTO_BUFFER) * chain, const char *name, uint8_t mac[32])
+{
+    uint8_t digest[SHA256_DIGEST_LENGTH];
+    uint64_t numbers[3] = {mark->since_s, mark->until_s, strlen(name)};
+    SHA256_CTX sha;
+
+    SHA256_Init(&sha);
+    SHA256_Update(&sha, numbers, sizeof(numbers));
+    SHA256_Update(&sha, name, numbers[2]);
+    for (size_t i = 0; i < sk_CRYPTO_BUFFER_num(chain); i++) { /* DER tells its own length */
+        const CRYPTO_BUFFER *der = sk_CRYPTO_BUFFER_value(chain, i);
+        SHA256_Update(&sha, CRYPTO_BUFFER_data(der), CRYPTO_BUFFER_len(der));
+    }
+    SHA256_Final(digest, &sha);
+    prim_hmac(tls->mark_key, sizeof(tls->mark_key), digest, sizeof(digest), mac);
+}
+
+static uint64_t unix_now_s(const struct aq_tls *tls)
+{
+    return tls->unix_s != 0 ? tls->unix_s : (uint64_t)time(NULL);
+}
+
+void tls_mark_make(const struct aq_tls *tls, struct tls_mark *mark, uint64_t until_s,
+                   const STACK_OF(CRYPTO_BUFFER) * chain, const char *name)
+{
+    memset(mark, 0, sizeof(*mark));
+    if (tls->store == NULL || name == NULL || chain == NULL || until_s == 0) {
+        return;
+    }
+    mark->since_s = unix_now_s(tls);
+    mark->until_s = until_s;
+    mark_mac(tls, mark, chain, name, mark->mac);
+}
+
+bool tls_mark_holds(const struct aq_tls *tls, const struct tls_mark *mark,
+                    const STACK_OF(CRYPTO_BUFFER) * chain, const char *name)
+{
+    uint8_t mac[32];
+    uint64_t now_s = unix_now_s(tls);
+
+    if (tls->store == NULL || name == NULL || chain == NULL || now_s < mark->since_s
+        || now_s >= mark->until_s) {
+        return false;
+    }
+    mark_mac(tls, mark, chain, name, mac);
+    return prim_equal(mac, mark->mac, sizeof(mac));
 }

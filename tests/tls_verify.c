@@ -1,11 +1,13 @@
 /* tests/tls_verify.c -- each way to verify a peer, each refusal with its alert and its words. */
+#include "crypto/tls_config.h"
 #include "tests/tls_pump.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
 /* RFC 9001 §4.4, §4.8: each refusal has its alert and a text that helps. */
-/* The name: RFC 9525 §6. An address is not sent but verified: RFC 6066 §3. Alerts: RFC 8446 §6.2. */
+/* The name: RFC 9525 §6. An address is not sent but verified: RFC 6066 §3. Alerts: RFC 8446 §6.2.
+ */
 Test(tls_verify, verify_ca)
 {
     make_certs();
@@ -223,5 +225,47 @@ Test(tls_verify, resumption_is_verified)
     end(&client, &server);
     aq_tls_free(careless);
     aq_tls_free(careful);
+    aq_tls_free(server_tls);
+}
+
+/* What a client accepted it need not judge again: without its CA certificates it could not, and
+ * does so nevertheless where the note in the ticket does not hold. */
+Test(tls_verify, resumption_remembers_its_verdict)
+{
+    const struct {
+        const char *name;
+        unsigned altered; /* this byte of the note, from its end */
+        uint64_t now_s;
+        bool resumed;
+    } rows[] = {
+        {"a.test", 0, NOW_S, true},
+        {"a.test", 1, NOW_S, false},                       /* its authenticator */
+        {"a.test", sizeof(struct tls_mark), NOW_S, false}, /* its times */
+        {"x.b.test", 0, NOW_S, false}, /* in the certificate too, but not what was asked for */
+        {"a.test", 0, NOW_S + 8999, true},
+        {"a.test", 0, NOW_S + 9000, false}, /* the CA's certificate ends, as its own does */
+    };
+    make_certs();
+    struct aq_tls *server_tls = server_with(&leaf), *client_tls = client_trusting(&ca);
+    struct aq_tls *other = client_trusting(&other_ca);
+    X509_STORE *store = client_tls->store;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        run(client_tls, server_tls, "a.test");
+        expect_done();
+        if (rows[i].altered != 0) {
+            client.ticket[client.ticket_size - rows[i].altered] ^= 1;
+        }
+        client_tls->store = other->store;
+        client_tls->unix_s = rows[i].now_s;
+        resume(client_tls, server_tls, rows[i].name);
+        client_tls->store = store;
+        client_tls->unix_s = NOW_S;
+        cr_assert_eq(client.tls.done && client.tls.resumed, rows[i].resumed, "row %zu", i);
+        cr_assert(rows[i].resumed || client.result != 0, "row %zu", i);
+        end(&client, &server);
+    }
+    aq_tls_free(other);
+    aq_tls_free(client_tls);
     aq_tls_free(server_tls);
 }
