@@ -2,6 +2,10 @@
 #include "core/addr.h"
 #include "core/endpoint.h"
 
+enum {
+    LINGER_STEP_US = 32768
+};
+
 /* What an error means to somebody who reads it, where the name alone does not say it. */
 static const char *close_reason(int error, const struct conn *c)
 {
@@ -34,8 +38,8 @@ static void close_enter(struct conn *c, enum conn_state state, uint64_t now)
     conn_drop_flight(c);
     if (state == CONN_OVER)
         handshake_over(c, now);
-    else
-        conn_arm(c, TIMER_CLOSE, now + linger);
+    else /* in steps, so that many end in one turn */
+        conn_arm(c, TIMER_CLOSE, (now + linger + LINGER_STEP_US) / LINGER_STEP_US * LINGER_STEP_US);
     trace_close(&c->tracer, c->closing.by, c->closing.code, c->closing.frame_type, now);
     conn_event(c, AQ_EVENT_CLOSED);
     conn_wake(c);

@@ -267,6 +267,10 @@ static void conn_arm_idle(struct conn *c)
 void conn_schedule(struct conn *c, uint64_t now)
 {
     uint64_t best = AQ_NEVER;
+    /* What ended needs no more of its handshake than keys to say so with: another one may have it.
+     */
+    if (c->hand && (c->state == CONN_DRAINING || (!conn_is_open(c) && c->handshake_discarded)))
+        handshake_over(c, now);
     for (enum space_id i = SPACE_INITIAL; i < SPACES; i++) {
         struct space *space = conn_space(c, i);
         if (space)
