@@ -8,7 +8,8 @@ void cid_key_init(struct cid_key *key, const uint8_t secret[32])
     uint8_t raw[32];
     prim_hmac(secret, 32, (const uint8_t *)"antq cid", 8, raw);
     prim_block_init(&key->block, raw);
-    prim_hmac(secret, 32, (const uint8_t *)"antq reset", 10, key->reset);
+    prim_hmac(secret, 32, (const uint8_t *)"antq reset", 10, raw);
+    prim_block_init(&key->reset, raw);
     prim_wipe(raw, sizeof raw);
 }
 
@@ -49,14 +50,16 @@ void cid_decode(const struct cid_key *key, const uint8_t bytes[CID_SIZE], struct
                              .seq = (uint16_t)(v & 0xfff)};
 }
 
-/* RFC 9000 §10.3.2: a keyed function of the connection id, so that nothing needs to be remembered.
- */
+/* RFC 9000 §10.3.2: a keyed function of the connection id, so that nothing needs to be remembered:
+ * one AES block, a permutation that who has no key cannot tell from chance. */
 void cid_reset_token(const struct cid_key *key, const struct cid *cid,
                      uint8_t token[RESET_TOKEN_SIZE])
 {
-    uint8_t mac[32];
-    prim_hmac(key->reset, sizeof key->reset, cid->bytes, cid->size, mac);
-    memcpy(token, mac, RESET_TOKEN_SIZE);
+    uint8_t block[16] = {cid->size};
+    static_assert(RESET_TOKEN_SIZE == sizeof block, "a token is a block");
+    assert(cid->size < sizeof block); /* ours are */
+    memcpy(block + 1, cid->bytes, cid->size);
+    prim_block_encrypt(&key->reset, block, token);
 }
 
 /* ---- ours ---- */

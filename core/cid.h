@@ -23,7 +23,7 @@ enum {
 
 struct cid_key {
     struct block_key block;
-    uint8_t reset[32]; /* key of stateless reset tokens (§10.3.2) */
+    struct block_key reset; /* of stateless reset tokens (§10.3.2) */
 };
 
 struct cid_fields {

@@ -4,11 +4,12 @@
 #include <assert.h>
 #include <string.h>
 
-/* The keys of a secret, their contexts kept by the endpoint. hp may be NULL. */
+/* The keys of a secret, their contexts kept by the endpoint, and the next secret. hp may be NULL.
+ */
 static void keys_make(struct keys_app *k, const struct secret *secret, struct aead_key *key,
-                      struct hp_key *hp)
+                      struct hp_key *hp, struct secret *next)
 {
-    schedule_keys(k->version, secret, key, hp);
+    schedule_keys_next(k->version, secret, key, hp, next);
     protect_aead_bind(key, k->protect);
     if (hp)
         protect_hp_bind(hp, k->protect);
@@ -17,16 +18,14 @@ static void keys_make(struct keys_app *k, const struct secret *secret, struct ae
 void keys_set_tx(struct keys_app *k, uint32_t version, const struct secret *secret)
 {
     k->version = version;
-    keys_make(k, secret, &k->tx, &k->tx_hp);
-    schedule_next(version, secret, &k->tx_next);
+    keys_make(k, secret, &k->tx, &k->tx_hp, &k->tx_next);
 }
 
 /* Derives the read key after rx into `other`, so that an update costs no derivation when its first
  * packet comes (RFC 9001 §6.3, §9.5: no timing to tell). */
 static void keys_derive_next(struct keys_app *k)
 {
-    keys_make(k, &k->rx_next, &k->other, NULL);
-    schedule_next(k->version, &k->rx_next, &k->rx_next);
+    keys_make(k, &k->rx_next, &k->other, NULL, &k->rx_next);
     k->other_set = k->other_is_next = true;
 }
 
@@ -34,8 +33,7 @@ void keys_set_rx(struct keys_app *k, uint32_t version, const struct secret *secr
 {
     k->version = version;
     k->rx_phase_first = UINT64_MAX;
-    keys_make(k, secret, &k->rx, &k->rx_hp);
-    schedule_next(version, secret, &k->rx_next);
+    keys_make(k, secret, &k->rx, &k->rx_hp, &k->rx_next);
     keys_derive_next(k);
 }
 
@@ -51,8 +49,7 @@ const struct aead_key *keys_for(const struct keys_app *k, bool phase_bit)
 static void keys_advance_tx(struct keys_app *k)
 {
     protect_aead_wipe(&k->tx);
-    keys_make(k, &k->tx_next, &k->tx, NULL);
-    schedule_next(k->version, &k->tx_next, &k->tx_next);
+    keys_make(k, &k->tx_next, &k->tx, NULL, &k->tx_next);
     k->tx_phase++;
     k->tx_count = 0;
     k->phase_acked = false;

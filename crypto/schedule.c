@@ -59,41 +59,72 @@ static const struct version *version_of(uint32_t number)
     return &versions[0];
 }
 
-static void hmac_sha384(const uint8_t *key, size_t key_size, const uint8_t *in, size_t size,
-                        uint8_t out[48])
-{
-    uint8_t pad[SHA512_CBLOCK] = {0};
-    SHA512_CTX sha;
+/* HMAC (RFC 2104) with a secret for its key, as far as it is the same for all labels: both hashes
+ * after their first block. Several labels of one secret then cost two blocks each, not four. */
+struct expander {
+    union {
+        SHA256_CTX sha256;
+        SHA512_CTX sha384;
+    } inner, outer;
+    uint8_t size; /* of the hash: 32 or 48 */
+};
 
-    assert(key_size <= sizeof(pad));
-    memcpy(pad, key, key_size);
-    for (size_t i = 0; i < sizeof(pad); i++) {
-        pad[i] ^= 0x36;
+static void expander_init(struct expander *e, const struct secret *secret)
+{
+    uint8_t pad[SHA512_CBLOCK];
+    size_t size = secret->size == 48 ? SHA512_CBLOCK : SHA256_CBLOCK;
+
+    assert(secret->size == 32 || secret->size == 48);
+    e->size = secret->size;
+    memset(pad, 0x36, size);
+    for (size_t i = 0; i < secret->size; i++) {
+        pad[i] ^= secret->bytes[i];
     }
-    SHA384_Init(&sha);
-    SHA384_Update(&sha, pad, sizeof(pad));
-    SHA384_Update(&sha, in, size);
-    SHA384_Final(out, &sha);
-    for (size_t i = 0; i < sizeof(pad); i++) {
-        pad[i] ^= 0x36 ^ 0x5c;
+    for (unsigned turn = 0; turn < 2; turn++) {
+        if (e->size == 48) {
+            SHA512_CTX *sha = turn == 0 ? &e->inner.sha384 : &e->outer.sha384;
+            SHA384_Init(sha);
+            SHA384_Update(sha, pad, size);
+        } else {
+            SHA256_CTX *sha = turn == 0 ? &e->inner.sha256 : &e->outer.sha256;
+            SHA256_Init(sha);
+            SHA256_Update(sha, pad, size);
+        }
+        for (size_t i = 0; i < size; i++) {
+            pad[i] ^= 0x36 ^ 0x5c;
+        }
     }
-    SHA384_Init(&sha);
-    SHA384_Update(&sha, pad, sizeof(pad));
-    SHA384_Update(&sha, out, 48);
-    SHA384_Final(out, &sha);
     OPENSSL_cleanse(pad, sizeof(pad));
-    OPENSSL_cleanse(&sha, sizeof(sha));
 }
 
-void schedule_expand_label(const struct secret *secret, const char *label, uint8_t *out,
-                           size_t size)
+static void expander_hmac(const struct expander *e, const uint8_t *in, size_t size, uint8_t out[48])
+{
+    if (e->size == 48) {
+        SHA512_CTX sha = e->inner.sha384;
+        SHA384_Update(&sha, in, size);
+        SHA384_Final(out, &sha);
+        sha = e->outer.sha384;
+        SHA384_Update(&sha, out, 48);
+        SHA384_Final(out, &sha);
+        OPENSSL_cleanse(&sha, sizeof(sha));
+    } else {
+        SHA256_CTX sha = e->inner.sha256;
+        SHA256_Update(&sha, in, size);
+        SHA256_Final(out, &sha);
+        sha = e->outer.sha256;
+        SHA256_Update(&sha, out, 32);
+        SHA256_Final(out, &sha);
+        OPENSSL_cleanse(&sha, sizeof(sha));
+    }
+}
+
+static void expand(const struct expander *e, const char *label, uint8_t *out, size_t size)
 {
     static const char prefix[] = "tls13 ";
     uint8_t info[2 + 1 + sizeof(prefix) + LABEL_MAX + 2], block[48];
     size_t label_size = strlen(label), at = 0;
 
-    assert(secret->size == 32 || secret->size == 48);
-    assert(label_size <= LABEL_MAX && size <= secret->size);
+    assert(label_size <= LABEL_MAX && size <= e->size);
     info[at++] = (uint8_t)(size >> 8);
     info[at++] = (uint8_t)size;
     info[at++] = (uint8_t)(sizeof(prefix) - 1 + label_size);
@@ -103,14 +134,19 @@ void schedule_expand_label(const struct secret *secret, const char *label, uint8
     at += label_size;
     info[at++] = 0; /* no context */
     info[at++] = 1; /* HKDF-Expand's block counter */
-
-    if (secret->size == 48) {
-        hmac_sha384(secret->bytes, secret->size, info, at, block);
-    } else {
-        prim_hmac(secret->bytes, secret->size, info, at, block);
-    }
+    expander_hmac(e, info, at, block);
     memcpy(out, block, size);
     OPENSSL_cleanse(block, sizeof(block));
+}
+
+void schedule_expand_label(const struct secret *secret, const char *label, uint8_t *out,
+                           size_t size)
+{
+    struct expander e;
+
+    expander_init(&e, secret);
+    expand(&e, label, out, size);
+    OPENSSL_cleanse(&e, sizeof(e));
 }
 
 void schedule_initial(uint32_t version, const uint8_t *cid, size_t cid_size, struct secret *client,
@@ -118,44 +154,62 @@ void schedule_initial(uint32_t version, const uint8_t *cid, size_t cid_size, str
 {
     const struct version *row = version_of(version);
     struct secret initial = {.size = 32, .cipher = CIPHER_AES_128_GCM};
+    struct expander e;
 
     assert(cid_size <= CID_MAX);
     /* RFC 9001 §5.2: HKDF-Extract is HMAC with the salt as its key. */
     prim_hmac(row->salt, sizeof(row->salt), cid, cid_size, initial.bytes);
     *client = *server = initial;
-    schedule_expand_label(&initial, "client in", client->bytes, client->size);
-    schedule_expand_label(&initial, "server in", server->bytes, server->size);
+    expander_init(&e, &initial);
+    expand(&e, "client in", client->bytes, client->size);
+    expand(&e, "server in", server->bytes, server->size);
+    OPENSSL_cleanse(&e, sizeof(e));
     schedule_wipe(&initial);
 }
 
-void schedule_keys(uint32_t version, const struct secret *secret, struct aead_key *key,
-                   struct hp_key *hp)
+void schedule_keys_next(uint32_t version, const struct secret *secret, struct aead_key *key,
+                        struct hp_key *hp, struct secret *next)
 {
     const struct version *row = version_of(version);
     enum cipher cipher = (enum cipher)secret->cipher;
     size_t raw_size = cipher == CIPHER_AES_128_GCM ? 16 : 32;
     uint8_t raw[32], iv[AEAD_IV_SIZE];
+    struct expander e;
 
     /* Makes this thread's error queue if it has none, so that a forged packet later finds one: a
      * failed protect_open must not be what allocates it. */
     ERR_clear_error();
 
-    schedule_expand_label(secret, row->key, raw, raw_size);
-    schedule_expand_label(secret, row->iv, iv, sizeof(iv));
+    expander_init(&e, secret);
+    expand(&e, row->key, raw, raw_size);
+    expand(&e, row->iv, iv, sizeof(iv));
     protect_aead_init(key, cipher, raw, iv);
     if (hp != NULL) {
-        schedule_expand_label(secret, row->hp, raw, raw_size);
+        expand(&e, row->hp, raw, raw_size);
         protect_hp_init(hp, cipher, raw);
+    }
+    if (next != NULL) {
+        /* RFC 9001 §6.1: secret_<n+1> = HKDF-Expand-Label(secret_<n>, "quic ku", "", Hash.length)
+         */
+        *next = *secret;
+        expand(&e, row->update, next->bytes, next->size);
     }
     OPENSSL_cleanse(raw, sizeof(raw));
     OPENSSL_cleanse(iv, sizeof(iv));
+    OPENSSL_cleanse(&e, sizeof(e));
+}
+
+void schedule_keys(uint32_t version, const struct secret *secret, struct aead_key *key,
+                   struct hp_key *hp)
+{
+    schedule_keys_next(version, secret, key, hp, NULL);
 }
 
 void schedule_next(uint32_t version, const struct secret *secret, struct secret *next)
 {
     struct secret updated = *secret;
 
-    /* RFC 9001 §6.1: secret_<n+1> = HKDF-Expand-Label(secret_<n>, "quic ku", "", Hash.length) */
+    /* RFC 9001 §6.1, without the keys. */
     schedule_expand_label(secret, version_of(version)->update, updated.bytes, updated.size);
     *next = updated;
     schedule_wipe(&updated);

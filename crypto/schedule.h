@@ -23,7 +23,12 @@ void schedule_initial(uint32_t version, const uint8_t *cid, size_t cid_size, str
 void schedule_keys(uint32_t version, const struct secret *secret, struct aead_key *key,
                    struct hp_key *hp);
 
-/* The secret of the next key phase (§6.1). next may be secret. */
+/* The same, and the secret of the next key phase (§6.1), which may be `secret` itself or NULL: what
+ * both need of the secret is computed once. */
+void schedule_keys_next(uint32_t version, const struct secret *secret, struct aead_key *key,
+                        struct hp_key *hp, struct secret *next);
+
+/* That secret alone. next may be secret. */
 void schedule_next(uint32_t version, const struct secret *secret, struct secret *next);
 
 void schedule_wipe(struct secret *secret);
