@@ -283,14 +283,16 @@ int aq_conn_peer(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_peer
     const struct conn *c = find_conn(inner(endpoint), conn);
     if (!c)
         return AQ_GONE;
+    struct tls_names names;
     struct aq_conn_peer p = {.cipher = c->facts.cipher,
                              .group = c->facts.group,
                              .resumed = c->facts.resumed,
                              .verified = c->facts.verified,
                              .has_certificate = c->facts.has_certificate,
                              .verify_error = c->facts.verify_error};
-    memcpy(p.alpn, c->facts.alpn, sizeof p.alpn);
-    memcpy(p.server_name, c->facts.server_name, sizeof p.server_name);
+    handshake_names(c, &names);
+    memcpy(p.alpn, names.alpn, sizeof p.alpn);
+    memcpy(p.server_name, names.server_name, sizeof p.server_name);
     memcpy(p.spki_hash, c->facts.spki_hash, sizeof p.spki_hash);
     size_t size = peer->size < sizeof p ? peer->size : sizeof p;
     p.size = size;

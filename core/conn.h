@@ -40,7 +40,8 @@ enum timer_id {
     TIMERS
 };
 enum {
-    MEMORY_WAIT_US = 10000
+    MEMORY_WAIT_US = 10000,
+    SHORT_NAMES = 48
 };
 
 /* Between two skipped packet numbers lie SKIP_MIN and, by chance, up to SKIP_SPAN more
@@ -66,6 +67,14 @@ struct conn_closing {
     uint32_t packets; /* received since: answered at powers of two (RFC 9000 §10.2.1) */
 };
 
+/* What is read of the peer's parameters after they were taken; limits of streams and windows lie
+ * where they are counted. */
+struct peer_params {
+    uint32_t max_ack_delay_us;  /* below 2^14 ms (RFC 9000 §18.2) */
+    uint8_t ack_delay_exponent; /* at most 20 */
+    uint8_t active_cid_limit;   /* more than CIDS_MAX are never issued */
+};
+
 struct conn {
     /* identity */
     struct endpoint *ep;
@@ -88,8 +97,10 @@ struct conn {
     bool peer_validated_us; /* client: the server has shown that it validated our address (RFC 9002
                                §6.2.2.1) */
     uint64_t began_us, handshake_us;
-    struct params peer; /* the peer's parameters */
+    struct peer_params peer;
     struct tls_facts facts;
+    char short_names[SHORT_NAMES];  /* ALPN and server name, a 0 after each, if they fit */
+    struct tls_names *names;        /* else: quota block */
 
     /* packets */
     struct keys_app keys;
@@ -189,6 +200,7 @@ void handshake_discard(struct conn *c, enum space_id space, uint64_t now);
 void handshake_over(struct conn *c,
                     uint64_t now); /* gives the hand back, when all it holds is done or at close */
 bool handshake_can_end(const struct conn *c);
+void handshake_names(const struct conn *c, struct tls_names *names); /* "" before it is done */
 void handshake_set_initial_keys(struct conn *c, const struct cid *dcid);
 
 /* ---- recv.c, apply.c ---- */

@@ -223,6 +223,7 @@ void endpoint_free_conn(struct endpoint *ep, struct conn *c)
     heap_set(&ep->timers, c->slot, AQ_NEVER);
     keys_wipe(&c->keys);
     prim_wipe(c->facts.exporter, sizeof c->facts.exporter);
+    quota_give(&c->quota, c->names, sizeof *c->names);
     assert(!c->hand && c->quota.used_bytes == 0 && c->streams.count == 0);
     c->state = CONN_FREE;
     pool_give(&ep->conns, c->slot);

@@ -154,11 +154,22 @@ static int begin_tls(struct conn *c, const struct conn_start *start)
     return error == AQ_OK || error == TLS_LATER ? AQ_OK : AQ_MISUSE;
 }
 
+static void keep_params(struct conn *c, const struct params *p)
+{
+    c->peer = (struct peer_params){
+        .max_ack_delay_us = (uint32_t)p->max_ack_delay_us,
+        .ack_delay_exponent = (uint8_t)p->ack_delay_exponent,
+        .active_cid_limit =
+            (uint8_t)(p->active_cid_limit < CIDS_MAX ? p->active_cid_limit : CIDS_MAX),
+    };
+}
+
 int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now)
 {
     struct endpoint *ep = c->ep;
     struct hand *h = c->hand;
     const uint32_t window[2] = {ep->config.streams_bidi, ep->config.streams_uni};
+    struct params defaults;
     c->server = start->server;
     c->version = start->version;
     for (unsigned i = 0; i < 2; i++) {
@@ -176,7 +187,8 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
     h->retry_scid.size = 255;
     if (start->retry_scid)
         h->retry_scid = *start->retry_scid;
-    params_init(&c->peer);
+    params_init(&defaults);
+    keep_params(c, &defaults);
     cid_local_init(&c->cids);
     cid_peer_init(&c->peer_cids, start->server ? &start->scid : &start->dcid,
                   ep->config.active_cid_limit);
@@ -238,7 +250,7 @@ static int take_params(struct conn *c)
     /* RFC 9000 §18.2: a server without a connection id has no preferred address. */
     if (params_has(&p, PARAM_PREFERRED_ADDRESS) && !c->peer_cids.v[0].cid.size)
         return AQ_TRANSPORT_PARAMETER_ERROR;
-    c->peer = p;
+    keep_params(c, &p);
     c->params_known = true;
     if (params_has(&p, PARAM_PREFERRED_ADDRESS)) { /* RFC 9000 §5.1.1: the id in it is number 1 */
         error = cid_peer_add(&c->peer_cids, 1, 0, &p.preferred.cid, p.preferred.token);
@@ -282,10 +294,40 @@ void handshake_confirm(struct conn *c, uint64_t now)
     conn_event(c, AQ_EVENT_CONFIRMED);
 }
 
+/* Copies what outlives TLS. Nearly all names are short; long ones take a block. AQ_OK or
+ * AQ_INTERNAL_ERROR (no memory). */
+static int take_facts(struct conn *c)
+{
+    struct tls_names names;
+    tls_facts(&c->hand->tls, &c->facts, &names);
+    size_t alpn = strlen(names.alpn) + 1, name = strlen(names.server_name) + 1;
+    if (alpn + name <= sizeof c->short_names) {
+        memcpy(c->short_names, names.alpn, alpn);
+        memcpy(c->short_names + alpn, names.server_name, name);
+        return AQ_OK;
+    }
+    c->names = quota_take(&c->quota, sizeof *c->names);
+    if (!c->names)
+        return AQ_INTERNAL_ERROR;
+    *c->names = names;
+    return AQ_OK;
+}
+
+void handshake_names(const struct conn *c, struct tls_names *names)
+{
+    memset(names, 0, sizeof *names);
+    if (c->names) {
+        *names = *c->names;
+        return;
+    }
+    size_t alpn = strlen(c->short_names) + 1;
+    memcpy(names->alpn, c->short_names, alpn);
+    memcpy(names->server_name, c->short_names + alpn, strlen(c->short_names + alpn) + 1);
+}
+
 static void handshake_complete(struct conn *c, uint64_t now)
 {
     c->handshake_us = now > c->began_us ? now - c->began_us : 1;
-    tls_facts(&c->hand->tls, &c->facts);
     conn_set_state(c, CONN_CONNECTED, now);
     c->ep->stats.connected++;
     cid_local_open(&c->cids, c->peer.active_cid_limit);
@@ -313,8 +355,10 @@ int handshake_after_tls(struct conn *c, int tls_error, uint64_t now)
         return AQ_OK;
     if (!c->params_known) /* RFC 9001 §8.2: missing_extension */
         return AQ_CRYPTO_ERROR + 109;
-    handshake_complete(c, now);
-    return AQ_OK;
+    error = take_facts(c);
+    if (error == AQ_OK)
+        handshake_complete(c, now);
+    return error;
 }
 
 int handshake_on_crypto(struct conn *c, enum space_id space, const struct frame *f, uint64_t now)

@@ -534,7 +534,7 @@ static void copy_text(char *out, size_t out_size, const char *text, size_t size)
     out[kept] = 0;
 }
 
-void tls_facts(const struct tls *tls, struct tls_facts *facts)
+void tls_facts(const struct tls *tls, struct tls_facts *facts, struct tls_names *names)
 {
     const SSL *ssl = tls->ssl;
     const uint8_t *alpn = NULL;
@@ -542,12 +542,13 @@ void tls_facts(const struct tls *tls, struct tls_facts *facts)
 
     assert(tls->done && ssl != NULL);
     memset(facts, 0, sizeof(*facts));
+    memset(names, 0, sizeof(*names));
     SSL_get0_alpn_selected(ssl, &alpn, &alpn_size);
-    copy_text(facts->alpn, sizeof(facts->alpn), (const char *)alpn, alpn_size);
+    copy_text(names->alpn, sizeof(names->alpn), (const char *)alpn, alpn_size);
     const char *name =
         tls->server ? SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) : tls->server_name;
     if (name != NULL) {
-        copy_text(facts->server_name, sizeof(facts->server_name), name, strlen(name));
+        copy_text(names->server_name, sizeof(names->server_name), name, strlen(name));
     }
     facts->cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(ssl));
     const char *group = SSL_get_curve_name(SSL_get_curve_id(ssl));

@@ -59,14 +59,18 @@ struct tls {
 
 /* What is kept after the TLS object is freed. */
 struct tls_facts {
-    char alpn[64];
-    char server_name[256];
     const char *cipher, *group; /* static */
     const char *verify_error;
     uint8_t spki_hash[32];
     uint8_t exporter[32]; /* TLS-Exporter("EXPORTER-antq", "", 32) */
     bool resumed, verified, has_certificate,
         known; /* known: the handshake is done, all is filled in */
+};
+
+/* The rest of it: names, mostly much shorter than they may be. */
+struct tls_names {
+    char alpn[64];         /* "": none was agreed on */
+    char server_name[256]; /* what the client asked for; "": nothing */
 };
 
 struct tls_start {
@@ -101,7 +105,7 @@ int tls_sign_done(struct tls *tls, const uint8_t *signature, size_t size);
 bool tls_peer_params(const struct tls *tls, const uint8_t **params, size_t *size);
 
 /* Copies everything that outlives the TLS object; done must be set. */
-void tls_facts(const struct tls *tls, struct tls_facts *facts);
+void tls_facts(const struct tls *tls, struct tls_facts *facts, struct tls_names *names);
 
 /* Frees the TLS object. What tls_input needs to go on discarding messages stays. */
 void tls_free(struct tls *tls);

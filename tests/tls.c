@@ -14,6 +14,7 @@ Test(tls, handshake)
         config = config_for(false);
         struct aq_tls *client_tls = make(&config);
         struct tls_facts ours, theirs;
+        struct tls_names our_names, their_names;
         const uint8_t *peer;
         size_t size;
         uint8_t pin[32];
@@ -26,13 +27,13 @@ Test(tls, handshake)
         cr_assert(tls_peer_params(&server.tls, &peer, &size));
         cr_assert(size == 4 && memcmp(peer, params[0], 4) == 0);
 
-        tls_facts(&client.tls, &ours);
-        tls_facts(&server.tls, &theirs);
+        tls_facts(&client.tls, &ours, &our_names);
+        tls_facts(&server.tls, &theirs, &their_names);
         cr_assert(ours.known && theirs.known && !ours.resumed && !theirs.resumed);
-        cr_assert_str_eq(ours.alpn, "perf");
-        cr_assert_str_eq(theirs.alpn, "perf");
-        cr_assert_str_eq(ours.server_name, "localhost");
-        cr_assert_str_eq(theirs.server_name, "localhost");
+        cr_assert_str_eq(our_names.alpn, "perf");
+        cr_assert_str_eq(their_names.alpn, "perf");
+        cr_assert_str_eq(our_names.server_name, "localhost");
+        cr_assert_str_eq(their_names.server_name, "localhost");
         cr_assert_str_eq(ours.cipher, theirs.cipher);
         cr_assert_eq(strncmp(ours.cipher, "TLS_", 4), 0);
         cr_assert_str_eq(ours.group, theirs.group);
@@ -162,11 +163,12 @@ Test(tls, alpn)
     config.alpn = strange;
     struct aq_tls *stranger = make(&config);
     struct tls_facts facts;
+    struct tls_names names;
 
     run(client_tls, server_tls, NULL);
     expect_done();
-    tls_facts(&client.tls, &facts);
-    cr_assert_str_eq(facts.alpn, "perf", "the server's order counts");
+    tls_facts(&client.tls, &facts, &names);
+    cr_assert_str_eq(names.alpn, "perf", "the server's order counts");
     end(&client, &server);
 
     run(stranger, server_tls, NULL);
@@ -203,6 +205,7 @@ Test(tls, tickets)
         config.key = leaf.key_in;
         struct aq_tls *server_tls = make(&config), *client_tls = client_trusting(&ca);
         struct tls_facts ours, theirs;
+        struct tls_names names;
 
         run(client_tls, server_tls, "a.test");
         expect_done();
@@ -211,10 +214,10 @@ Test(tls, tickets)
             resume(client_tls, server_tls, "a.test");
             expect_done();
             check_secrets();
-            tls_facts(&client.tls, &ours);
-            tls_facts(&server.tls, &theirs);
+            tls_facts(&server.tls, &theirs, &names);
+            tls_facts(&client.tls, &ours, &names);
             cr_assert(ours.resumed && theirs.resumed && ours.verified);
-            cr_assert_str_eq(ours.alpn, "perf");
+            cr_assert_str_eq(names.alpn, "perf");
             cr_assert_arr_eq(ours.exporter, theirs.exporter, 32);
         }
         end(&client, &server);

@@ -182,6 +182,7 @@ Test(tls_config, cipher_wish)
     for (unsigned i = 0; i < 3; i++) {
         char error[512];
         struct tls_facts facts;
+        struct tls_names ignored;
         config = config_for(false);
         config.cipher = (uint16_t)(0x1301 + i);
         struct aq_tls *client_tls = aq_tls_new(&config, error, sizeof(error));
@@ -191,7 +192,7 @@ Test(tls_config, cipher_wish)
         }
         run(client_tls, server_tls, NULL);
         expect_done();
-        tls_facts(&client.tls, &facts);
+        tls_facts(&client.tls, &facts, &ignored);
         cr_assert_str_eq(facts.cipher, names[i]);
         met++;
         end(&client, &server);

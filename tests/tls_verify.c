@@ -39,8 +39,9 @@ Test(tls_verify, verify_ca)
         run(client_tls, server_tls, rows[i].name);
         if (rows[i].alert == 0) {
             struct tls_facts facts;
+            struct tls_names names;
             expect_done();
-            tls_facts(&client.tls, &facts);
+            tls_facts(&client.tls, &facts, &names);
             cr_assert(facts.verified && facts.verify_error == NULL);
         } else {
             cr_assert_eq(client.result, 0x100 + rows[i].alert, "row %zu: %d %s", i, client.result,
@@ -70,12 +71,13 @@ Test(tls_verify, verify_pin)
     config.pin[31] ^= 1;
     struct aq_tls *wrong = make(&config);
     struct tls_facts facts;
+    struct tls_names names;
 
     run(right, server_tls, NULL);
     expect_done();
-    tls_facts(&client.tls, &facts);
+    tls_facts(&client.tls, &facts, &names);
     cr_assert(facts.verified);
-    cr_assert_str_empty(facts.server_name);
+    cr_assert_str_empty(names.server_name);
     end(&client, &server);
     run(wrong, server_tls, NULL);
     cr_assert_eq(client.result, 0x100 + SSL_AD_BAD_CERTIFICATE);
@@ -184,11 +186,12 @@ Test(tls_verify, client_certificates)
     config.key = other_ca.key_in;
     struct aq_tls *stranger = make(&config);
     struct tls_facts facts;
+    struct tls_names names;
     uint8_t pin[32];
 
     run(with, server_tls, "a.test");
     expect_done();
-    tls_facts(&server.tls, &facts);
+    tls_facts(&server.tls, &facts, &names);
     cr_assert(facts.verified && facts.has_certificate);
     cr_assert(aq_tls_pin(with, pin));
     cr_assert_arr_eq(facts.spki_hash, pin, 32);
