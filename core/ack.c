@@ -2,7 +2,8 @@
  *
  * Received numbers are a short sorted set of ranges. Packets nearly always come in order, so the
  * common case extends the newest range in place; only a packet out of order goes through
- * range.c. The set is bounded (SECURITY.md row 11: alternating gaps): when it is full the lowest
+ * range.c. A connection has one or two ranges nearly always, so only those few are in the struct;
+ * a set that grows moves to a block, and back when it fits again. The set is bounded (SECURITY.md row 11: alternating gaps): when it is full the lowest
  * range is forgotten, `floor` rises above it, and all below counts as received, so that nothing
  * forgotten is ever accepted twice.
  *
@@ -21,10 +22,44 @@
 #include "core/antq.h"
 #include "core/frame.h"
 
-void ack_init(struct ack *ack)
+/* Back to the struct, with what fits there. */
+static void ranges_home(struct ack *ack)
+{
+    struct range *block = ack->ranges;
+    if (block == ack->first)
+        return;
+    memcpy(ack->first, block, ack->range_count * sizeof *block);
+    quota_give(ack->quota, block, ACK_RANGES * sizeof *block);
+    ack->ranges = ack->first;
+    ack->range_max = ACK_FIRST;
+}
+
+static bool ranges_grow(struct ack *ack)
+{
+    struct range *block = ack->range_max < ACK_RANGES
+                              ? quota_take(ack->quota, ACK_RANGES * sizeof *block)
+                              : NULL;
+    if (!block)
+        return false;
+    memcpy(block, ack->first, ack->range_count * sizeof *block);
+    ack->ranges = block;
+    ack->range_max = ACK_RANGES;
+    return true;
+}
+
+void ack_init(struct ack *ack, struct quota *quota)
 {
     memset(ack, 0, sizeof *ack);
     ack->due_us = AQ_NEVER;
+    ack->quota = quota;
+    ack->ranges = ack->first;
+    ack->range_max = ACK_FIRST;
+}
+
+void ack_clear(struct ack *ack)
+{
+    ack->range_count = 0;
+    ranges_home(ack);
 }
 
 uint64_t ack_largest(const struct ack *ack)
@@ -53,6 +88,17 @@ static void ranges_drop_lowest(struct ack *ack)
     memmove(ack->ranges, ack->ranges + 1, ack->range_count * sizeof ack->ranges[0]);
 }
 
+/* One that comes late. False: there is no room for one more range. */
+static bool ranges_insert(struct ack *ack, uint64_t number)
+{
+    struct range_set set = {ack->ranges, ack->range_count, ack->range_max};
+    bool added = range_add(&set, number, number + 1);
+    ack->range_count = set.count;
+    if (set.count <= ACK_FIRST) /* it may have closed a gap */
+        ranges_home(ack);
+    return added;
+}
+
 static void ranges_add(struct ack *ack, uint64_t number)
 {
     uint64_t next = ack->range_count ? ack->ranges[ack->range_count - 1].hi : 0;
@@ -61,15 +107,12 @@ static void ranges_add(struct ack *ack, uint64_t number)
         return;
     }
     if (ack->range_count == 0 || number > next) {
-        if (ack->range_count == ACK_RANGES)
+        if (ack->range_count == ack->range_max && !ranges_grow(ack))
             ranges_drop_lowest(ack);
         ack->ranges[ack->range_count++] = (struct range){number, number + 1};
         return;
     }
-    struct range_set set = {ack->ranges, ack->range_count, ACK_RANGES};
-    bool added = range_add(&set, number, number + 1);
-    ack->range_count = set.count;
-    if (added)
+    if (ranges_insert(ack, number) || (ranges_grow(ack) && ranges_insert(ack, number)))
         return;
     /* Full. A number below every range would be the first to be forgotten, so it is forgotten at
      * once. */
@@ -78,11 +121,9 @@ static void ranges_add(struct ack *ack, uint64_t number)
         return;
     }
     ranges_drop_lowest(ack);
-    set.count = ack->range_count;
-    added = range_add(&set, number, number + 1);
+    bool added = ranges_insert(ack, number);
     assert(added);
     (void)added;
-    ack->range_count = set.count;
 }
 
 static void count_ecn(struct ack *ack, uint8_t ecn)
@@ -217,4 +258,6 @@ void ack_on_acked(struct ack *ack, uint64_t largest)
         ack->ranges[0].lo = largest + 1;
         ack->floor = largest + 1;
     }
+    if (ack->range_count <= ACK_FIRST)
+        ranges_home(ack);
 }

@@ -2,21 +2,24 @@
  * 9000 §13.2).
  *
  * At most ACK_RANGES ranges are kept (SECURITY.md row 11): the lowest is forgotten first, and
- * packets below it are treated as duplicates. Decides immediate or delayed; conn.c owns the timer.
+ * packets below it are treated as duplicates. A few lie in the struct; more, while there are more,
+ * in a block of the connection's memory; without one the few are the bound. Decides immediate or delayed; conn.c owns the timer.
  */
 #ifndef AQ_ACK_H
 #define AQ_ACK_H
 
+#include "core/arena.h"
 #include "core/buf.h"
 #include "core/range.h"
 
 enum {
+    ACK_FIRST = 4,
     ACK_RANGES = 32
 };
 
 struct ack {
-    struct range ranges[ACK_RANGES];
-    uint16_t range_count;
+    struct range *ranges; /* ascending; first, or a block of quota's */
+    uint16_t range_count, range_max;
     uint16_t eliciting;       /* ack-eliciting packets since the last ACK we sent */
     bool now;                 /* an ACK is due at once */
     bool any;                 /* something came since the last ACK we wrote, eliciting or not */
@@ -25,9 +28,14 @@ struct ack {
     uint64_t largest_time_us; /* when the largest came */
     uint64_t due_us;          /* when a delayed ACK is due; UINT64_MAX none */
     uint64_t ect0, ect1, ce;
+    struct quota *quota;
+    struct range first[ACK_FIRST];
 };
 
-void ack_init(struct ack *ack);
+/* Stays where it is from here on; quota must outlive it. */
+void ack_init(struct ack *ack, struct quota *quota);
+/* Forgets all ranges and gives their memory back. */
+void ack_clear(struct ack *ack);
 
 /* Whether number was received before (or is too old to tell): drop it, it is a duplicate (RFC 9000
  * §12.3). */

@@ -122,14 +122,17 @@ uint64_t conn_pto(const struct conn *c, enum space_id space)
 void conn_drop_flight(struct conn *c)
 {
     if (c->hand) {
-        for (unsigned i = 0; i < 2; i++)
+        for (unsigned i = 0; i < 2; i++) {
+            ack_clear(&c->hand->space[i].ack);
             sent_clear(&c->hand->space[i].sent, &c->quota);
+        }
         for (unsigned i = 0; i < SPACES; i++)
             crypto_clear(&c->hand->crypto[i], &c->quota);
         quota_give(&c->quota, c->hand->held, HELD_SIZE);
         c->hand->held = NULL;
         c->hand->held_size = 0;
     }
+    ack_clear(&c->app.ack);
     sent_clear(&c->app.sent, &c->quota);
     for (uint32_t i = c->streams.all; i != POOL_NONE; i = stream_at(&c->ep->streams, i)->all_next) {
         struct stream *s = stream_at(&c->ep->streams, i);

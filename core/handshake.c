@@ -173,14 +173,14 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
     c->server = start->server;
     c->version = start->version;
     for (unsigned i = 0; i < 2; i++) {
-        ack_init(&h->space[i].ack);
+        ack_init(&h->space[i].ack, &c->quota);
         sent_init(&h->space[i].sent);
     }
     for (unsigned i = 0; i < SPACES; i++) {
         sendq_init(&h->crypto[i].sendq);
         recvq_init(&h->crypto[i].recvq);
     }
-    ack_init(&c->app.ack);
+    ack_init(&c->app.ack, &c->quota);
     sent_init(&c->app.sent);
     c->skip_at = SKIP_MIN + rng_below(&ep->rng, SKIP_SPAN);
     h->odcid = start->odcid;
@@ -417,6 +417,7 @@ void handshake_discard(struct conn *c, enum space_id space, uint64_t now)
         return;
     loss_forget(&h->space[space].sent, &c->quota, false, &apply_sink, &arg, bytes);
     cc_on_left(&conn_path(c)->cc, bytes[0]);
+    ack_clear(&h->space[space].ack);
     crypto_clear(&h->crypto[space], &c->quota);
     protect_aead_wipe(&h->keys[space].tx);
     protect_aead_wipe(&h->keys[space].rx);

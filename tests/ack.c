@@ -13,6 +13,23 @@ enum {
     DELAY_US = 25000
 };
 
+static struct quota quota;
+
+/* With memory of its own, all of it free. */
+static void begin(struct ack *ack)
+{
+    static _Alignas(64) uint8_t memory[16 << 10];
+    static struct arena arena;
+    enum {
+        BYTES = 8 << 10
+    };
+    cr_assert(arena_size(BYTES) <= sizeof memory);
+    memset(memory, 0, sizeof memory);
+    arena_init(&arena, memory, BYTES);
+    quota = (struct quota){.arena = &arena, .max_bytes = BYTES};
+    ack_init(ack, &quota);
+}
+
 static void come(struct ack *ack, uint64_t number, uint64_t now)
 {
     ack_on_packet(ack, number, true, AQ_ECN_NOT, now);
@@ -55,7 +72,7 @@ static bool write_read(struct ack *ack, uint8_t *bytes, size_t size, uint64_t no
 Test(ack, lone_packet_waits_second_does_not)
 {
     struct ack ack;
-    ack_init(&ack);
+    begin(&ack);
     cr_expect(!ack_is_due(&ack, UINT64_MAX - 1));
     come(&ack, 0, 1000);
     end(&ack, 1000);
@@ -76,13 +93,13 @@ Test(ack, lone_packet_waits_second_does_not)
 Test(ack, delay_is_not_prolonged)
 {
     struct ack ack;
-    ack_init(&ack);
+    begin(&ack);
     come(&ack, 0, 1000);
     end(&ack, 1000);
     ack_on_packet(&ack, 1, false, AQ_ECN_NOT, 5000);
     end(&ack, 5000);
     cr_expect_eq(ack.due_us, 1000 + DELAY_US);
-    ack_init(&ack);
+    begin(&ack);
     come(&ack, 0, UINT64_MAX - 10); /* a clock at its end: due, but never AQ_NEVER */
     end(&ack, UINT64_MAX - 10);
     cr_expect_eq(ack.due_us, UINT64_MAX - 1);
@@ -92,7 +109,7 @@ Test(ack, delay_is_not_prolonged)
 Test(ack, train_gives_one)
 {
     struct ack ack;
-    ack_init(&ack);
+    begin(&ack);
     for (uint64_t n = 0; n < 44; n++)
         come(&ack, n, 7);
     cr_expect(!ack_is_due(&ack, 7), "not in the middle of a batch");
@@ -108,7 +125,7 @@ Test(ack, train_gives_one)
 Test(ack, immediate_spaces)
 {
     struct ack ack;
-    ack_init(&ack);
+    begin(&ack);
     come(&ack, 0, 1);
     ack_batch_end(&ack, true, DELAY_US, 1);
     cr_expect(ack_is_due(&ack, 1));
@@ -118,7 +135,7 @@ Test(ack, immediate_spaces)
 Test(ack, never_for_non_eliciting)
 {
     struct ack ack;
-    ack_init(&ack);
+    begin(&ack);
     ack_on_packet(&ack, 5, false, AQ_ECN_NOT, 1);
     ack_on_packet(&ack, 9, false, AQ_ECN_CE, 2);
     ack_on_packet(&ack, 3, false, AQ_ECN_NOT, 3);
@@ -138,7 +155,7 @@ Test(ack, never_for_non_eliciting)
 Test(ack, out_of_order_at_once)
 {
     struct ack ack;
-    ack_init(&ack);
+    begin(&ack);
     come(&ack, 10, 1); /* nothing came before: nothing is known to be missing */
     end(&ack, 1);
     cr_expect(!ack_is_due(&ack, 1));
@@ -174,7 +191,7 @@ Test(ack, out_of_order_at_once)
 Test(ack, duplicates)
 {
     struct ack ack;
-    ack_init(&ack);
+    begin(&ack);
     cr_expect(!ack_is_duplicate(&ack, 0));
     cr_expect_eq(ack_largest(&ack), UINT64_MAX);
     come(&ack, 0, 1);
@@ -193,7 +210,7 @@ Test(ack, duplicates)
 Test(ack, alternating_gaps_are_bounded)
 {
     struct ack ack;
-    ack_init(&ack);
+    begin(&ack);
     for (uint64_t i = 0; i < 1000000; i++) {
         cr_assert(!ack_is_duplicate(&ack, 2 * i));
         come(&ack, 2 * i, i);
@@ -209,7 +226,7 @@ Test(ack, alternating_gaps_are_bounded)
 Test(ack, full_and_a_late_packet)
 {
     struct ack ack;
-    ack_init(&ack);
+    begin(&ack);
     for (uint64_t i = 0; i < ACK_RANGES; i++)
         come(&ack, 100 + 4 * i, 1);
     cr_expect_eq(ack.floor, 0);
@@ -227,11 +244,61 @@ Test(ack, full_and_a_late_packet)
     cr_expect_eq(ack.ranges[0].hi, 107);
 }
 
+/* More ranges than a few borrow a block, and give it back when they are few again. */
+Test(ack, memory_only_for_many)
+{
+    struct ack ack;
+    begin(&ack);
+    for (uint64_t i = 0; i < ACK_FIRST; i++)
+        come(&ack, 10 * i, 1);
+    cr_expect_eq(quota.used_bytes, 0);
+    come(&ack, 5, 1); /* one more, in between */
+    cr_expect_eq(ack.range_count, ACK_FIRST + 1);
+    cr_expect_eq(quota.used_bytes, arena_round(ACK_RANGES * sizeof(struct range)));
+    for (uint64_t n = 1; n < 10; n++)
+        if (n != 5)
+            come(&ack, n, 1); /* gaps close */
+    cr_expect_eq(ack.range_count, ACK_FIRST - 1);
+    cr_expect_eq(quota.used_bytes, 0);
+    cr_expect(ack.ranges[0].lo == 0 && ack.ranges[0].hi == 11 && ack.ranges[1].lo == 20);
+
+    come(&ack, 40, 1);
+    come(&ack, 50, 1); /* one more, above all */
+    cr_expect_gt(quota.used_bytes, 0);
+    ack_on_acked(&ack, 30);
+    cr_expect_eq(ack.range_count, 2);
+    cr_expect_eq(quota.used_bytes, 0);
+    cr_expect(ack.ranges[0].lo == 40 && ack_largest(&ack) == 50);
+
+    for (uint64_t n = 60; n < 100; n += 2)
+        come(&ack, n, 1);
+    cr_expect_gt(quota.used_bytes, 0);
+    ack_clear(&ack);
+    cr_expect_eq(quota.used_bytes, 0);
+}
+
+/* Where no memory is left the few are the bound: nothing is accepted twice all the same. */
+Test(ack, without_memory_a_few_are_kept)
+{
+    struct ack ack;
+    begin(&ack);
+    quota.max_bytes = 0;
+    for (uint64_t i = 0; i < 100; i++) {
+        cr_assert(!ack_is_duplicate(&ack, 2 * i));
+        come(&ack, 2 * i, i);
+        cr_assert(ack.range_count <= ACK_FIRST);
+    }
+    cr_expect_eq(ack.floor, 2 * (100 - ACK_FIRST - 1) + 1);
+    come(&ack, 197, 100); /* joins two */
+    cr_expect_eq(ack.range_count, ACK_FIRST - 1);
+    cr_expect(ack_is_duplicate(&ack, 4) && !ack_is_duplicate(&ack, ack.floor));
+}
+
 /* RFC 9000 §19.3.1: the worked bytes of one frame. */
 Test(ack, bytes)
 {
     struct ack ack;
-    ack_init(&ack);
+    begin(&ack);
     for (uint64_t n = 0; n <= 10; n++)
         if (n != 3 && n != 6 && n != 7)
             come(&ack, n, 1000);
@@ -250,7 +317,7 @@ Test(ack, delay)
     struct ack ack;
     struct frame f;
     uint8_t bytes[64];
-    ack_init(&ack);
+    begin(&ack);
     come(&ack, 5, 1000);
     come(&ack, 4, 9000);
     cr_assert(write_read(&ack, bytes, sizeof bytes, 9800, &f));
@@ -270,7 +337,7 @@ Test(ack, ecn)
     struct ack ack;
     struct frame f;
     uint8_t bytes[64];
-    ack_init(&ack);
+    begin(&ack);
     come(&ack, 0, 1);
     cr_assert(write_read(&ack, bytes, sizeof bytes, 1, &f));
     cr_expect(!f.ack.has_ecn);
@@ -289,7 +356,7 @@ Test(ack, ecn)
 Test(ack, every_size)
 {
     struct ack ack;
-    ack_init(&ack);
+    begin(&ack);
     struct frame f;
     uint8_t bytes[256];
     cr_expect(!write_read(&ack, bytes, sizeof bytes, 1, &f), "nothing to say");
@@ -318,7 +385,7 @@ Test(ack, every_size)
 Test(ack, forgetting)
 {
     struct ack ack;
-    ack_init(&ack);
+    begin(&ack);
     for (uint64_t n = 0; n < 30; n++)
         if (n % 10 != 9)
             come(&ack, n, 1); /* [0,9) [10,19) [20,29) */
@@ -338,7 +405,7 @@ Test(ack, forgetting)
     ack_on_acked(&ack, 3);
     ack_on_acked(&ack, UINT64_MAX);
     cr_expect_eq(ack_largest(&ack), 28);
-    ack_init(&ack);
+    begin(&ack);
     ack_on_acked(&ack, 3);
     cr_expect_eq(ack_largest(&ack), UINT64_MAX);
 }
@@ -363,7 +430,7 @@ Test(ack, random_order)
     for (unsigned round = 0; round < 200; round++) {
         struct ack ack;
         bool came[NUMBERS] = {false}, told[NUMBERS] = {false};
-        ack_init(&ack);
+        begin(&ack);
         uint64_t top = 0, largest = 0;
         while (top < NUMBERS - 8) {
             uint64_t n = random_next(&state) % 4 ? top++ : random_next(&state) % (top + 8);
