@@ -326,7 +326,8 @@ int aq_conn_close_info(struct aq_endpoint *endpoint, aq_conn conn, struct aq_clo
                               .code = c->closing.code,
                               .frame_type = c->closing.frame_type,
                               .where = c->closing.where};
-    memcpy(i.reason, c->closing.reason, sizeof c->closing.reason);
+    if (c->closing.reason)
+        memcpy(i.reason, c->closing.reason, CLOSE_REASON);
     size_t size = info->size < sizeof i ? info->size : sizeof i;
     i.size = size;
     memcpy(info, &i, size);

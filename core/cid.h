@@ -18,7 +18,7 @@ enum {
     CIDS_MAX = 8,
     CID_SEQ_LIMIT = 1 << 12,
     CID_SLOTS_MAX = 1 << 20,
-    CID_RETIRE_MAX = 32
+    CID_RETIRE_MAX = 2 * CIDS_MAX /* RFC 9000 §5.1.2: at least twice our limit */
 };
 
 struct cid_key {
@@ -70,7 +70,7 @@ struct cid_remote {
 struct cid_peer {
     struct cid_remote v[CIDS_MAX];
     uint64_t retire_prior_to;
-    uint64_t retire[CID_RETIRE_MAX]; /* RETIRE_CONNECTION_ID frames to send (ring) */
+    uint64_t retire[CID_RETIRE_MAX]; /* RETIRE_CONNECTION_ID frames to send */
     uint8_t retire_count;            /* due */
     uint8_t retire_flight;           /* sent, not acknowledged */
     uint8_t active;                  /* entry in use */

@@ -14,17 +14,26 @@ static const char *close_reason(int error, const struct conn *c)
     return aq_error_name(error);
 }
 
-/* Keeps printable characters, at most the array. */
+/* Keeps printable characters, at most CLOSE_REASON - 1 of them. The connection's other memory has
+ * just been given back; should the endpoint's be full all the same, the code must do. */
 static void close_set_reason(struct conn *c, const char *text, size_t size)
 {
     size_t n = 0;
-    for (; n < size && n < sizeof c->closing.reason - 1; n++)
-        c->closing.reason[n] = text[n] >= 0x20 && text[n] < 0x7f ? text[n] : '?';
-    c->closing.reason[n] = 0;
+    if (size == 0)
+        return;
+    char *reason = quota_take(&c->quota, CLOSE_REASON);
+    if (!reason)
+        return;
+    for (; n < size && n < CLOSE_REASON - 1; n++)
+        reason[n] = text[n] >= 0x20 && text[n] < 0x7f ? text[n] : '?';
+    reason[n] = 0;
+    c->closing.reason = reason;
 }
 
-/* Everything that ends a connection comes through here, once. */
-static void close_enter(struct conn *c, enum conn_state state, uint64_t now)
+/* Everything that ends a connection comes through here, once. reason: of size bytes, not
+ * terminated. */
+static void close_enter(struct conn *c, enum conn_state state, const char *reason, size_t size,
+                        uint64_t now)
 {
     /* RFC 9000 §10.2: closing and draining last three PTOs. */
     uint64_t linger = 3 * conn_pto(c, SPACE_APP);
@@ -36,6 +45,7 @@ static void close_enter(struct conn *c, enum conn_state state, uint64_t now)
     c->armed = 0;
     conn_set_state(c, state, now);
     conn_drop_flight(c);
+    close_set_reason(c, reason, size);
     if (state == CONN_OVER)
         handshake_over(c, now);
     else /* in steps, so that many end in one turn */
@@ -55,8 +65,7 @@ void conn_close(struct conn *c, bool application, uint64_t code, const char *rea
     c->closing.code = code;
     c->closing.where = where;
     c->closing.due = true;
-    close_set_reason(c, reason ? reason : "", reason ? strlen(reason) : 0);
-    close_enter(c, CONN_CLOSING, now);
+    close_enter(c, CONN_CLOSING, reason, reason ? strlen(reason) : 0, now);
 }
 
 void conn_fail(struct conn *c, int error, const struct apply *a, uint64_t now)
@@ -77,8 +86,7 @@ void conn_closed_by_peer(struct conn *c, const struct frame *f, uint64_t now)
     c->closing.application = f->type == FRAME_CONNECTION_CLOSE_APP;
     c->closing.code = f->close.code;
     c->closing.frame_type = f->close.frame_type;
-    close_set_reason(c, (const char *)f->close.reason, f->close.reason_size);
-    close_enter(c, CONN_DRAINING, now);
+    close_enter(c, CONN_DRAINING, (const char *)f->close.reason, f->close.reason_size, now);
 }
 
 void conn_end(struct conn *c, enum aq_closer by, uint64_t code, const char *reason,
@@ -89,8 +97,7 @@ void conn_end(struct conn *c, enum aq_closer by, uint64_t code, const char *reas
     c->closing.by = (uint8_t)by;
     c->closing.code = code;
     c->closing.where = where;
-    close_set_reason(c, reason, strlen(reason));
     /* RFC 9000 §10.3.1: a reset is followed by draining; RFC 9000 §10.1: an idle timeout ends
      * silently and at once. */
-    close_enter(c, by == AQ_BY_RESET ? CONN_DRAINING : CONN_OVER, now);
+    close_enter(c, by == AQ_BY_RESET ? CONN_DRAINING : CONN_OVER, reason, strlen(reason), now);
 }

@@ -41,7 +41,8 @@ enum timer_id {
 };
 enum {
     MEMORY_WAIT_US = 10000,
-    SHORT_NAMES = 48
+    SHORT_NAMES = 48,
+    CLOSE_REASON = 128
 };
 
 /* Between two skipped packet numbers lie SKIP_MIN and, by chance, up to SKIP_SPAN more
@@ -60,7 +61,7 @@ struct conn_counts {
 struct conn_closing {
     uint64_t code, frame_type;
     const char *where; /* static */
-    char reason[128];
+    char *reason;      /* quota block of CLOSE_REASON bytes; NULL: none */
     uint8_t by; /* enum aq_closer */
     bool application;
     bool due;         /* a CONNECTION_CLOSE is to be sent */

@@ -224,6 +224,7 @@ void endpoint_free_conn(struct endpoint *ep, struct conn *c)
     keys_wipe(&c->keys);
     prim_wipe(c->facts.exporter, sizeof c->facts.exporter);
     quota_give(&c->quota, c->names, sizeof *c->names);
+    quota_give(&c->quota, c->closing.reason, CLOSE_REASON);
     assert(!c->hand && c->quota.used_bytes == 0 && c->streams.count == 0);
     c->state = CONN_FREE;
     pool_give(&ep->conns, c->slot);

@@ -411,7 +411,7 @@ void fill_close(struct conn *c, struct out *o)
     f.close.code = hide ? AQ_APPLICATION_ERROR : c->closing.code;
     f.close.frame_type = c->closing.frame_type;
     f.close.reason = (const uint8_t *)c->closing.reason;
-    f.close.reason_size = hide ? 0 : strlen(c->closing.reason);
+    f.close.reason_size = hide || !c->closing.reason ? 0 : strlen(c->closing.reason);
     frame_encode(&o->w, &f);
     o->frames++;
 }
