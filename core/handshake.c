@@ -338,6 +338,7 @@ static void handshake_complete(struct conn *c, uint64_t now)
     c->handshake_done_due = true;
     c->new_token_due = true;
     handshake_confirm(c, now);
+    tls_free(&c->hand->tls); /* its tickets are written: so many live as handshakes run at once */
 }
 
 int handshake_after_tls(struct conn *c, int tls_error, uint64_t now)
