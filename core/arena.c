@@ -5,7 +5,7 @@
  * become one. The number of smallest blocks need not be a power of two: arena_init cuts it into the
  * largest aligned blocks that fit, and a buddy beyond the end is never free.
  *
- *     mem:  (to a multiple of 1 KiB) | block 0 | block 1 | ... | state of each block, 1 byte
+ *     mem:  (to a multiple of 512) | block 0 | block 1 | ... | state of each block, 1 byte
  *
  * state says which blocks begin where: 0 nothing begins here, else order + 1, with STATE_FREE for a
  * free one. So a block given back twice, or with another size, is caught by an assert. Free blocks

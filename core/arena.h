@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 enum {
-    ARENA_BLOCK = 1024,
+    ARENA_BLOCK = 512,
     ARENA_ORDERS = 24
 };
 
