@@ -280,7 +280,7 @@ struct aq_config {
     uint32_t streams_bidi, streams_uni; /* streams the peer may have open [100 each] */
     uint64_t max_ack_delay_us;          /* [25 ms] */
     uint16_t max_udp_payload;           /* largest datagram we send; 1,200 until probed [1452] */
-    uint8_t active_cid_limit;           /* connection ids the peer may give us, 2 to 8 [8] */
+    uint8_t active_cid_limit;           /* connection ids the peer may give us, 2 to 8 [4] */
     const char *cc;                     /* "cubic" or "newreno" ["cubic"] */
     bool fixed_mtu; /* start at max_udp_payload instead of 1,200: the caller knows the path */
     uint64_t

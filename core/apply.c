@@ -174,13 +174,13 @@ static int apply_new_cid(struct conn *c, const struct frame *f, struct apply *a,
 {
     struct cid cid = {.size = (uint8_t)f->new_cid.cid_size};
     uint64_t before =
-        c->peer_cids.v[c->peer_cids.active].seq; /* the new id may take the active one's place */
+        cid_peer_entry(&c->peer_cids)->seq; /* the new id may take the active one's place */
     (void)now;
     a->where = "RFC 9000 19.15";
     memcpy(cid.bytes, f->new_cid.cid, cid.size);
     int error = cid_peer_add(&c->peer_cids, f->new_cid.seq, f->new_cid.retire_prior_to, &cid,
                              f->new_cid.token);
-    if (error == AQ_OK && c->peer_cids.v[c->peer_cids.active].seq != before)
+    if (error == AQ_OK && cid_peer_entry(&c->peer_cids)->seq != before)
         conn_reset_token(c);
     return error;
 }

@@ -139,12 +139,34 @@ void cid_local_lost(struct cid_local *l, uint64_t seq)
 
 /* ---- the peer's ---- */
 
-void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit)
+enum {
+    MORE_SIZE = (CIDS_MAX - CIDS_FIRST) * sizeof(struct cid_remote)
+};
+
+void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit,
+                   struct quota *quota)
 {
     memset(p, 0, sizeof *p);
     p->v[0].used = true;
     p->v[0].cid = *first;
     p->limit = limit;
+    p->quota = quota;
+}
+
+void cid_peer_clear(struct cid_peer *p)
+{
+    quota_give(p->quota, p->more, MORE_SIZE);
+    p->more = NULL;
+}
+
+static unsigned entries(const struct cid_peer *p)
+{
+    return p->more ? CIDS_MAX : CIDS_FIRST;
+}
+
+static struct cid_remote *entry_at(struct cid_peer *p, unsigned i)
+{
+    return i < CIDS_FIRST ? &p->v[i] : &p->more[i - CIDS_FIRST];
 }
 
 void cid_peer_replace_first(struct cid_peer *p, const struct cid *cid)
@@ -155,16 +177,15 @@ void cid_peer_replace_first(struct cid_peer *p, const struct cid *cid)
 
 void cid_peer_set_token(struct cid_peer *p, const uint8_t token[RESET_TOKEN_SIZE])
 {
-    for (unsigned i = 0; i < CIDS_MAX; i++) {
-        if (p->v[i].used && p->v[i].seq == 0) {
-            memcpy(p->v[i].token, token, RESET_TOKEN_SIZE);
-            p->v[i].has_token = true;
-        }
+    struct cid_remote *first = &p->v[0]; /* number 0, as long as it is in use, lies there */
+    if (first->used && first->seq == 0) {
+        memcpy(first->token, token, RESET_TOKEN_SIZE);
+        first->has_token = true;
     }
 }
 
 /* SECURITY.md row 4: retirements waiting are bounded; beyond that the peer is storming. */
-static int cid_peer_push_retire(struct cid_peer *p, uint64_t seq)
+static int cid_peer_push_retire(struct cid_peer *p, uint32_t seq)
 {
     if (p->retire_count + p->retire_flight >= CID_RETIRE_MAX)
         return AQ_CONNECTION_ID_LIMIT_ERROR;
@@ -172,37 +193,61 @@ static int cid_peer_push_retire(struct cid_peer *p, uint64_t seq)
     return AQ_OK;
 }
 
-static int cid_peer_retire_below(struct cid_peer *p, uint64_t seq)
+static int cid_peer_retire_below(struct cid_peer *p, uint32_t seq)
 {
-    for (unsigned i = 0; i < CIDS_MAX; i++) {
-        struct cid_remote *r = &p->v[i];
+    for (unsigned i = 0; i < entries(p); i++) {
+        struct cid_remote *r = entry_at(p, i);
         if (!r->used || r->seq >= seq)
             continue;
         if (cid_peer_push_retire(p, r->seq) != AQ_OK)
             return AQ_CONNECTION_ID_LIMIT_ERROR;
         r->used = false;
     }
-    for (unsigned i = 0; !p->v[p->active].used && i < CIDS_MAX; i++) {
-        if (p->v[i].used)
+    for (unsigned i = 0; !cid_peer_entry(p)->used && i < entries(p); i++) {
+        if (entry_at(p, i)->used)
             p->active = (uint8_t)i;
     }
-    assert(p->v[p->active].used);
+    assert(cid_peer_entry(p)->used);
+    return AQ_OK;
+}
+
+/* A place for one more id: a free one, one more block's, or, when all are taken, that of an id that
+ * the same frame retires. AQ_OK, AQ_FULL, or CONNECTION_ID_LIMIT_ERROR. */
+static int cid_peer_place(struct cid_peer *p, uint32_t retire_prior_to, struct cid_remote **place)
+{
+    for (unsigned i = 0; i < entries(p); i++) {
+        *place = entry_at(p, i);
+        if (!(*place)->used)
+            return AQ_OK;
+    }
+    for (unsigned i = 0; i < entries(p); i++) {
+        *place = entry_at(p, i);
+        if ((*place)->seq < retire_prior_to)
+            return cid_peer_push_retire(p, (*place)->seq);
+    }
+    assert(!p->more && p->limit > CIDS_FIRST);
+    p->more = quota_take(p->quota, MORE_SIZE);
+    if (!p->more)
+        return AQ_FULL;
+    memset(p->more, 0, MORE_SIZE);
+    *place = &p->more[0];
     return AQ_OK;
 }
 
 int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, const struct cid *cid,
                  const uint8_t *token)
 {
-    struct cid_remote *place = NULL;
+    struct cid_remote *place;
     unsigned count = 0;
     if (cid_peer_active(p)->size == 0) /* RFC 9000 §19.15: to one who asked for zero-length ids */
         return AQ_PROTOCOL_VIOLATION;
-    for (unsigned i = 0; i < CIDS_MAX; i++) {
-        struct cid_remote *r = &p->v[i];
-        if (!r->used) {
-            place = place ? place : r;
+    if (seq > UINT32_MAX) /* RFC 9000 §5.1.1: each number is the last one's plus 1 */
+        return AQ_PROTOCOL_VIOLATION;
+    assert(retire_prior_to <= seq); /* RFC 9000 §19.15: frame.c sees to it */
+    for (unsigned i = 0; i < entries(p); i++) {
+        const struct cid_remote *r = entry_at(p, i);
+        if (!r->used)
             continue;
-        }
         bool same_id = cid_equal(&r->cid, cid);
         if (r->seq == seq && same_id
             && (!r->has_token || memcmp(r->token, token, RESET_TOKEN_SIZE) == 0))
@@ -212,25 +257,17 @@ int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, con
         count += r->seq >= retire_prior_to;
     }
     if (seq < p->retire_prior_to) /* RFC 9000 §19.15: late: retire it at once */
-        return cid_peer_push_retire(p, seq);
+        return cid_peer_push_retire(p, (uint32_t)seq);
     if (count + 1 > p->limit) /* RFC 9000 §5.1.1: after retiring, no more than the limit */
         return AQ_CONNECTION_ID_LIMIT_ERROR;
-    for (unsigned i = 0; !place && i < CIDS_MAX; i++) {
-        struct cid_remote *r = &p->v[i];
-        if (r->seq < retire_prior_to) { /* full, but this one goes in the same frame */
-            int error = cid_peer_push_retire(p, r->seq);
-            if (error != AQ_OK)
-                return error;
-            r->used = false;
-            place = r;
-        }
-    }
-    assert(place); /* limit <= CIDS_MAX */
-    *place = (struct cid_remote){.seq = seq, .cid = *cid, .has_token = true, .used = true};
+    int error = cid_peer_place(p, (uint32_t)retire_prior_to, &place);
+    if (error != AQ_OK)
+        return error;
+    *place = (struct cid_remote){.seq = (uint32_t)seq, .cid = *cid, .has_token = true, .used = true};
     memcpy(place->token, token, RESET_TOKEN_SIZE);
     if (retire_prior_to > p->retire_prior_to) {
-        p->retire_prior_to = retire_prior_to;
-        return cid_peer_retire_below(p, retire_prior_to);
+        p->retire_prior_to = (uint32_t)retire_prior_to;
+        return cid_peer_retire_below(p, p->retire_prior_to);
     }
     return AQ_OK;
 }
@@ -239,7 +276,7 @@ bool cid_peer_is_reset(const struct cid_peer *p, const uint8_t tail[RESET_TOKEN_
 {
     /* RFC 9000 §10.3.1: never the token of an id not used yet, or retired; only the active one is
      * neither. */
-    const struct cid_remote *r = &p->v[p->active];
+    const struct cid_remote *r = cid_peer_entry(p);
     return r->has_token && prim_equal(r->token, tail, RESET_TOKEN_SIZE);
 }
 
@@ -268,5 +305,5 @@ void cid_peer_retire_lost(struct cid_peer *p, uint64_t seq)
 {
     assert(p->retire_flight);
     p->retire_flight--;
-    p->retire[p->retire_count++] = seq;
+    p->retire[p->retire_count++] = (uint32_t)seq;
 }

@@ -3,19 +3,22 @@
  * Ours are encrypted slots: worker, slot, generation, sequence and a random epoch in one 8-byte
  * block (a four-round Feistel over AES, as QUIC-LB's), so that a packet finds its connection by one
  * array index and strangers learn nothing. None is stored: each is computed from its sequence
- * number. The peer's are a small table.
+ * number. The peer's are a small table; where the configuration allows the peer more than a few, the
+ * rest lies in a block of the connection's memory.
  *
  *     63      52 51    46 45          26 25        12 11       0
  *    | epoch 12 | worker 6 |  slot 20   | generation 14 | seq 12 | */
 #ifndef AQ_CID_H
 #define AQ_CID_H
 
+#include "core/arena.h"
 #include "core/params.h"
 #include "crypto/prim.h"
 
 enum {
     CID_SIZE = 8,
     CIDS_MAX = 8,
+    CIDS_FIRST = 4, /* of the peer's, in the struct */
     CID_SEQ_LIMIT = 1 << 12,
     CID_SLOTS_MAX = 1 << 20,
     CID_RETIRE_MAX = 2 * CIDS_MAX /* RFC 9000 §5.1.2: at least twice our limit */
@@ -61,31 +64,41 @@ void cid_local_lost(struct cid_local *l, uint64_t seq);
 
 /* The peer's. */
 struct cid_remote {
-    uint64_t seq;
+    uint32_t seq;
     struct cid cid;
     bool has_token;
     bool used; /* this entry of the table holds an id */
     uint8_t token[RESET_TOKEN_SIZE];
 };
 struct cid_peer {
-    struct cid_remote v[CIDS_MAX];
-    uint64_t retire_prior_to;
-    uint64_t retire[CID_RETIRE_MAX]; /* RETIRE_CONNECTION_ID frames to send */
+    struct cid_remote v[CIDS_FIRST];
+    struct cid_remote *more; /* the table's entries from CIDS_FIRST on: a block; NULL: none */
+    struct quota *quota;
+    uint32_t retire_prior_to;
+    uint32_t retire[CID_RETIRE_MAX]; /* RETIRE_CONNECTION_ID frames to send */
     uint8_t retire_count;            /* due */
     uint8_t retire_flight;           /* sent, not acknowledged */
     uint8_t active;                  /* entry in use */
     uint8_t limit;                   /* ours, as advertised */
 };
-void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit);
+/* quota: for a limit above CIDS_FIRST. */
+void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit,
+                   struct quota *quota);
+void cid_peer_clear(struct cid_peer *p); /* gives the block back */
+static inline const struct cid_remote *cid_peer_entry(const struct cid_peer *p)
+{
+    return p->active < CIDS_FIRST ? &p->v[p->active] : &p->more[p->active - CIDS_FIRST];
+}
 static inline const struct cid *cid_peer_active(const struct cid_peer *p)
 {
-    return &p->v[p->active].cid;
+    return &cid_peer_entry(p)->cid;
 }
 /* The first id is replaced: the server's own choice, or a Retry's (§7.2). */
 void cid_peer_replace_first(struct cid_peer *p, const struct cid *cid);
 void cid_peer_set_token(struct cid_peer *p, const uint8_t token[RESET_TOKEN_SIZE]);
 /* NEW_CONNECTION_ID (§19.15). AQ_OK, PROTOCOL_VIOLATION (same number, other id; zero-length in
- * use), CONNECTION_ID_LIMIT_ERROR (more than limit, or too many retirements waiting). */
+ * use; a number that no peer gets to), CONNECTION_ID_LIMIT_ERROR (more than limit, or too many
+ * retirements waiting), AQ_FULL (no memory: do not acknowledge). */
 int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, const struct cid *cid,
                  const uint8_t *token);
 /* Stateless reset: whether the datagram's last 16 bytes are a token of an id in use. Constant time.

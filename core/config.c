@@ -26,7 +26,7 @@ void aq_config_init(struct aq_config *config)
         .streams_uni = 100,
         .max_ack_delay_us = 25000,
         .max_udp_payload = AQ_MTU_DEFAULT,
-        .active_cid_limit = 8,
+        .active_cid_limit = 4,
     };
 }
 

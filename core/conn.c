@@ -101,7 +101,7 @@ struct stream_env conn_env(struct conn *c, uint64_t now)
 void conn_reset_token(struct conn *c)
 {
     struct endpoint *ep = c->ep;
-    const struct cid_remote *active = &c->peer_cids.v[c->peer_cids.active];
+    const struct cid_remote *active = cid_peer_entry(&c->peer_cids);
     if (c->reset_hash)
         map_remove(&ep->resets, c->reset_hash, c->slot);
     c->reset_hash = 0;

@@ -223,6 +223,7 @@ void endpoint_free_conn(struct endpoint *ep, struct conn *c)
     heap_set(&ep->timers, c->slot, AQ_NEVER);
     keys_wipe(&c->keys);
     prim_wipe(c->facts.exporter, sizeof c->facts.exporter);
+    cid_peer_clear(&c->peer_cids);
     quota_give(&c->quota, c->names, sizeof *c->names);
     quota_give(&c->quota, c->closing.reason, CLOSE_REASON);
     assert(!c->hand && c->quota.used_bytes == 0 && c->streams.count == 0);

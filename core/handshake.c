@@ -191,7 +191,7 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
     keep_params(c, &defaults);
     cid_local_init(&c->cids);
     cid_peer_init(&c->peer_cids, start->server ? &start->scid : &start->dcid,
-                  ep->config.active_cid_limit);
+                  ep->config.active_cid_limit, &c->quota);
     streams_init(&c->streams, c->slot, start->server, window);
     c->streams.rx_window = ep->config.stream_window;
     c->streams.rx_window_max = ep->config.stream_window_max;

@@ -227,11 +227,23 @@ Test(cid, storm_of_retirements)
 
 /* ---- the peer's ------------------------------------------------------------------------------ */
 
+static struct quota quota;
+
+/* With fresh memory of its own. */
 static struct cid_peer peer_with(uint8_t limit, unsigned ids)
 {
+    static _Alignas(64) uint8_t memory[8 << 10];
+    static struct arena arena;
+    enum {
+        BYTES = 4 << 10
+    };
     struct cid_peer p;
     struct cid first = cid_of(0xf0);
-    cid_peer_init(&p, &first, limit);
+    cr_assert(arena_size(BYTES) <= sizeof memory);
+    memset(memory, 0, sizeof memory);
+    arena_init(&arena, memory, BYTES);
+    quota = (struct quota){.arena = &arena, .max_bytes = BYTES};
+    cid_peer_init(&p, &first, limit, &quota);
     for (unsigned i = 1; i < ids; i++) {
         struct cid cid = cid_of((uint8_t)i);
         cr_assert_eq(cid_peer_add(&p, i, 0, &cid, token_of((uint8_t)i)), AQ_OK);
@@ -249,6 +261,43 @@ Test(cid, peer_limit)
         cr_expect_eq(cid_peer_add(&p, limit, 1, &cid, token_of(1)), AQ_OK,
                      "one was retired by the same frame");
     }
+}
+
+/* A few ids lie in the struct; more borrow a block, and without one the frame is to come again. */
+Test(cid, peer_memory_for_more)
+{
+    struct cid_peer p = peer_with(CIDS_MAX, CIDS_FIRST);
+    struct cid next = cid_of(CIDS_FIRST), last = cid_of(0x78);
+    uint64_t seq;
+    cr_expect_eq(quota.used_bytes, 0);
+    quota.max_bytes = 0;
+    cr_expect_eq(cid_peer_add(&p, CIDS_FIRST, 0, &next, token_of(1)), AQ_FULL);
+    cr_expect_eq(cid_peer_add(&p, CIDS_FIRST, 1, &next, token_of(1)), AQ_OK,
+                 "the place of the one that goes");
+    cr_expect(cid_peer_next_retire(&p, &seq) && seq == 0);
+    cr_expect_eq(quota.used_bytes, 0);
+    p = peer_with(CIDS_MAX, CIDS_MAX);
+    cr_expect_gt(quota.used_bytes, 0);
+    for (uint64_t i = 1; i < CIDS_MAX; i++) { /* each of them can be the active one */
+        struct cid cid = cid_of((uint8_t)(0x80 + i));
+        cr_expect_eq(cid_peer_add(&p, CIDS_MAX + i - 1, i, &cid, token_of(2)), AQ_OK);
+        cr_expect_geq(cid_peer_entry(&p)->seq, i);
+        cr_expect(cid_peer_entry(&p)->used);
+    }
+    cr_expect_eq(cid_peer_add(&p, 40, 40, &last, token_of(9)), AQ_OK, "all others go");
+    cr_expect(cid_equal(cid_peer_active(&p), &last));
+    cr_expect(cid_peer_is_reset(&p, token_of(9)));
+    cid_peer_clear(&p);
+    cr_expect_eq(quota.used_bytes, 0);
+}
+
+/* RFC 9000 §5.1.1: numbers go up by one, so nobody gets beyond 32 bits. */
+Test(cid, peer_number_out_of_reach)
+{
+    struct cid_peer p = peer_with(4, 1);
+    struct cid one = cid_of(1), two = cid_of(2);
+    cr_expect_eq(cid_peer_add(&p, UINT64_C(1) << 32, 0, &one, token_of(1)), AQ_PROTOCOL_VIOLATION);
+    cr_expect_eq(cid_peer_add(&p, (UINT64_C(1) << 32) - 1, 0, &two, token_of(2)), AQ_OK);
 }
 
 /* RFC 9000 §19.15: a repetition is nothing; another id, or another token, under the same number
@@ -270,7 +319,7 @@ Test(cid, peer_empty_id)
 {
     struct cid_peer p;
     struct cid none = {0}, one = cid_of(1);
-    cid_peer_init(&p, &none, 4);
+    cid_peer_init(&p, &none, 4, NULL);
     cr_expect_eq(cid_peer_add(&p, 1, 0, &one, token_of(1)), AQ_PROTOCOL_VIOLATION);
 }
 
