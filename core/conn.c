@@ -161,9 +161,9 @@ void conn_drop_streams(struct conn *c, uint64_t now)
 void conn_stream_over(struct conn *c, uint32_t slot, uint64_t now)
 {
     struct stream *s = stream_at(&c->ep->streams, slot);
-    struct stream_env env = conn_env(c, now);
     if (!stream_is_over(s) || !conn_is_open(c))
         return;
+    struct stream_env env = conn_env(c, now);
     if (!s->closed_told) {
         s->events |= 1U << AQ_EVENT_STREAM_CLOSED;
         conn_stream_event(c, slot);
