@@ -51,6 +51,7 @@ void ack_init(struct ack *ack, struct quota *quota)
 {
     memset(ack, 0, sizeof *ack);
     ack->due_us = AQ_NEVER;
+    ack->threshold = ack->reordering = 1;
     ack->quota = quota;
     ack->ranges = ack->first;
     ack->range_max = ACK_FIRST;
@@ -137,9 +138,90 @@ static void count_ecn(struct ack *ack, uint8_t ecn)
         ack->ce++;
 }
 
+/* The smallest number that is missing, not below from; the newest range's end when none is. */
+static uint64_t missing_from(const struct ack *ack, uint64_t from)
+{
+    unsigned i = ack->range_count - 1;
+    uint64_t missing = ack->ranges[i].hi;
+    if (from < ack->floor)
+        from = ack->floor;
+    for (; ack->ranges[i].lo > from; i--) {
+        uint64_t below = i > 0 ? ack->ranges[i - 1].hi : 0; /* what follows the range before */
+        missing = below > from ? below : from;
+        if (i == 0)
+            break;
+    }
+    return missing;
+}
+
+/* draft-ietf-quic-ack-frequency §6.2: whether the packet that came tells the sender of a loss, by
+ * its own threshold, or that one it took for lost was not. */
+static bool is_reordered(const struct ack *ack, uint64_t number)
+{
+    uint64_t threshold = ack->reordering;
+    /* One above the Largest Reported Missing, which an ACK of ours has told enough about. */
+    uint64_t from = ack->said > threshold ? ack->said - threshold : 0;
+    if (ack->said > threshold && number < from)
+        return true;
+    uint64_t largest = ack_largest(ack);
+    uint64_t missing = missing_from(ack, from);
+    return missing < largest && largest - missing >= threshold;
+}
+
+void ack_on_frequency(struct ack *ack, const struct frame *f)
+{
+    /* draft-ietf-quic-ack-frequency §4: only one that is newer than all before. */
+    if (f->ack_frequency.seq < ack->next_seq)
+        return;
+    ack->next_seq = f->ack_frequency.seq + 1;
+    uint64_t threshold = f->ack_frequency.threshold, reordering = f->ack_frequency.reordering;
+    ack->threshold = threshold < UINT16_MAX ? (uint16_t)threshold : UINT16_MAX - 1;
+    ack->reordering = reordering < UINT16_MAX ? (uint16_t)reordering : UINT16_MAX;
+    assert(f->ack_frequency.max_delay_us <= UINT32_MAX);
+    ack->delay_us = (uint32_t)f->ack_frequency.max_delay_us;
+}
+
+uint64_t ack_delay_asked(const struct ack *ack, uint64_t own_us)
+{
+    return ack->next_seq ? ack->delay_us : own_us;
+}
+
+/* Whether an eliciting packet that came out of order, or behind a gap, forbids waiting. */
+static bool order_is_due(const struct ack *ack, uint64_t number, bool late)
+{
+    if (ack->reordering == 1) /* RFC 9000 §13.2.1: late, or packets are missing before it */
+        return late || ack->gap;
+    return ack->reordering && is_reordered(ack, number);
+}
+
+/* RFC 9000 §13.2.1: each CE mark; draft-ietf-quic-ack-frequency §6.3: where fewer ACKs were asked
+ * for, the first of a run. */
+static bool mark_is_due(const struct ack *ack, uint8_t ecn)
+{
+    return ecn == AQ_ECN_CE && (ack->threshold <= 1 || !ack->ce_before);
+}
+
+/* Nearly all packets: the next one, nothing is missing, no mark. Only their count asks for an ACK.
+ */
+static void on_next(struct ack *ack, bool eliciting, uint8_t ecn, uint64_t now)
+{
+    ack->ranges[0].hi++;
+    ack->any = true;
+    ack->largest_time_us = now;
+    ack->ce_before = false;
+    count_ecn(ack, ecn);
+    if (eliciting && ack->eliciting < UINT16_MAX)
+        ack->eliciting++;
+}
+
 void ack_on_packet(struct ack *ack, uint64_t number, bool eliciting, uint8_t ecn, uint64_t now)
 {
-    assert(number <= VARINT_MAX && !ack_is_duplicate(ack, number));
+    assert(number <= VARINT_MAX);
+    if (ack->range_count == 1 && number == ack->ranges[0].hi && ecn != AQ_ECN_CE && !ack->gap) {
+        on_next(ack, eliciting, ecn, now);
+        return;
+    }
+    assert(!ack_is_duplicate(ack, number));
     bool first = ack->range_count == 0;
     uint64_t largest = first ? 0 : ack_largest(ack);
     bool late = !first && number < largest;
@@ -150,13 +232,15 @@ void ack_on_packet(struct ack *ack, uint64_t number, bool eliciting, uint8_t ecn
     if (!late)
         ack->largest_time_us = now;
     count_ecn(ack, ecn);
+    bool marked = mark_is_due(ack, ecn);
+    ack->ce_before = ecn == AQ_ECN_CE;
     if (!eliciting)
         return; /* RFC 9000 §13.2.1: no ACK in response to it, whatever gaps precede it */
     if (ack->eliciting < UINT16_MAX)
         ack->eliciting++;
     /* RFC 9000 §13.2.1: without delay when it comes late, when packets are missing between the
      * eliciting packet before and this one, or when it bears a CE mark. */
-    if (late || ack->gap || ecn == AQ_ECN_CE)
+    if (marked || order_is_due(ack, number, late))
         ack->now = true;
     ack->gap = false;
 }
@@ -167,11 +251,13 @@ void ack_batch_end(struct ack *ack, bool immediate, uint64_t max_delay_us, uint6
         return;
     /* RFC 9000 §13.2.2: after two eliciting packets; more of one batch share the one ACK.
      * RFC 9000 §13.2.1: Initial and Handshake packets at once, all others within max_ack_delay of
-     * the first that waits. */
-    if (immediate || ack->eliciting >= 2)
+     * the first that waits.
+     * draft-ietf-quic-ack-frequency §6: after as many as the peer asked for. */
+    uint64_t due_us = max_delay_us < AQ_NEVER - now ? now + max_delay_us : AQ_NEVER - 1;
+    if (immediate || ack->eliciting > ack->threshold)
         ack->now = true;
-    else if (ack->due_us == AQ_NEVER)
-        ack->due_us = max_delay_us < AQ_NEVER - now ? now + max_delay_us : AQ_NEVER - 1;
+    else if (due_us < ack->due_us)
+        ack->due_us = due_us;
 }
 
 bool ack_is_due(const struct ack *ack, uint64_t now)
@@ -241,6 +327,7 @@ uint64_t ack_write(struct ack *ack, struct writer *w, uint8_t delay_exponent, ui
         write_varint(w, ack->ce);
     }
     assert(!w->bad);
+    ack->said = largest + 1;
     ack->eliciting = 0;
     ack->now = false;
     ack->any = false;

@@ -10,6 +10,7 @@
 
 #include "core/arena.h"
 #include "core/buf.h"
+#include "core/frame.h"
 #include "core/range.h"
 
 enum {
@@ -21,9 +22,15 @@ struct ack {
     struct range *ranges; /* ascending; first, or a block of quota's */
     uint16_t range_count, range_max;
     uint16_t eliciting;       /* ack-eliciting packets since the last ACK we sent */
+    uint16_t threshold;       /* more of them do not wait; ACK_FREQUENCY's, 1 by default */
+    uint16_t reordering;      /* ACK_FREQUENCY's Reordering Threshold, 1 by default, 0 none */
+    uint32_t delay_us;        /* ACK_FREQUENCY's Requested Max Ack Delay */
     bool now;                 /* an ACK is due at once */
     bool any;                 /* something came since the last ACK we wrote, eliciting or not */
     bool gap;                 /* a gap opened since the last eliciting packet */
+    bool ce_before;           /* the newest packet bore a CE mark */
+    uint64_t next_seq;        /* of ACK_FREQUENCY: smaller ones are ignored; 0: none came */
+    uint64_t said;            /* one above the largest that an ACK of ours named; 0: none did */
     uint64_t floor;           /* numbers below are forgotten: treated as received */
     uint64_t largest_time_us; /* when the largest came */
     uint64_t due_us;          /* when a delayed ACK is due; UINT64_MAX none */
@@ -42,11 +49,18 @@ void ack_clear(struct ack *ack);
 bool ack_is_duplicate(const struct ack *ack, uint64_t number);
 
 /* One packet came and was processed. ecn: enum aq_ecn. now-or-later (§13.2.1, §13.2.2): at once for
- * every second eliciting packet by the batch rule below, for reordered ones, for CE marks; else
- * within max_delay_us. immediate: Initial and Handshake spaces acknowledge at once. The caller
- * calls ack_batch_end once after a batch, so that one batch gives one ACK. */
+ * every second eliciting packet, or as ACK_FREQUENCY asked, by the batch rule below, for reordered
+ * ones, for CE marks; else within max_delay_us. immediate: Initial and Handshake spaces acknowledge
+ * at once. The caller calls ack_batch_end once after a batch, so that one batch gives one ACK. */
 void ack_on_packet(struct ack *ack, uint64_t number, bool eliciting, uint8_t ecn, uint64_t now);
 void ack_batch_end(struct ack *ack, bool immediate, uint64_t max_delay_us, uint64_t now);
+
+/* The peer's ACK_FREQUENCY frame, its delay checked against our min_ack_delay: from now on it
+ * decides (draft-ietf-quic-ack-frequency §6), unless a newer one came before. Counts beyond 65,535
+ * are taken as that: no ACK is kept back longer. */
+void ack_on_frequency(struct ack *ack, const struct frame *f);
+/* How long an ACK may wait: what the peer asked for, otherwise our own max_ack_delay. */
+uint64_t ack_delay_asked(const struct ack *ack, uint64_t own_us);
 
 /* The largest received; UINT64_MAX none. */
 uint64_t ack_largest(const struct ack *ack);

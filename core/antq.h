@@ -446,6 +446,10 @@ struct aq_conn_stats {
     uint64_t ecn_ect0, ecn_ect1, ecn_ce; /* received */
     uint32_t streams_open;
     uint64_t memory_bytes; /* borrowed from the shared memory now */
+    uint64_t ack_packets, acks_received; /* sent packets that only acknowledge; ACK frames received */
+    /* what the peer was asked last: an ACK for so many packets, or within that time (ACK_FREQUENCY;
+     * 2 and its max_ack_delay unless it was asked) */
+    uint64_t ack_every_packets, ack_within_us;
 };
 
 /* AQ_OK or AQ_GONE. */

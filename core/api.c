@@ -271,6 +271,10 @@ int aq_conn_stats(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_sta
         .ecn_ce = c->app.ack.ce,
         .streams_open = c->streams.count,
         .memory_bytes = c->quota.used_bytes,
+        .ack_packets = c->counts.acks_alone,
+        .acks_received = c->counts.acks_received,
+        .ack_every_packets = (uint64_t)c->ackfreq.threshold + 1,
+        .ack_within_us = c->ackfreq.asked_us,
     };
     size_t size = stats->size < sizeof s ? stats->size : sizeof s;
     s.size = size;

@@ -33,7 +33,7 @@ static void detect(struct conn *c, enum space_id id, struct loss_result *result,
     struct space *space = conn_space(c, id);
     const struct rtt *rtt[PATHS_MAX] = {&c->paths[0].rtt};
     struct sink_arg arg = {.c = c, .space = id, .now = now};
-    loss_detect(&space->sent, rtt, c->peer.max_ack_delay_us, &apply_sink, &arg, result, now);
+    loss_detect(&space->sent, rtt, ackfreq_delay_us(&c->ackfreq), &apply_sink, &arg, result, now);
     sums_to_cc(c, result, now);
     /* What was lost of the handshake goes at once: 1-RTT packets, which nobody can acknowledge
      * before it is done, must not fill the window that it needs. */
@@ -53,7 +53,7 @@ static uint64_t ack_delay_us(const struct conn *c, const struct frame *f, enum s
     if (id != SPACE_APP) /* RFC 9002 §5.3: Initial and Handshake are acknowledged without intended
                             delay */
         return 0;
-    uint64_t limit = c->peer.max_ack_delay_us;
+    uint64_t limit = ackfreq_delay_us(&c->ackfreq);
     uint64_t delay = f->ack.delay > limit >> c->peer.ack_delay_exponent
                          ? limit
                          : f->ack.delay << c->peer.ack_delay_exponent;
@@ -67,6 +67,7 @@ static int apply_ack(struct conn *c, const struct frame *f, struct apply *a, uin
     struct loss_result result = {0};
     struct sink_arg arg = {.c = c, .space = a->space, .now = now};
     bool phase_acked = c->keys.phase_acked;
+    c->counts.acks_received++;
     int error = loss_on_ack(&space->sent, &f->ack, &apply_sink, &arg, &result, now);
     acked_run_end(&arg);
     if (error != AQ_OK) {
@@ -92,6 +93,32 @@ static int apply_ack(struct conn *c, const struct frame *f, struct apply *a, uin
                                */
         c->pto_count = 0;
     detect(c, a->space, &result, now);
+    if (a->space == SPACE_APP)
+        ackfreq_look(&c->ackfreq, p->cc.cwnd_bytes / p->mtu, p->rtt.smoothed_us, now);
+    return AQ_OK;
+}
+
+static int apply_ack_frequency(struct conn *c, const struct frame *f, struct apply *a, uint64_t now)
+{
+    (void)now;
+    /* draft-ietf-quic-ack-frequency §4: below our min_ack_delay, or 2^14 ms and more, is invalid.
+     */
+    if (f->ack_frequency.max_delay_us < conn_min_ack_delay(c)
+        || f->ack_frequency.max_delay_us >= UINT64_C(1000) << 14) {
+        a->where = "draft-ietf-quic-ack-frequency 4: Requested Max Ack Delay";
+        return AQ_PROTOCOL_VIOLATION;
+    }
+    ack_on_frequency(&c->app.ack, f);
+    return AQ_OK;
+}
+
+/* draft-ietf-quic-ack-frequency §5. However many come in a batch, they get one ACK. */
+static int apply_immediate_ack(struct conn *c, const struct frame *f, struct apply *a, uint64_t now)
+{
+    (void)f;
+    (void)a;
+    (void)now;
+    c->app.ack.now = true;
     return AQ_OK;
 }
 
@@ -351,6 +378,8 @@ static apply_fn apply_of(uint64_t type)
         [FRAME_CONNECTION_CLOSE]    = apply_close,
         [FRAME_CONNECTION_CLOSE_APP] = apply_close,
         [FRAME_HANDSHAKE_DONE]      = apply_handshake_done,
+        [FRAME_IMMEDIATE_ACK]       = apply_immediate_ack,
+        [FRAME_ACK_FREQUENCY]       = apply_ack_frequency,
         /* clang-format on */
     };
     return type < sizeof table / sizeof *table ? table[type] : NULL;
@@ -487,6 +516,7 @@ static void record_acked(void *arg, const struct record *r)
         path_mtu_result(conn_path(c), r->size, false);
         trace_mtu(&c->tracer, 0, conn_path(c)->mtu, k->now);
         break;
+    case RECORD_ACK_FREQUENCY: ackfreq_on_acked(&c->ackfreq, r->value); break;
     case RECORD_NONE:
     case RECORD_MAX_DATA:
     case RECORD_MAX_STREAMS:
@@ -558,6 +588,7 @@ static void record_lost(void *arg, const struct record *r)
             cid_peer_retire_lost(&c->peer_cids, r->value);
         break;
     case RECORD_HANDSHAKE_DONE: c->handshake_done_due = true; break;
+    case RECORD_ACK_FREQUENCY: ackfreq_on_lost(&c->ackfreq, r->value); break;
     case RECORD_NEW_TOKEN: c->new_token_due = true; break;
     case RECORD_MTU_PROBE:
         if (!k->resend_only)

@@ -112,11 +112,17 @@ void conn_reset_token(struct conn *c)
         c->reset_hash = hash;
 }
 
+uint64_t conn_min_ack_delay(const struct conn *c)
+{
+    uint64_t most = c->ep->config.max_ack_delay_us;
+    return most < ACKFREQ_MIN_US ? most : ACKFREQ_MIN_US;
+}
+
 /* RFC 9002 §6.2.1: the application space adds the peer's max_ack_delay. */
 uint64_t conn_pto(const struct conn *c, enum space_id space)
 {
     uint64_t pto = rtt_pto(&c->paths[c->active].rtt);
-    return space == SPACE_APP ? pto + c->peer.max_ack_delay_us : pto;
+    return space == SPACE_APP ? pto + ackfreq_delay_us(&c->ackfreq) : pto;
 }
 
 void conn_drop_flight(struct conn *c)

@@ -4,6 +4,7 @@
 #ifndef AQ_CONN_H
 #define AQ_CONN_H
 
+#include "core/ackfreq.h"
 #include "core/cid.h"
 #include "core/hand.h"
 #include "core/keys.h"
@@ -55,6 +56,7 @@ enum {
 struct conn_counts {
     uint64_t sent_bytes, sent_packets, recv_bytes, recv_packets, lost_packets, lost_bytes,
         resent_bytes;
+    uint64_t acks_alone, acks_received; /* packets that only acknowledge; ACK frames */
     uint64_t duplicates, undecryptable, pto_count, key_updates;
 };
 
@@ -69,9 +71,8 @@ struct conn_closing {
 };
 
 /* What is read of the peer's parameters after they were taken; limits of streams and windows lie
- * where they are counted. */
+ * where they are counted, its ACK delays in ackfreq. */
 struct peer_params {
-    uint32_t max_ack_delay_us;  /* below 2^14 ms (RFC 9000 §18.2) */
     uint8_t ack_delay_exponent; /* at most 20 */
     uint8_t active_cid_limit;   /* more than CIDS_MAX are never issued */
 };
@@ -106,6 +107,7 @@ struct conn {
     /* packets */
     struct keys_app keys;
     struct space app;
+    struct ackfreq ackfreq;
     uint64_t skip_at; /* next packet number to skip (RFC 9000 §21.4) */
     uint32_t pto_count;
     uint32_t acks_alone; /* packets sent since the last ack-eliciting one */
@@ -150,6 +152,8 @@ void conn_schedule(
     uint64_t now); /* the turn's end: timers by state, earliest into the endpoint's heap */
 void conn_tick(struct conn *c, uint64_t now);                 /* fires what is due */
 uint64_t conn_pto(const struct conn *c, enum space_id space); /* without backoff */
+/* The least that the peer may ask us for by ACK_FREQUENCY: never more than our max_ack_delay. */
+uint64_t conn_min_ack_delay(const struct conn *c);
 void conn_event(struct conn *c, enum aq_event_kind kind);
 void conn_ready(struct conn *c); /* it or its streams have events */
 void conn_stream_event(struct conn *c, uint32_t slot);

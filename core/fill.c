@@ -381,6 +381,28 @@ static void fill_stream(struct conn *c, struct out *o)
     }
 }
 
+/* ---- ACK_FREQUENCY, IMMEDIATE_ACK ---- */
+
+static bool owes_ackfreq(const struct conn *c, const struct out *o)
+{
+    return (c->ackfreq.due && c->state == CONN_CONFIRMED) || (o->space->probes && c->ackfreq.offered);
+}
+
+static void fill_ackfreq(struct conn *c, struct out *o)
+{
+    /* draft-ietf-quic-ack-frequency §7: a probe's answer shall not wait, whatever it carries. */
+    if (o->space->probes && c->ackfreq.offered)
+        fill_frame(o, &(struct frame){.type = FRAME_IMMEDIATE_ACK}, RECORD_PING);
+    if (!c->ackfreq.due || c->state != CONN_CONFIRMED)
+        return;
+    struct frame f = ackfreq_frame(&c->ackfreq);
+    struct record *r = fill_frame(o, &f, RECORD_ACK_FREQUENCY);
+    if (!r)
+        return;
+    r->value = f.ack_frequency.seq;
+    ackfreq_on_sent(&c->ackfreq);
+}
+
 /* ---- PING ---- */
 
 static bool owes_ping(const struct conn *c, const struct out *o)
@@ -391,7 +413,9 @@ static bool owes_ping(const struct conn *c, const struct out *o)
 static void fill_ping(struct conn *c, struct out *o)
 {
     bool wanted = in_app(o) && c->ping_due;
-    struct record *r = fill_frame(o, &(struct frame){.type = FRAME_PING}, RECORD_PING);
+    /* draft-ietf-quic-ack-frequency §5: the application wants to know how long the way is, now. */
+    struct frame f = {.type = wanted && c->ping_asked ? ackfreq_ping(&c->ackfreq) : FRAME_PING};
+    struct record *r = fill_frame(o, &f, RECORD_PING);
     if (!r)
         return;
     r->flags = wanted && c->ping_asked;
@@ -427,6 +451,7 @@ static const struct {
     {1 << SPACE_INITIAL | 1 << SPACE_HANDSHAKE | 1 << SPACE_APP, owes_crypto, fill_crypto},
     {1 << SPACE_APP,                                             owes_done,   fill_done},
     {1 << SPACE_APP,                                             owes_path,   fill_path},
+    {1 << SPACE_APP,                                             owes_ackfreq, fill_ackfreq},
     {1 << SPACE_APP,                                             owes_cid,    fill_cid},
     {1 << SPACE_APP,                                             owes_flow,   fill_flow},
     {1 << SPACE_APP,                                             owes_stream, fill_stream},

@@ -50,7 +50,8 @@ enum {
 
 /* RFC 9000 §12.4: table 3. Where a frame may be sent by one side only, §19.7 and §19.20 say so.
  * §12.5 lets a server refuse RETIRE_CONNECTION_ID in 0-RTT as well; the table allows it, and so do
- * we. Rows stand in the order of types, the eight of STREAM as one: frame_row counts on it. */
+ * we. draft-ietf-quic-ack-frequency §3: its two frames never go in 0-RTT. Rows stand in the order
+ * of types, the eight of STREAM as one: frame_row counts on it. */
 /* clang-format off */
 static const struct frame_row rows[] = {
     /* name                    type                         packets  props  sender     fields */
@@ -78,6 +79,8 @@ static const struct frame_row rows[] = {
     {"CONNECTION_CLOSE",       FRAME_CONNECTION_CLOSE,      IH01,    N,     BY_BOTH,   "vvd"},
     {"CONNECTION_CLOSE_APP",   FRAME_CONNECTION_CLOSE_APP,  xx01,    N,     BY_BOTH,   "v-d"},
     {"HANDSHAKE_DONE",         FRAME_HANDSHAKE_DONE,        xxx1,    0,     BY_SERVER, ""},
+    {"IMMEDIATE_ACK",          FRAME_IMMEDIATE_ACK,         xxx1,    0,     BY_BOTH,   ""},
+    {"ACK_FREQUENCY",          FRAME_ACK_FREQUENCY,         xxx1,    0,     BY_BOTH,   "vvvv"},
 };
 /* clang-format on */
 
@@ -95,6 +98,7 @@ _Static_assert(SLOT(reset_stream.final_size) == 2 && SLOT(stop_sending.code) == 
 _Static_assert(SLOT(crypto.data) == 1 && SLOT(crypto.size) == 2, "vx");
 _Static_assert(SLOT(new_token.size) == 1 && SLOT(max_stream_data.max) == 1, "D, vv");
 _Static_assert(SLOT(new_cid.cid) == 2 && SLOT(new_cid.token) == 4, "vbcT");
+_Static_assert(SLOT(ack_frequency.max_delay_us) == 2, "vvvv");
 _Static_assert(SLOT(close.reason) == 2 && SLOT(close.reason_size) == 3, "vvd");
 
 static uint8_t *slot_at(struct frame *f, unsigned slot)
@@ -136,8 +140,8 @@ const struct frame_row *frame_rows(unsigned *count)
 
 const struct frame_row *frame_row(uint64_t type)
 {
-    if (type > FRAME_HANDSHAKE_DONE)
-        return NULL;
+    if (type > FRAME_IMMEDIATE_ACK)
+        return type == FRAME_ACK_FREQUENCY ? &rows[ROWS - 1] : NULL;
     if (type < FRAME_STREAM)
         return &rows[type];
     return &rows[type < FRAME_STREAM + STREAM_TYPES ? FRAME_STREAM : type - (STREAM_TYPES - 1)];
@@ -333,7 +337,7 @@ size_t frame_size(const struct frame *f)
     assert(row && row->fields[0] != 'A' && row->fields[0] != 'E');
     if (row->fields[0] == 'S')
         return size_stream(f);
-    size_t size = 1;
+    size_t size = varint_size(f->type);
     unsigned slot = 0;
     for (const char *c = row->fields; *c && *c != 'p'; c++) {
         uint64_t value = slot_value(f, slot++);
@@ -393,7 +397,7 @@ void frame_encode(struct writer *w, const struct frame *f)
     const struct frame_row *row = frame_row(f->type);
     assert(row && row->fields[0] != 'A' && row->fields[0] != 'E');
     uint8_t *start = w->p;
-    write_u8(w, (uint8_t)f->type);
+    write_varint(w, f->type);
     if (row->fields[0] == 'S')
         encode_stream(w, f);
     else

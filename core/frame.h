@@ -1,4 +1,5 @@
-/* frame.h -- every frame of RFC 9000 §19 as one row of one table, and their codec.
+/* frame.h -- every frame of RFC 9000 §19, and of extensions, as one row of one table, and their
+ * codec.
  *
  * A row says the type, its name, the packet types it may stand in (§12.4 table 3), its properties N
  * C P F, who may send it, and its fields; one loop decodes, encodes, sizes and prints. ACK, CRYPTO
@@ -35,6 +36,8 @@ enum frame_type {
     FRAME_CONNECTION_CLOSE = 0x1c,
     FRAME_CONNECTION_CLOSE_APP = 0x1d,
     FRAME_HANDSHAKE_DONE = 0x1e,
+    FRAME_IMMEDIATE_ACK = 0x1f, /* draft-ietf-quic-ack-frequency §5 */
+    FRAME_ACK_FREQUENCY = 0xaf, /* draft-ietf-quic-ack-frequency §4 */
 };
 enum {
     FRAME_STREAM_FIN = 1,
@@ -118,6 +121,9 @@ struct frame {
         struct {
             const uint8_t *data;
         } path; /* 8 bytes */
+        struct {
+            uint64_t seq, threshold, max_delay_us, reordering;
+        } ack_frequency;
         struct {
             uint64_t code, frame_type;
             const uint8_t *reason;

@@ -84,6 +84,7 @@ static void own_params(struct conn *c, struct params *p)
     p->max_streams_bidi = config->streams_bidi;
     p->max_streams_uni = config->streams_uni;
     p->max_ack_delay_us = config->max_ack_delay_us;
+    p->min_ack_delay_us = conn_min_ack_delay(c);
     p->active_cid_limit = config->active_cid_limit;
     p->disable_active_migration = true;
     p->present |= UINT64_C(1) << PARAM_MAX_IDLE_TIMEOUT | UINT64_C(1) << PARAM_MAX_DATA
@@ -91,7 +92,7 @@ static void own_params(struct conn *c, struct params *p)
                   | UINT64_C(1) << PARAM_MAX_STREAM_DATA_BIDI_REMOTE
                   | UINT64_C(1) << PARAM_MAX_STREAM_DATA_UNI | UINT64_C(1) << PARAM_MAX_STREAMS_BIDI
                   | UINT64_C(1) << PARAM_MAX_STREAMS_UNI | UINT64_C(1) << PARAM_MAX_ACK_DELAY
-                  | UINT64_C(1) << PARAM_ACTIVE_CID_LIMIT
+                  | UINT64_C(1) << PARAM_MIN_ACK_DELAY | UINT64_C(1) << PARAM_ACTIVE_CID_LIMIT
                   | UINT64_C(1) << PARAM_DISABLE_ACTIVE_MIGRATION;
     if (!c->server)
         return;
@@ -157,11 +158,12 @@ static int begin_tls(struct conn *c, const struct conn_start *start)
 static void keep_params(struct conn *c, const struct params *p)
 {
     c->peer = (struct peer_params){
-        .max_ack_delay_us = (uint32_t)p->max_ack_delay_us,
         .ack_delay_exponent = (uint8_t)p->ack_delay_exponent,
         .active_cid_limit =
             (uint8_t)(p->active_cid_limit < CIDS_MAX ? p->active_cid_limit : CIDS_MAX),
     };
+    ackfreq_on_params(&c->ackfreq, params_has(p, PARAM_MIN_ACK_DELAY), p->min_ack_delay_us,
+                      p->max_ack_delay_us);
 }
 
 int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now)
@@ -181,6 +183,7 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
         recvq_init(&h->crypto[i].recvq);
     }
     ack_init(&c->app.ack, &c->quota);
+    ackfreq_init(&c->ackfreq);
     sent_init(&c->app.sent);
     c->skip_at = SKIP_MIN + rng_below(&ep->rng, SKIP_SPAN);
     h->odcid = start->odcid;

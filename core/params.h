@@ -40,6 +40,7 @@ struct params {
     uint64_t max_streams_bidi, max_streams_uni;
     uint64_t ack_delay_exponent; /* as sent */
     uint64_t max_ack_delay_us;
+    uint64_t min_ack_delay_us; /* sent: the peer may ask by ACK_FREQUENCY; on the wire in us too */
     bool disable_active_migration;
     uint64_t active_cid_limit;
     struct preferred_address preferred;
@@ -63,6 +64,7 @@ enum param_row_index { /* rows of the table = bits of present */
     PARAM_ACTIVE_CID_LIMIT,
     PARAM_INITIAL_SCID,
     PARAM_RETRY_SCID,
+    PARAM_MIN_ACK_DELAY,
     PARAM_ROWS
 };
 

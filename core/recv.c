@@ -310,7 +310,7 @@ static void recv_closing(struct conn *c)
 static void recv_end(struct recv *r)
 {
     struct conn *c = r->c;
-    uint64_t delay = c->ep->config.max_ack_delay_us;
+    uint64_t delay = ack_delay_asked(&c->app.ack, c->ep->config.max_ack_delay_us);
     for (enum space_id i = SPACE_INITIAL; i < SPACES; i++) {
         struct space *space = conn_space(c, i);
         if (space)

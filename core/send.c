@@ -119,6 +119,7 @@ void conn_sent(struct conn *c, unsigned n, bool eliciting, uint64_t now)
         c->acks_alone = 0;
     } else {
         c->acks_alone += n;
+        c->counts.acks_alone += n;
     }
     c->counts.sent_packets += n;
 }
@@ -309,7 +310,8 @@ static uint32_t send_mtu_probe(struct conn *c, uint8_t *out, struct aq_train *tr
     struct out o = {.now = now};
     if (!packet_begin(c, &o, SPACE_APP, out, p->mtu_max))
         return 0;
-    struct frame ping = {.type = FRAME_PING};
+    /* draft-ietf-quic-ack-frequency §8.3: answered at once, where the peer can. */
+    struct frame ping = {.type = ackfreq_ping(&c->ackfreq)};
     frame_encode(&o.w, &ping);
     o.flags = SENT_ELICITING | SENT_IN_FLIGHT | SENT_MTU_PROBE;
     sent_record(&o.space->sent, RECORD_MTU_PROBE)->size = p->mtu_max;

@@ -459,3 +459,158 @@ Test(ack, random_order)
             cr_assert(told[n] ? came[n] : !came[n] || n < ack.floor, "number %d", (int)n);
     }
 }
+
+/* ---- as the peer asks ----------------------------------------------------------------------- */
+
+static void ask(struct ack *ack, uint64_t seq, uint64_t threshold, uint64_t delay_us,
+                uint64_t reordering)
+{
+    struct frame f = {.type = FRAME_ACK_FREQUENCY};
+    f.ack_frequency.seq = seq;
+    f.ack_frequency.threshold = threshold;
+    f.ack_frequency.max_delay_us = delay_us;
+    f.ack_frequency.reordering = reordering;
+    ack_on_frequency(ack, &f);
+}
+
+/* draft-ietf-quic-ack-frequency §4, draft-ietf-quic-ack-frequency §6: more than the threshold, or
+ * the delay asked for. */
+Test(ack, asked_threshold_and_delay)
+{
+    struct ack ack;
+    begin(&ack);
+    cr_expect_eq(ack_delay_asked(&ack, DELAY_US), DELAY_US);
+    ask(&ack, 0, 10, 4000, 3);
+    cr_expect_eq(ack_delay_asked(&ack, DELAY_US), 4000);
+    for (uint64_t n = 0; n < 11; n++) {
+        cr_expect(!ack_is_due(&ack, n), "packet %d", (int)n);
+        come(&ack, n, n);
+        ack_batch_end(&ack, false, 4000, n);
+    }
+    cr_expect(ack_is_due(&ack, 10), "the eleventh is more than ten");
+    cr_expect_eq(take(&ack, 10), 10);
+    come(&ack, 11, 100);
+    ack_batch_end(&ack, false, 4000, 100);
+    cr_expect_eq(ack.due_us, 4100);
+    ask(&ack, 1, 10, 1000, 3); /* less delay than the one that runs */
+    come(&ack, 12, 200);
+    ack_batch_end(&ack, false, 1000, 200);
+    cr_expect_eq(ack.due_us, 1200);
+    ask(&ack, 2, 0, 9000, 3); /* 0: each at once */
+    take(&ack, 300);
+    come(&ack, 13, 300);
+    ack_batch_end(&ack, false, 9000, 300);
+    cr_expect(ack_is_due(&ack, 300));
+}
+
+/* draft-ietf-quic-ack-frequency §4: the newest Sequence Number decides, whatever comes after it. */
+Test(ack, asked_in_order)
+{
+    struct ack ack;
+    begin(&ack);
+    ask(&ack, 5, 10, 4000, 3);
+    ask(&ack, 5, 20, 5000, 4); /* a duplicate's number: ignored */
+    ask(&ack, 4, 20, 5000, 4);
+    cr_expect(ack.threshold == 10 && ack.delay_us == 4000 && ack.reordering == 3);
+    ask(&ack, 6, VARINT_MAX, 16383999, VARINT_MAX);
+    cr_expect(ack.threshold == UINT16_MAX - 1 && ack.reordering == UINT16_MAX);
+    cr_expect_eq(ack.delay_us, 16383999);
+    ask(&ack, VARINT_MAX, 1, 1000, 1);
+    ask(&ack, VARINT_MAX - 1, 7, 1000, 1);
+    cr_expect_eq(ack.threshold, 1);
+    /* the largest threshold is kept to: the counter must not stop short of it */
+    begin(&ack);
+    ask(&ack, 0, VARINT_MAX, 1000, 1);
+    for (uint64_t n = 0; n < UINT16_MAX; n++)
+        come(&ack, n, 1);
+    ack_batch_end(&ack, false, 1000, 1);
+    cr_expect(ack_is_due(&ack, 1));
+}
+
+/* draft-ietf-quic-ack-frequency §6.2: both tables of its examples. */
+Test(ack, asked_reordering)
+{
+    static const struct {
+        uint64_t threshold, number;
+        bool due;
+    } rows[] = {
+        {3, 0, false}, {3, 1, false}, {3, 3, false}, {3, 4, false}, {3, 5, true},  {3, 8, false},
+        {3, 9, true},  {3, 10, true}, {5, 0, false}, {5, 1, false}, {5, 3, false}, {5, 5, false},
+        {5, 6, false}, {5, 7, true},  {5, 8, false}, {5, 9, true},
+    };
+    struct ack ack;
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].number == 0) {
+            begin(&ack);
+            ask(&ack, 0, 1000, DELAY_US, rows[i].threshold);
+        }
+        come(&ack, rows[i].number, 1);
+        end(&ack, 1);
+        cr_expect_eq(ack_is_due(&ack, 1), rows[i].due, "threshold %d, packet %d",
+                     (int)rows[i].threshold, (int)rows[i].number);
+        if (ack_is_due(&ack, 1))
+            take(&ack, 1);
+    }
+}
+
+/* draft-ietf-quic-ack-frequency §6.2: one that the sender took for lost; the step between; and a
+ * threshold of 0, which asks for silence. */
+Test(ack, asked_late_and_never)
+{
+    struct ack ack;
+    begin(&ack);
+    ask(&ack, 0, 1000, DELAY_US, 3);
+    for (uint64_t n = 0; n <= 20; n++)
+        if (n != 15 && n != 17 && n != 18)
+            come(&ack, n, 1);
+    take(&ack, 1);
+    come(&ack, 18, 2); /* 20 - 3 = 17: inside the window */
+    cr_expect(!ack_is_due(&ack, 2));
+    come(&ack, 17, 2);
+    cr_expect(ack_is_due(&ack, 2), "not above 17: taken for lost");
+    take(&ack, 2);
+    come(&ack, 15, 3);
+    cr_expect(ack_is_due(&ack, 3));
+    take(&ack, 3);
+    ask(&ack, 1, 1000, DELAY_US, 0);
+    come(&ack, 40, 4);
+    come(&ack, 30, 4);
+    end(&ack, 4);
+    cr_expect(!ack_is_due(&ack, 4));
+    cr_expect(ack_is_due(&ack, 4 + DELAY_US));
+}
+
+/* What was forgotten counts as received, and no number of gaps makes an ACK for each packet. */
+Test(ack, asked_and_many_gaps)
+{
+    struct ack ack;
+    unsigned acks = 0;
+    begin(&ack);
+    ask(&ack, 0, 60000, DELAY_US, 60000);
+    for (uint64_t i = 0; i < 1000; i++) {
+        come(&ack, 2 * i, 1);
+        end(&ack, 1);
+        acks += ack_is_due(&ack, 1);
+    }
+    cr_expect_eq(ack.range_count, ACK_RANGES);
+    cr_expect_eq(acks, 0);
+}
+
+/* draft-ietf-quic-ack-frequency §6.3: the first mark of a run; with a threshold of 1 all of them,
+ * as in RFC 9000 §13.2.1. */
+Test(ack, asked_marks)
+{
+    struct ack ack;
+    begin(&ack);
+    ask(&ack, 0, 10, DELAY_US, 3);
+    for (uint64_t n = 0; n < 8; n++) {
+        bool mark = n >= 2 && n != 5;
+        ack_on_packet(&ack, n, true, mark ? AQ_ECN_CE : AQ_ECN_ECT0, 1);
+        end(&ack, 1);
+        cr_expect_eq(ack_is_due(&ack, 1), n == 2 || n == 6, "packet %d", (int)n);
+        take(&ack, 1);
+    }
+    ask(&ack, 1, 1, DELAY_US, 3);
+    ack_on_packet(&ack, 8, true, AQ_ECN_CE, 1);
+    cr_expect(ack_is_due(&ack, 1));
+}

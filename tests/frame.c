@@ -95,6 +95,9 @@ static const struct sample {
     {0x1c, "1c 4128 00 00", false},
     {0x1d, "1d 80010000 02 6f6b", false},
     {0x1e, "1e", false},
+    {0x1f, "1f", false},
+    {0xaf, "40af 07 1f 8000c350 03", false},
+    {0xaf, "40af ffffffffffffffff 00 43e8 ffffffffffffffff", false},
 };
 
 #define EACH_SAMPLE(s)                              \
@@ -118,11 +121,14 @@ Test(frame, every_row_has_a_sample_and_is_found_by_its_type)
         cr_expect(found, "%s", rows[i].name);
         cr_expect_eq(frame_row(rows[i].type), &rows[i], "%s", rows[i].name);
     }
-    for (uint64_t type = 0; type <= 0x1e; type++)
+    for (uint64_t type = 0; type <= 0x1f; type++)
         cr_expect_not_null(frame_row(type));
+    cr_expect_not_null(frame_row(0xaf));
     for (uint64_t type = 0x08; type <= 0x0f; type++)
         cr_expect_eq(frame_row(type), frame_row(FRAME_STREAM));
-    cr_expect_null(frame_row(0x1f));
+    cr_expect_null(frame_row(0x20));
+    cr_expect_null(frame_row(0xae));
+    cr_expect_null(frame_row(0xb0));
     cr_expect_null(frame_row(VARINT_MAX));
 }
 
@@ -247,7 +253,8 @@ Test(frame, bounds)
 }
 
 /* RFC 9000 §12.4: table 3, in its own letters, types 0x00 to 0x1e; 0x1d only in 0-RTT and 1-RTT
- * ("ih"). */
+ * ("ih"). draft-ietf-quic-ack-frequency §3: IMMEDIATE_ACK, 0x1f, and at the end ACK_FREQUENCY never
+ * in 0-RTT. */
 static const struct {
     const char *packets, *spec;
     bool server_only; /* RFC 9000 §19.7, RFC 9000 §19.20 */
@@ -259,16 +266,18 @@ static const struct {
     {"__01", "", false},   {"__01", "", false},  {"__01", "", false},   {"__01", "", false},
     {"__01", "", false},   {"__01", "", false},  {"__01", "", false},   {"__01", "", false},
     {"__01", "P", false},  {"__01", "", false},  {"__01", "P", false},  {"___1", "P", false},
-    {"IH01", "N", false},  {"__01", "N", false}, {"___1", "", true},
+    {"IH01", "N", false},  {"__01", "N", false}, {"___1", "", true},    {"___1", "", false},
+    {"___1", "", false},
 };
 
 /* RFC 9000 §12.5: each frame in each packet type from each side. */
 Test(frame, allowed_where_table_3_says)
 {
-    for (uint64_t type = 0; type < sizeof table3 / sizeof table3[0]; type++) {
+    for (unsigned row_at = 0; row_at < sizeof table3 / sizeof table3[0]; row_at++) {
+        uint64_t type = row_at == 0x20 ? FRAME_ACK_FREQUENCY : row_at;
         for (unsigned i = 0; i < 4; i++) {
-            bool in = table3[type].packets[i] != '_';
-            int client = in && !table3[type].server_only ? AQ_OK : AQ_PROTOCOL_VIOLATION;
+            bool in = table3[row_at].packets[i] != '_';
+            int client = in && !table3[row_at].server_only ? AQ_OK : AQ_PROTOCOL_VIOLATION;
             int server = in ? AQ_OK : AQ_PROTOCOL_VIOLATION;
             cr_expect_eq(frame_allowed(type, (uint8_t)(1 << i), BY_CLIENT), client, "%u",
                          (unsigned)type);
@@ -277,19 +286,19 @@ Test(frame, allowed_where_table_3_says)
         }
         const struct frame_row *row = frame_row(type);
         for (unsigned i = 0; i < 4; i++) {
-            bool has = strchr(table3[type].spec, "NCPF"[i]) != NULL;
+            bool has = strchr(table3[row_at].spec, "NCPF"[i]) != NULL;
             cr_expect_eq((row->props >> i & 1) != 0, has, "%u", (unsigned)type);
         }
     }
-    cr_expect_eq(frame_allowed(0x1f, IN_1, BY_SERVER), AQ_PROTOCOL_VIOLATION);
+    cr_expect_eq(frame_allowed(0x20, IN_1, BY_SERVER), AQ_PROTOCOL_VIOLATION);
     cr_expect_eq(frame_allowed(VARINT_MAX, IN_1, BY_CLIENT), AQ_PROTOCOL_VIOLATION);
 }
 
 /* RFC 9000 §12.4: a type not in its shortest encoding; an unknown type. */
 Test(frame, types_must_be_shortest_and_known)
 {
-    static const uint64_t types[] = {0x00, 0x01, 0x02, 0x08, 0x0f,   0x12,
-                                     0x1e, 0x1f, 0x3f, 0x40, 0x3fff, 0x4000};
+    static const uint64_t types[] = {0x00, 0x01, 0x02, 0x08, 0x0f, 0x12,   0x1e,
+                                     0x1f, 0x20, 0x3f, 0x40, 0xaf, 0x3fff, 0x4000};
     for (unsigned i = 0; i < sizeof types / sizeof types[0]; i++) {
         for (unsigned size = 1; size <= 8; size *= 2) {
             uint8_t bytes[48] = {0};

@@ -48,6 +48,7 @@ static struct params full(void)
     p.max_streams_uni = 3;
     p.ack_delay_exponent = 20;
     p.max_ack_delay_us = 16383000;
+    p.min_ack_delay_us = 16383000;
     p.disable_active_migration = true;
     p.active_cid_limit = 8;
     p.preferred = (struct preferred_address){.ip4 = {192, 0, 2, 1}, .port4 = 443, .port6 = 65535};
@@ -81,12 +82,13 @@ Test(params, the_table)
         {"active_connection_id_limit", false, false},
         {"initial_source_connection_id", false, true},
         {"retry_source_connection_id", true, true},
+        {"min_ack_delay", false, true}, /* draft-ietf-quic-ack-frequency §3 */
     };
     unsigned count;
     const struct param_row *rows = params_rows(&count);
     cr_assert_eq(count, PARAM_ROWS);
     for (unsigned i = 0; i < count; i++) {
-        cr_expect_eq(rows[i].id, i);
+        cr_expect_eq(rows[i].id, i == PARAM_MIN_ACK_DELAY ? 0xff04de1b : i);
         cr_expect_str_eq(rows[i].name, expect[i].name);
         cr_expect_eq(rows[i].by, expect[i].server_only ? BY_SERVER : BY_BOTH, "%s", rows[i].name);
         cr_expect_eq(rows[i].keep, !expect[i].forget, "%s", rows[i].name);
@@ -127,6 +129,8 @@ Test(params, each_alone_round_trips)
         uint8_t bytes[MAX], again[MAX];
         struct params one = sent, got;
         one.present = UINT64_C(1) << i;
+        if (i == PARAM_MIN_ACK_DELAY)
+            one.min_ack_delay_us = 25000; /* max_ack_delay's default */
         size_t size = params_encode(&one, 0, bytes, sizeof bytes);
         cr_assert_eq(decode_exact(&got, BY_SERVER, bytes, size), AQ_OK, "row %u", i);
         cr_expect_eq(got.present, one.present);

@@ -39,7 +39,7 @@ const struct attack attacks[] = {
     {"RFC 9000 §12.4: a packet without frames", VICTIM_BOTH, 'I', "", AQ_PROTOCOL_VIOLATION, 0},
     {"RFC 9000 §12.4: a packet without frames", VICTIM_BOTH, 'H', "", AQ_PROTOCOL_VIOLATION, 0},
     {"RFC 9000 §12.4: a packet without frames", VICTIM_BOTH, '1', "", AQ_PROTOCOL_VIOLATION, 0},
-    {"RFC 9000 §12.4: an unknown frame type", VICTIM_BOTH, 'I', "1f", AQ_FRAME_ENCODING_ERROR, 0},
+    {"RFC 9000 §12.4: an unknown frame type", VICTIM_BOTH, 'I', "20", AQ_FRAME_ENCODING_ERROR, 0},
     {"RFC 9000 §12.4: an unknown frame type", VICTIM_BOTH, 'H', "21", AQ_FRAME_ENCODING_ERROR, 0},
     {"RFC 9000 §12.4: an unknown frame type", VICTIM_BOTH, '1', "3fffffffffffffff", AQ_FRAME_ENCODING_ERROR, 0},
     {"RFC 9000 §12.4: a type in two bytes", VICTIM_BOTH, '1', "x4001", AQ_PROTOCOL_VIOLATION, 0},
@@ -182,6 +182,20 @@ const struct attack attacks[] = {
     {"RFC 9000 §19.19: a cut reason", VICTIM_BOTH, '1', "1c 0 0 5 x61", AQ_FRAME_ENCODING_ERROR, 0},
     {"RFC 9000 §19.20: HANDSHAKE_DONE from a client", VICTIM_SERVER, '1', "1e", AQ_PROTOCOL_VIOLATION, 0},
     {"RFC 9000 §19.20: HANDSHAKE_DONE twice", VICTIM_CLIENT, '1', "1e 1e", AQ_OK, 0},
+
+    /* acknowledgements asked for: Sequence Number, Ack-Eliciting Threshold, microseconds, Reordering Threshold;
+     * the victim's min_ack_delay is 1 ms, the RFC's bound 2^14 ms. An invalid one is an error, obsolete or not. */
+    {"draft-ietf-quic-ack-frequency §4: below min_ack_delay", VICTIM_BOTH, '1', "af 0 1 3e7 1", AQ_PROTOCOL_VIOLATION, 0},
+    {"draft-ietf-quic-ack-frequency §4: min_ack_delay", VICTIM_BOTH, '1', "af 0 1 3e8 1", AQ_OK, 0},
+    {"draft-ietf-quic-ack-frequency §4: 2^14 ms", VICTIM_BOTH, '1', "af 0 1 fa0000 1", AQ_PROTOCOL_VIOLATION, 0},
+    {"draft-ietf-quic-ack-frequency §4: just below 2^14 ms", VICTIM_BOTH, '1', "af 0 1 f9ffff 1", AQ_OK, 0},
+    {"draft-ietf-quic-ack-frequency §4: invalid and obsolete", VICTIM_BOTH, '1', "af 9 1 3e8 1 af 3 1 0 1",
+     AQ_PROTOCOL_VIOLATION, 0},
+    {"draft-ietf-quic-ack-frequency §4: every count at its largest", VICTIM_BOTH, '1',
+     "af 3fffffffffffffff 3fffffffffffffff 3e8 3fffffffffffffff", AQ_OK, 0},
+    {"draft-ietf-quic-ack-frequency §4: obsolete ones", VICTIM_BOTH, '1', "af 9 1 3e8 1 af 9 1 3e8 1 af 3 1 3e8 1", AQ_OK, 0},
+    {"draft-ietf-quic-ack-frequency §4: cut", VICTIM_BOTH, '1', "af 0 1 3e8", AQ_FRAME_ENCODING_ERROR, 0},
+    {"draft-ietf-quic-ack-frequency §5: many IMMEDIATE_ACKs", VICTIM_BOTH, '1', "1f 1f 1f 1f 1f 1f 1f 1f", AQ_OK, 0},
 };
 /* clang-format on */
 
@@ -214,6 +228,8 @@ const struct attack_cross attack_cross[] = {
     {"1a x0102030405060708", "1", "CS"},
     {"1b x0102030405060708", "1", "CS"},
     {"1e", "1", "S"},
+    {"1f", "1", "CS"},
+    {"af 0 1 3e8 1", "1", "CS"},
     {"1d 0 0", "", "CS"}, /* where it may stand it closes: see the closes below */
 };
 

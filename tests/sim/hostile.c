@@ -142,7 +142,7 @@ static void frame_see(struct hostile *peer, enum packet_type type, const struct 
     uint64_t base = f->type >= FRAME_STREAM && f->type < FRAME_MAX_DATA ? FRAME_STREAM : f->type;
     struct hostile_hand *hand = &peer->hand[level_of(type)];
 
-    if (base < 32)
+    if (base < 256)
         peer->frames_seen[base]++;
     if (base == FRAME_CRYPTO && f->crypto.offset <= hand->in_offset &&
         f->crypto.offset + f->crypto.size > hand->in_offset) {

@@ -81,7 +81,7 @@ struct hostile {
     bool done_seen; /* HANDSHAKE_DONE */
     /* what came back */
     struct hostile_close close;
-    uint64_t frames_seen[32]; /* by type, STREAM under 8 */
+    uint64_t frames_seen[256]; /* by type, STREAM under 8 */
     uint64_t datagrams, bytes, unread; /* unread: packets that could not be opened */
     struct frame_ack last_ack;
     uint64_t response[4]; /* last PATH_RESPONSE, as its 8 bytes, and the last NEW_CONNECTION_ID's sequence */
