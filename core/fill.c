@@ -385,7 +385,8 @@ static void fill_stream(struct conn *c, struct out *o)
 
 static bool owes_ackfreq(const struct conn *c, const struct out *o)
 {
-    return (c->ackfreq.due && c->state == CONN_CONFIRMED) || (o->space->probes && c->ackfreq.offered);
+    return (c->ackfreq.due && c->state == CONN_CONFIRMED)
+           || (o->space->probes && c->ackfreq.offered);
 }
 
 static void fill_ackfreq(struct conn *c, struct out *o)
