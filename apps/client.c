@@ -35,6 +35,8 @@ const struct option_row connect_rows[] = {
     ROW("ipv6", '6', OPTION_FLAG, ipv6, NULL, 0, 0, "use IPv6 only"),
     ROW("no-gso", 0, OPTION_FLAG, no_gso, NULL, 0, 0, "send without UDP segmentation offload"),
     ROW("no-gro", 0, OPTION_FLAG, no_gro, NULL, 0, 0, "receive without UDP receive offload"),
+    ROW("busy-poll", 0, OPTION_FLAG, busy_poll, NULL, 0, 0, "poll for packets before sleeping: sooner answers, a busy core"),
+    ROW("busy-poll-time", 0, OPTION_SECONDS, busy_poll_us, "SECONDS", 1, UINT64_MAX, "for so long after the last packet (default 0.01)"),
     ROW("json", 0, OPTION_FLAG, json, NULL, 0, 0, "the result as one JSON object on standard output"),
     ROW("progress", 0, OPTION_FLAG, progress, NULL, 0, 0, "progress lines also where standard error is no terminal"),
     ROW("verbose", 'v', OPTION_FLAG, verbose, NULL, 0, 0, "tell more on standard error"),
@@ -48,6 +50,7 @@ void connect_flags_init(struct connect_flags *flags, const char *alpn)
     flags->alpn = alpn;
     flags->timeout_us = 10000000;
     flags->idle_us = 30000000;
+    flags->busy_poll_us = BUSY_POLL_US;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -124,6 +127,7 @@ static int make_loop(struct client *client)
     config.handle_signals = true;
     config.no_gso = flags->no_gso;
     config.no_gro = flags->no_gro;
+    config.busy_poll_us = flags->busy_poll ? flags->busy_poll_us : 0;
     config.endpoint.max_conns = client->max_conns;
     config.endpoint.max_half_open = client->max_conns;
     config.endpoint.max_streams = 4096;

@@ -12,10 +12,10 @@
 
 /* The connection flags of every client. */
 struct connect_flags {
-    bool insecure, json, verbose, progress, no_gso, no_gro, ipv4, ipv6;
+    bool insecure, json, verbose, progress, no_gso, no_gro, busy_poll, ipv4, ipv6;
     const char *ca, *alpn, *cc, *aead, *keylog, *server_name, *ticket;
     struct option_pin pin;
-    uint64_t timeout_us, idle_us, mtu, key_update_every;
+    uint64_t timeout_us, idle_us, busy_poll_us, mtu, key_update_every;
 };
 
 extern const struct option_row connect_rows[];

@@ -15,7 +15,8 @@
 #include "reactor/antq_reactor.h"
 
 enum {
-    DEFAULT_PORT = 4433
+    DEFAULT_PORT = 4433,
+    BUSY_POLL_US = 10000 /* of --busy-poll: an idle program sleeps soon */
 };
 
 /* Prints one line on standard error that begins with `antq: `, clear of any progress line. */

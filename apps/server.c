@@ -28,6 +28,8 @@ const struct option_row listen_rows[] = {
     ROW("keylog", 0, OPTION_TEXT, keylog, "FILE", 0, 0, "append TLS secrets for Wireshark to FILE"),
     ROW("no-gso", 0, OPTION_FLAG, no_gso, NULL, 0, 0, "send without UDP segmentation offload"),
     ROW("no-gro", 0, OPTION_FLAG, no_gro, NULL, 0, 0, "receive without UDP receive offload"),
+    ROW("busy-poll", 0, OPTION_FLAG, busy_poll, NULL, 0, 0, "poll for packets before sleeping: sooner answers, a busy core"),
+    ROW("busy-poll-time", 0, OPTION_SECONDS, busy_poll_us, "SECONDS", 1, UINT64_MAX, "for so long after the last packet (default 0.01)"),
     ROW("json", 0, OPTION_FLAG, json, NULL, 0, 0, "the listening line as one JSON object, with the key's pin"),
     ROW("verbose", 'v', OPTION_FLAG, verbose, NULL, 0, 0, "log every connection on standard error"),
 };
@@ -41,6 +43,7 @@ void listen_flags_init(struct listen_flags *flags, const char *alpn)
     flags->alpn = alpn;
     flags->max_conns = 1024;
     flags->idle_us = 30000000;
+    flags->busy_poll_us = BUSY_POLL_US;
 }
 
 static const char *remote_text(struct server *server, aq_conn conn, char *out, size_t size)
@@ -144,6 +147,7 @@ static int make_loop(struct server *server)
     config.handle_signals = true;
     config.no_gso = flags->no_gso;
     config.no_gro = flags->no_gro;
+    config.busy_poll_us = flags->busy_poll ? flags->busy_poll_us : 0;
     config.endpoint.tls = server->tls;
     config.endpoint.max_conns = (uint32_t)flags->max_conns;
     if (config.endpoint.max_half_open > config.endpoint.max_conns) {

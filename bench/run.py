@@ -468,6 +468,7 @@ def small(bench, scale):
     ping.add("UDP plain", lambda: bench.udp_ping(count))
     ping.add("TLS 1.3 over TCP", lambda: bench.tls_ping(count))
     ping.add("antq", lambda: bench.many_requests(1, count))
+    ping.add("antq --busy-poll", lambda: bench.requests(count, 1, 64, ["--busy-poll"]))
     rate = Measure("requests", "Requests on one connection, each a stream, 64 in flight",
                    [metric("rate", "requests", "per second", "high")] + LATENCY[:2])
     for size in (64, 1024, 16384):
@@ -578,6 +579,7 @@ def ratios(measures):
                 sum(tls) + rtt, 1.25, "low")
         add(f"handshake {title}: p99 to its p50", median(name, "antq", "p99"), median(name, "antq", "p50"), 2.5, "low")
     add("ping-pong: p50 to plain UDP", median("ping", "antq", "p50"), rtt, 1.15, "low")
+    add("ping-pong with --busy-poll: p50 to plain UDP", median("ping", "antq --busy-poll", "p50"), rtt, 1, "low")
     add("ping-pong: p99 to plain UDP", median("ping", "antq", "p99"), median("ping", "UDP plain", "p99"), 1.3, "low")
     plain("requests per second, 64 in flight", median("requests", "antq, 64 bytes back", "rate"), 400000, "high")
     plain("KiB of memory for an idle connection", median("memory", "antq", "kib"), 4, "low")

@@ -28,6 +28,11 @@ struct aq_loop_config {
      * buffer...). NULL: none. */
     void (*on_warning)(void *user, const char *text);
     uint64_t close_code; /* application code that aq_loop_stop closes connections with [0] */
+    /* aq_loop_run looks for packets without sleeping for so long after the last one that came or
+     * went; AQ_NEVER: always. It answers sooner, and keeps a core busy meanwhile: one for each such
+     * loop should be free. aq_loop_step never waits, so there it changes nothing. 0: it sleeps [0]
+     */
+    uint64_t busy_poll_us;
 };
 AQ_API void aq_loop_config_init(struct aq_loop_config *config);
 

@@ -2,7 +2,7 @@
  *
  *   reactor.c  life of a loop, the turn, sending, stopping
  *   sockets.c  listening, dialling, which connection owns which socket
- *   watch.c    timers, watched descriptors, posts from other threads, signals
+ *   watch.c    waiting, timers, watched descriptors, posts from other threads, signals
  *
  * All memory is taken in aq_loop_new: the struct, its two tables and the endpoint. An epoll entry
  * carries a kind, an index and a generation, so that an entry removed earlier in the same turn is
@@ -104,6 +104,7 @@ struct aq_loop {
     bool masked;       /* old_mask is to be restored */
     uint64_t armed_us; /* what deadline_fd is set to; AQ_NEVER: disarmed */
     uint64_t turns;
+    uint64_t busy_traffic, busy_until_us; /* packets seen when spinning was prolonged; its end */
 
     struct loop_socket *sockets;
     uint32_t sockets_max, sockets_high; /* slots, and one past the highest ever open */
@@ -153,6 +154,8 @@ struct loop_conn *loop_conn_add(struct aq_loop *loop, aq_conn conn, uint32_t soc
 void loop_conn_remove(struct aq_loop *loop, aq_conn conn);
 
 /* ---- watch.c --------------------------------------------------------------------------------- */
+/* Waits at most timeout_us, spinning first where the config says so; how many are ready, or -1. */
+int loop_wait(struct aq_loop *loop, struct epoll_event *events, uint64_t timeout_us);
 int loop_watch_init(
     struct aq_loop *loop); /* post, signal and deadline descriptors; 0 or an errno */
 void loop_watch_free(struct aq_loop *loop);

@@ -8,8 +8,8 @@
  * turn, which then comes at once, behind the others. Nothing is allocated after aq_loop_new.
  *
  * A full socket (EAGAIN) keeps the trains: they stay the endpoint's until the next aq_send, so that
- * call waits until EPOLLOUT let the rest go, or the socket took nothing for LOOP_STUCK_US: then they
- * are lost, as in a full device. Other sockets' trains of the same call go on.
+ * call waits until EPOLLOUT let the rest go, or the socket took nothing for LOOP_STUCK_US: then
+ * they are lost, as in a full device. Other sockets' trains of the same call go on.
  *
  * Sub-millisecond deadlines (pacing, RFC 9002 §7.7) need epoll_pwait2; without it they are rounded
  * up. */
@@ -24,7 +24,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- small helpers --------------------------------------------------------------------------- */
@@ -447,31 +446,6 @@ uint64_t aq_loop_timeout_us(const struct aq_loop *loop)
     if (at == AQ_NEVER)
         return AQ_NEVER;
     return at > loop->now_us ? at - loop->now_us : 0;
-}
-
-/* Waits at most timeout_us; how many are ready, or -1. */
-static int loop_wait(struct aq_loop *loop, struct epoll_event *events, uint64_t timeout_us)
-{
-    enum {
-        LONGEST_MS = 3600000
-    }; /* an hour: waking up for nothing now and then is no harm */
-    int n;
-#ifdef HAVE_EPOLL_PWAIT2
-    if (!loop->no_pwait2 && timeout_us != 0 && timeout_us != AQ_NEVER) {
-        struct timespec t = {(time_t)(timeout_us / 1000000), (long)(timeout_us % 1000000) * 1000};
-        n = epoll_pwait2(loop->epoll_fd, events, LOOP_READY, &t, NULL);
-        if (n >= 0 || errno == EINTR)
-            return n < 0 ? 0 : n;
-        if (errno != ENOSYS && errno != EPERM) /* EPERM: what an old container's filter says */
-            return -1;
-        loop->no_pwait2 = true;
-    }
-#endif
-    int ms = -1;
-    if (timeout_us != AQ_NEVER) /* rounded up: waking too early would only spin */
-        ms = timeout_us / 1000 >= LONGEST_MS ? LONGEST_MS : (int)((timeout_us + 999) / 1000);
-    n = epoll_wait(loop->epoll_fd, events, LOOP_READY, ms);
-    return n < 0 && errno == EINTR ? 0 : n;
 }
 
 /* Events and sends make each other: until neither has any, or the budget is gone. */

@@ -1,5 +1,9 @@
-/* watch.c -- what a loop waits for besides its sockets: timers, watched descriptors, posts,
- * signals.
+/* watch.c -- how a loop waits, and for what besides its sockets: timers, watched descriptors,
+ * posts, signals.
+ *
+ * Waiting is epoll. With busy_poll_us it first spins on epoll without a timeout, because waking a
+ * thread that sleeps takes the kernel longer than all that we do with a packet; after so long
+ * without traffic it sleeps, so that an idle program costs nothing.
  *
  * Each table is small and fixed, so it is searched in order. A callback may change any of them,
  * also its own entry: an entry is freed or copied before its function is called, and every pass is
@@ -9,6 +13,8 @@
  * epoll. Signals are blocked and read from a signalfd, so that stopping is an ordinary event of the
  * loop. */
 #include "reactor/loop.h"
+
+#include "reactor/clock.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -311,4 +317,64 @@ void loop_deadline_read(struct aq_loop *loop)
     uint64_t count;
     if (read(loop->deadline_fd, &count, sizeof count) > 0)
         loop->armed_us = AQ_NEVER;
+}
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+static int loop_sleep(struct aq_loop *loop, struct epoll_event *events, uint64_t timeout_us)
+{
+    enum {
+        LONGEST_MS = 3600000
+    }; /* an hour: waking up for nothing now and then is no harm */
+    int n;
+#ifdef HAVE_EPOLL_PWAIT2
+    if (!loop->no_pwait2 && timeout_us != 0 && timeout_us != AQ_NEVER) {
+        struct timespec t = {(time_t)(timeout_us / 1000000), (long)(timeout_us % 1000000) * 1000};
+        n = epoll_pwait2(loop->epoll_fd, events, LOOP_READY, &t, NULL);
+        if (n >= 0 || errno == EINTR)
+            return n < 0 ? 0 : n;
+        if (errno != ENOSYS && errno != EPERM) /* EPERM: what an old container's filter says */
+            return -1;
+        loop->no_pwait2 = true;
+    }
+#endif
+    int ms = -1;
+    if (timeout_us != AQ_NEVER) /* rounded up: waking too early would only spin */
+        ms = timeout_us / 1000 >= LONGEST_MS ? LONGEST_MS : (int)((timeout_us + 999) / 1000);
+    n = epoll_wait(loop->epoll_fd, events, LOOP_READY, ms);
+    return n < 0 && errno == EINTR ? 0 : n;
+}
+
+/* Looks again and again while there was traffic lately, for what is left of *timeout_us at most.
+ * How many are ready, or -1; 0: it was for nothing, and *timeout_us is what remains. */
+static int loop_spin(struct aq_loop *loop, struct epoll_event *events, uint64_t *timeout_us)
+{
+    uint64_t begun_us = loop->now_us, now_us, end_us = loop->busy_until_us;
+    if (*timeout_us < AQ_NEVER - begun_us && begun_us + *timeout_us < end_us)
+        end_us = begun_us + *timeout_us;
+    do {
+        int n = epoll_wait(loop->epoll_fd, events, LOOP_READY, 0);
+        if (n > 0 || (n < 0 && errno != EINTR))
+            return n;
+        now_us = clock_now_us();
+    } while (now_us < end_us);
+    if (*timeout_us != AQ_NEVER)
+        *timeout_us -= now_us - begun_us < *timeout_us ? now_us - begun_us : *timeout_us;
+    return 0;
+}
+
+int loop_wait(struct aq_loop *loop, struct epoll_event *events, uint64_t timeout_us)
+{
+    uint64_t traffic = loop->io.counts.recv_packets + loop->io.counts.send_packets;
+    uint64_t busy_us = loop->config.busy_poll_us;
+    if (busy_us > 0 && traffic != loop->busy_traffic) {
+        loop->busy_traffic = traffic;
+        loop->busy_until_us = busy_us < AQ_NEVER - loop->now_us ? loop->now_us + busy_us : AQ_NEVER;
+    }
+    if (timeout_us > 0 && loop->now_us < loop->busy_until_us) {
+        int n = loop_spin(loop, events, &timeout_us);
+        if (n != 0)
+            return n;
+    }
+    return loop_sleep(loop, events, timeout_us);
 }

@@ -141,6 +141,10 @@ expect 1 '^antq: .*none of the protocols we offer \(other\)' echo "$at" --insecu
 expect 1 'none of the protocols we offer \(perf\)' perf "$at" --insecure
 expect_out 0 '^4 sent, 4 received' echo "$at" --insecure --alpn other,echo --count 4
 expect_out 0 '^10 sent, 10 received' echo "$at" --insecure --cc newreno --no-gso --no-gro --mtu 1200
+expect_out 0 '^10 sent, 10 received' echo "$at" --insecure --count 10 --busy-poll --busy-poll-time 0.5
+expect_out 0 '^  --busy-poll ' perf serve --help
+expect 2 '^antq: --busy-poll takes no value' echo "$at" --insecure --busy-poll=1
+expect 2 '^antq: --busy-poll-time expects a number of seconds' echo "$at" --insecure --busy-poll-time long
 # The backend that was asked for is the one that works, or the error says why it cannot.
 expect_out 0 '"aead":"boringssl"' echo "$at" --insecure --count 3 --json --aead boringssl
 if expect_out 0 '"aead":"(ipsec-mb|boringssl)"' echo "$at" --insecure --count 3 --json && grep -q ipsec-mb "$T/run.out"; then

@@ -1,24 +1,32 @@
 /* watch.c -- tests reactor/watch.c through antq_reactor.h: timers, watched descriptors, posts. */
 #include "reactor/antq_reactor.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 TestSuite(watch, .timeout = 60);
 
 static char error[256];
 
+static void plain_config(struct aq_loop_config *config)
+{
+    aq_loop_config_init(config);
+    config->endpoint.max_conns = 64;
+    config->endpoint.max_half_open = 64;
+    config->endpoint.memory_bytes = 64u << 20;
+    config->endpoint.conn_memory_bytes = 32u << 20;
+}
+
 static struct aq_loop *plain_loop(void)
 {
     struct aq_loop_config config;
-    aq_loop_config_init(&config);
-    config.endpoint.max_conns = 64;
-    config.endpoint.max_half_open = 64;
-    config.endpoint.memory_bytes = 64u << 20;
-    config.endpoint.conn_memory_bytes = 32u << 20;
+    plain_config(&config);
     struct aq_loop *loop = aq_loop_new(&config, error, sizeof error);
     cr_assert_not_null(loop, "%s", error);
     return loop;
@@ -254,4 +262,73 @@ Test(watch, the_ring_of_posts_can_be_full)
     cr_assert_eq(strncmp(notes.text, "ABCDEFGHIJ", 10), 0, "in their order");
     cr_assert_eq(aq_loop_post(loop, note_a, NULL), AQ_OK);
     aq_loop_free(loop);
+}
+
+/* ---- busy polling ---------------------------------------------------------------------------- */
+
+static uint64_t thread_cpu_us(void)
+{
+    struct timespec t;
+    cr_assert_eq(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t), 0);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* CPU time of a loop that sends one packet to somebody who is silent, and waits for wait_us. */
+static uint64_t cpu_of_waiting(uint64_t busy_poll_us, uint64_t wait_us)
+{
+    struct sockaddr_in silent = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof silent;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&silent, size), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&silent, &size), 0);
+    struct aq_tls_config tls_config;
+    static const char *const alpn[] = {"test"};
+    aq_tls_config_init(&tls_config);
+    tls_config.alpn = alpn, tls_config.alpn_count = 1;
+    tls_config.verify = AQ_VERIFY_NONE;
+    struct aq_tls *tls = aq_tls_new(&tls_config, error, sizeof error);
+    cr_assert_not_null(tls, "%s", error);
+    struct aq_loop_config config;
+    plain_config(&config);
+    config.busy_poll_us = busy_poll_us;
+    struct aq_loop *loop = aq_loop_new(&config, error, sizeof error);
+    cr_assert_not_null(loop, "%s", error);
+    struct aq_connect connect;
+    aq_conn conn;
+    aq_connect_init(&connect);
+    connect.tls = tls;
+    connect.remote =
+        (struct aq_addr){.ip = {127, 0, 0, 1}, .port = ntohs(silent.sin_port), .family = 4};
+    cr_assert_eq(aq_dial(loop, &connect, false, &conn, error, sizeof error), AQ_OK, "%s", error);
+    uint64_t begun_us = aq_loop_clock(loop), cpu_us = thread_cpu_us();
+    cr_assert_eq(aq_loop_timer(loop, begun_us + wait_us, call_break, loop), AQ_OK);
+    cr_assert_eq(aq_loop_run(loop), 0);
+    cpu_us = thread_cpu_us() - cpu_us;
+    cr_expect_geq(aq_loop_clock(loop), begun_us + wait_us, "the timer was early");
+    aq_loop_free(loop);
+    aq_tls_free(tls);
+    close(fd);
+    return cpu_us;
+}
+
+/* It spins as long as it was told after the last packet, then sleeps; unless it was told to, it
+ * does not spin. Other programs may take the core away, so only the upper bounds are sharp. */
+Test(watch, busy_polling_ends)
+{
+    enum {
+        WAIT_US = 400000
+    };
+    uint64_t never = cpu_of_waiting(0, WAIT_US), some = cpu_of_waiting(50000, WAIT_US),
+             always = cpu_of_waiting(AQ_NEVER, WAIT_US);
+    cr_expect_lt(never, 40000, "%d us", (int)never);
+    cr_expect_lt(some, 150000, "%d us", (int)some);
+    cr_expect_gt(some, never, "%d and %d us", (int)some, (int)never);
+    cr_expect_gt(always, some, "%d and %d us", (int)always, (int)some);
+}
+
+/* A timer that is due during the spin ends it. */
+Test(watch, busy_polling_sees_timers)
+{
+    uint64_t cpu_us = cpu_of_waiting(AQ_NEVER, 20000);
+    cr_expect_lt(cpu_us, 200000);
 }
