@@ -3,9 +3,9 @@
  * Received numbers are a short sorted set of ranges. Packets nearly always come in order, so the
  * common case extends the newest range in place; only a packet out of order goes through
  * range.c. A connection has one or two ranges nearly always, so only those few are in the struct;
- * a set that grows moves to a block, and back when it fits again. The set is bounded (SECURITY.md row 11: alternating gaps): when it is full the lowest
- * range is forgotten, `floor` rises above it, and all below counts as received, so that nothing
- * forgotten is ever accepted twice.
+ * a set that grows moves to a block, and back when it fits again. The set is bounded (SECURITY.md
+ * row 11: alternating gaps): when it is full the lowest range is forgotten, `floor` rises above it,
+ * and all below counts as received, so that nothing forgotten is ever accepted twice.
  *
  * The decision when to acknowledge is taken in two steps. ack_on_packet notes what forbids
  * waiting (reordering, a gap, a CE mark); ack_batch_end, once per batch of received datagrams,
@@ -36,9 +36,8 @@ static void ranges_home(struct ack *ack)
 
 static bool ranges_grow(struct ack *ack)
 {
-    struct range *block = ack->range_max < ACK_RANGES
-                              ? quota_take(ack->quota, ACK_RANGES * sizeof *block)
-                              : NULL;
+    struct range *block =
+        ack->range_max < ACK_RANGES ? quota_take(ack->quota, ACK_RANGES * sizeof *block) : NULL;
     if (!block)
         return false;
     memcpy(block, ack->first, ack->range_count * sizeof *block);

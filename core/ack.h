@@ -3,7 +3,8 @@
  *
  * At most ACK_RANGES ranges are kept (SECURITY.md row 11): the lowest is forgotten first, and
  * packets below it are treated as duplicates. A few lie in the struct; more, while there are more,
- * in a block of the connection's memory; without one the few are the bound. Decides immediate or delayed; conn.c owns the timer.
+ * in a block of the connection's memory; without one the few are the bound. Decides immediate or
+ * delayed; conn.c owns the timer.
  */
 #ifndef AQ_ACK_H
 #define AQ_ACK_H

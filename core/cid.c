@@ -143,8 +143,7 @@ enum {
     MORE_SIZE = (CIDS_MAX - CIDS_FIRST) * sizeof(struct cid_remote)
 };
 
-void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit,
-                   struct quota *quota)
+void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit, struct quota *quota)
 {
     memset(p, 0, sizeof *p);
     p->v[0].used = true;
@@ -263,7 +262,8 @@ int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, con
     int error = cid_peer_place(p, (uint32_t)retire_prior_to, &place);
     if (error != AQ_OK)
         return error;
-    *place = (struct cid_remote){.seq = (uint32_t)seq, .cid = *cid, .has_token = true, .used = true};
+    *place =
+        (struct cid_remote){.seq = (uint32_t)seq, .cid = *cid, .has_token = true, .used = true};
     memcpy(place->token, token, RESET_TOKEN_SIZE);
     if (retire_prior_to > p->retire_prior_to) {
         p->retire_prior_to = (uint32_t)retire_prior_to;

@@ -3,8 +3,8 @@
  * Ours are encrypted slots: worker, slot, generation, sequence and a random epoch in one 8-byte
  * block (a four-round Feistel over AES, as QUIC-LB's), so that a packet finds its connection by one
  * array index and strangers learn nothing. None is stored: each is computed from its sequence
- * number. The peer's are a small table; where the configuration allows the peer more than a few, the
- * rest lies in a block of the connection's memory.
+ * number. The peer's are a small table; where the configuration allows the peer more than a few,
+ * the rest lies in a block of the connection's memory.
  *
  *     63      52 51    46 45          26 25        12 11       0
  *    | epoch 12 | worker 6 |  slot 20   | generation 14 | seq 12 | */
@@ -82,8 +82,7 @@ struct cid_peer {
     uint8_t limit;                   /* ours, as advertised */
 };
 /* quota: for a limit above CIDS_FIRST. */
-void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit,
-                   struct quota *quota);
+void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit, struct quota *quota);
 void cid_peer_clear(struct cid_peer *p); /* gives the block back */
 static inline const struct cid_remote *cid_peer_entry(const struct cid_peer *p)
 {

@@ -57,14 +57,14 @@ struct conn_counts {
     uint64_t sent_bytes, sent_packets, recv_bytes, recv_packets, lost_packets, lost_bytes,
         resent_bytes;
     uint64_t acks_alone, acks_received; /* packets that only acknowledge; ACK frames */
-    uint64_t duplicates, undecryptable, pto_count, key_updates;
+    uint32_t duplicates, undecryptable, pto_count, key_updates; /* tell, and decide nothing */
 };
 
 struct conn_closing {
     uint64_t code, frame_type;
     const char *where; /* static */
     char *reason;      /* quota block of CLOSE_REASON bytes; NULL: none */
-    uint8_t by; /* enum aq_closer */
+    uint8_t by;        /* enum aq_closer */
     bool application;
     bool due;         /* a CONNECTION_CLOSE is to be sent */
     uint32_t packets; /* received since: answered at powers of two (RFC 9000 §10.2.1) */
@@ -77,71 +77,75 @@ struct peer_params {
     uint8_t active_cid_limit;   /* more than CIDS_MAX are never issued */
 };
 
+/* In the order in which a packet needs it: what every turn looks at first, what belongs to the
+ * handshake, to the application or to the end last. One path, one of four ids, and a few ranges lie
+ * here; what grows beyond borrows blocks of the connection's memory (quota). bench/run.py tells
+ * what an idle connection costs in all. */
 struct conn {
-    /* identity */
+    /* every turn */
     struct endpoint *ep;
     uint32_t slot;
     uint8_t state; /* enum conn_state; only by conn_set_state */
     bool server, listed, ready, told_closed;
-    uint16_t cid_epoch, cid_generation;
-    uint32_t version;
+    bool got_packet;
+    bool initial_discarded, handshake_discarded; /* keys and space of that level are gone */
+    struct hand *hand;                           /* NULL after the handshake */
+    struct tracer tracer;
     uint32_t send_next;  /* the endpoint's list of connections that may have something to send */
     uint32_t ready_next; /* the endpoint's list of connections with events */
     uint32_t events;     /* 1 << kind */
-    void *user;
-    struct tracer tracer;
-
-    /* handshake, NULL later */
-    struct hand *hand;
-    struct late_crypto late;
-    bool half_open, got_packet, handshake_done_due, tls_over, params_known;
-    bool initial_discarded, handshake_discarded; /* keys and space of that level are gone */
-    bool peer_validated_us; /* client: the server has shown that it validated our address (RFC 9002
-                               §6.2.2.1) */
-    uint64_t began_us, handshake_us;
-    struct peer_params peer;
-    struct tls_facts facts;
-    char short_names[SHORT_NAMES];  /* ALPN and server name, a 0 after each, if they fit */
-    struct tls_names *names;        /* else: quota block */
-
-    /* packets */
-    struct keys_app keys;
-    struct space app;
-    struct ackfreq ackfreq;
-    uint64_t skip_at; /* next packet number to skip (RFC 9000 §21.4) */
+    uint8_t active;      /* path in use */
+    uint8_t loss_space;  /* which space TIMER_LOSS is about */
+    bool eliciting_since_recv; /* one was sent since the last packet came (RFC 9000 §10.1) */
+    bool ping_due, ping_asked, update_wanted, max_data_lost;
+    bool handshake_done_due, new_token_due;
+    uint16_t used_seq; /* our id the current packet came on */
     uint32_t pto_count;
     uint32_t acks_alone; /* packets sent since the last ack-eliciting one */
-    uint8_t loss_space;  /* which space TIMER_LOSS is about */
-    bool ping_due, ping_asked, update_wanted, max_data_lost;
-    uint64_t ping_at_us, pong_us;
+    uint32_t armed;      /* 1 << timer */
+    uint64_t last_recv_us, last_eliciting_sent_us;
+    uint64_t skip_at;       /* next packet number to skip (RFC 9000 §21.4) */
     uint64_t limited_below; /* packets below were sent when the application had no more (RFC 9002
                                §7.8) */
+
+    /* packets */
+    struct space app;
+    struct ackfreq ackfreq;
+    struct keys_app keys;
+    struct conn_counts counts;
+    struct path paths[1]; /* grows with migration; records name paths by index */
+    struct peer_params peer;
     struct cid_local cids;
     struct cid_peer peer_cids;
-    uint64_t reset_hash;  /* of the active peer id's reset token, in the endpoint's map; 0: none */
-    uint16_t used_seq;    /* our id the current packet came on */
-    struct path paths[1]; /* grows with migration; records name paths by index */
-    uint8_t active;
 
     /* application data */
     struct quota quota;
     struct flow flow;
     struct streams streams;
-    bool new_token_due;
-    uint8_t
-        *token_data; /* event payloads: a ticket or a NEW_TOKEN waiting to be told, quota block */
-    uint32_t ticket_size, token_size;
-    uint8_t *ticket_data;
 
     /* time */
     uint64_t deadline[TIMERS];
-    uint32_t armed;
     uint64_t idle_timeout_us;
-    uint64_t last_recv_us, last_eliciting_sent_us;
-    bool eliciting_since_recv; /* one was sent since the last packet came (RFC 9000 §10.1) */
+    uint64_t ping_at_us, pong_us;
+
+    /* handshake, and what it brought */
+    uint16_t cid_epoch, cid_generation;
+    uint32_t version;
+    void *user;
+    struct late_crypto late;
+    bool half_open, tls_over, params_known;
+    bool peer_validated_us; /* client: the server has shown that it validated our address (RFC 9002
+                               §6.2.2.1) */
+    uint64_t began_us, handshake_us;
+    uint64_t reset_hash; /* of the active peer id's reset token, in the endpoint's map; 0: none */
+    struct tls_facts facts;
+    char short_names[SHORT_NAMES];     /* ALPN and server name, a 0 after each, if they fit */
+    struct tls_names *names;           /* else: quota block */
+    uint8_t *ticket_data, *token_data; /* events' payloads: a ticket or a NEW_TOKEN waiting to be
+                                          told, quota blocks */
+    uint32_t ticket_size, token_size;
 
     struct conn_closing closing;
-    struct conn_counts counts;
 };
 
 /* ---- conn.c: life, timers ---- */

@@ -50,15 +50,15 @@ struct hand {
     struct space space[2]; /* Initial, Handshake */
     struct keys_long keys[2];
     struct crypto crypto[SPACES];
-    struct cid odcid;         /* the client's first Destination Connection ID */
-    struct cid retry_scid;    /* size 255: no Retry */
-    uint64_t odcid_hash;      /* in the endpoint's map */
-    bool mapped;              /* it is */
-    uint8_t token[TOKEN_MAX]; /* client: to send in Initials */
+    struct cid odcid;      /* the client's first Destination Connection ID */
+    struct cid retry_scid; /* size 255: no Retry */
+    uint64_t odcid_hash;   /* in the endpoint's map */
+    bool mapped;           /* it is */
+    uint8_t *token;        /* client: to send in Initials; quota block of TOKEN_MAX bytes */
     uint16_t token_size;
     uint8_t *held; /* packets that came before their keys (SECURITY.md row 22): quota block */
     uint32_t held_size;
-    uint8_t tickets;    /* client: how many came */
+    uint8_t tickets; /* client: how many came */
 };
 
 /* CRYPTO bytes came. AQ_OK, AQ_FULL (too many gaps or no memory: do not acknowledge),

@@ -155,6 +155,19 @@ static int begin_tls(struct conn *c, const struct conn_start *start)
     return error == AQ_OK || error == TLS_LATER ? AQ_OK : AQ_MISUSE;
 }
 
+static bool keep_token(struct conn *c, const uint8_t *token, size_t size)
+{
+    struct hand *h = c->hand;
+    assert(size <= TOKEN_MAX);
+    if (!h->token)
+        h->token = quota_take(&c->quota, TOKEN_MAX);
+    if (!h->token)
+        return false;
+    memcpy(h->token, token, size);
+    h->token_size = (uint16_t)size;
+    return true;
+}
+
 static void keep_params(struct conn *c, const struct params *p)
 {
     c->peer = (struct peer_params){
@@ -207,10 +220,8 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
         h->mapped = map_put(&ep->odcids, h->odcid_hash, c->slot);
         c->peer_validated_us = true;
     }
-    if (start->token_size) {
-        memcpy(h->token, start->token, start->token_size);
-        h->token_size = (uint16_t)start->token_size;
-    }
+    if (start->token_size) /* no memory for it: the server may ask for another */
+        (void)keep_token(c, start->token, start->token_size);
     handshake_set_initial_keys(c, &start->dcid);
     conn_arm(c, TIMER_HANDSHAKE, now + ep->config.handshake_timeout_us);
     c->idle_timeout_us = ep->config.idle_timeout_us;
@@ -398,10 +409,10 @@ int handshake_on_retry(struct conn *c, const struct packet_head *h, const uint8_
         || h->token_size > TOKEN_MAX || cid_equal(&h->scid, cid_peer_active(&c->peer_cids))
         || !packet_check_retry(data, h->size, c->version, &hand->odcid))
         return AQ_DROPPED;
+    if (!keep_token(c, h->token, h->token_size))
+        return AQ_DROPPED; /* no memory; our Initial goes again, and so will the Retry */
     hand->retry_scid = h->scid;
     cid_peer_replace_first(&c->peer_cids, &h->scid);
-    memcpy(hand->token, h->token, h->token_size);
-    hand->token_size = (uint16_t)h->token_size;
     handshake_set_initial_keys(c, &h->scid);
     loss_forget(&hand->space[0].sent, &c->quota, true, &apply_sink, &arg, bytes);
     cc_on_left(&conn_path(c)->cc, bytes[0]);
@@ -455,6 +466,7 @@ void handshake_over(struct conn *c, uint64_t now)
     c->late.header_size = h->tls.message_head_size;
     memcpy(c->late.header, h->tls.message_head, sizeof c->late.header);
     crypto_clear(&h->crypto[SPACE_APP], &c->quota);
+    quota_give(&c->quota, h->token, TOKEN_MAX);
     quota_give(&c->quota, h->held, HELD_SIZE);
     if (h->mapped)
         map_remove(&c->ep->odcids, h->odcid_hash, c->slot);

@@ -30,7 +30,8 @@ enum {
 
 /* tls.signature_size of a late signature that was refused. */
 enum {
-    SIGNATURE_REFUSED = UINT16_MAX
+    SIGNATURE_REFUSED = UINT16_MAX,
+    SIGNATURE_MAX = 512
 };
 
 static_assert((int)LEVEL_INITIAL == (int)ssl_encryption_initial
@@ -321,6 +322,12 @@ static int failed(struct tls *tls)
 }
 
 /* Goes on with the handshake as far as it goes. */
+static void signature_free(struct tls *tls)
+{
+    OPENSSL_free(tls->signature); /* wipes it, too */
+    tls->signature = NULL;
+}
+
 static int drive(struct tls *tls)
 {
     SSL *ssl = tls->ssl;
@@ -331,7 +338,7 @@ static int drive(struct tls *tls)
     if (result == 1) {
         tls->done = true;
         tls->resumed = SSL_session_reused(ssl);
-        OPENSSL_cleanse(tls->signature, sizeof(tls->signature));
+        signature_free(tls);
         return 0;
     }
     int reason = SSL_get_error(ssl, result);
@@ -501,13 +508,16 @@ int tls_verify_done(struct tls *tls, bool accept)
 
 int tls_sign_done(struct tls *tls, const uint8_t *signature, size_t size)
 {
-    if (!tls->waiting || !tls->signing || tls->error != 0 || size > sizeof(tls->signature)) {
+    if (!tls->waiting || !tls->signing || tls->error != 0 || size > SIGNATURE_MAX) {
         return AQ_MISUSE;
     }
     tls->waiting = false;
     tls->signature_size = size > 0 ? (uint16_t)size : SIGNATURE_REFUSED;
     if (size > 0) {
-        memcpy(tls->signature, signature, size);
+        tls->signature = OPENSSL_memdup(signature, size);
+        if (tls->signature == NULL) {
+            tls->signature_size = SIGNATURE_REFUSED;
+        }
     }
     return drive(tls);
 }
@@ -578,5 +588,5 @@ void tls_free(struct tls *tls)
     OPENSSL_free(tls->server_name);
     tls->server_name = NULL;
     tls->waiting = false;
-    OPENSSL_cleanse(tls->signature, sizeof(tls->signature));
+    signature_free(tls);
 }

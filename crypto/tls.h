@@ -53,7 +53,7 @@ struct tls {
     char *server_name; /* client: the name to verify; owned */
     struct tls_mark mark;
     uint16_t signature_size;
-    uint8_t signature[512];   /* a late signature */
+    uint8_t *signature;       /* a late signature; owned */
     const char *verify_error; /* static text, NULL none */
 };
 
@@ -94,7 +94,7 @@ int tls_start(struct tls *tls, const struct tls_start *start, const struct tls_s
 int tls_input(struct tls *tls, enum level level, const uint8_t *data, size_t size);
 
 /* Late answers; then goes on as tls_input does. A signature of size 0 means it was refused.
- * AQ_MISUSE when that answer is not waited for, or the signature is larger than struct tls holds;
+ * AQ_MISUSE when that answer is not waited for, or the signature is larger than any;
  * nothing is changed then. */
 int tls_verify_done(struct tls *tls, bool accept);
 int tls_sign_done(struct tls *tls, const uint8_t *signature, size_t size);
