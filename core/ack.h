@@ -15,7 +15,7 @@
 #include "core/range.h"
 
 enum {
-    ACK_FIRST = 4,
+    ACK_FIRST = 2,
     ACK_RANGES = 32
 };
 

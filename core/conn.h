@@ -42,7 +42,7 @@ enum timer_id {
 };
 enum {
     MEMORY_WAIT_US = 10000,
-    SHORT_NAMES = 48,
+    SHORT_NAMES = 40,
     CLOSE_REASON = 128
 };
 
@@ -89,7 +89,10 @@ struct conn {
     bool server, listed, ready, told_closed;
     bool got_packet;
     bool initial_discarded, handshake_discarded; /* keys and space of that level are gone */
-    struct hand *hand;                           /* NULL after the handshake */
+    bool half_open, tls_over, params_known;
+    bool peer_validated_us; /* client: the server has shown that it validated our address (RFC 9002
+                               §6.2.2.1) */
+    struct hand *hand;      /* NULL after the handshake */
     struct tracer tracer;
     uint32_t send_next;  /* the endpoint's list of connections that may have something to send */
     uint32_t ready_next; /* the endpoint's list of connections with events */
@@ -133,10 +136,7 @@ struct conn {
     uint32_t version;
     void *user;
     struct late_crypto late;
-    bool half_open, tls_over, params_known;
-    bool peer_validated_us; /* client: the server has shown that it validated our address (RFC 9002
-                               §6.2.2.1) */
-    uint64_t began_us, handshake_us;
+    uint64_t handshake_us;
     uint64_t reset_hash; /* of the active peer id's reset token, in the endpoint's map; 0: none */
     struct tls_facts facts;
     char short_names[SHORT_NAMES];     /* ALPN and server name, a 0 after each, if they fit */

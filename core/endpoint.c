@@ -119,6 +119,8 @@ struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_con
     if (!endpoint_carve(ep, mem, config))
         return NULL;
     ep->arena.reserve_bytes = config->memory_bytes / MEMORY_RESERVE;
+    ep->streams.rx_window = config->stream_window;
+    ep->streams.rx_window_max = config->stream_window_max;
     rng_init(&ep->rng, config->seed);
     prim_wipe(ep->config.seed, sizeof ep->config.seed);
     endpoint_secrets(ep);
@@ -185,7 +187,7 @@ uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now)
     c->quota = (struct quota){.arena = &ep->arena,
                               .max_bytes = ep->config.conn_memory_bytes,
                               .reserve_bytes = ep->config.conn_memory_bytes / MEMORY_RESERVE};
-    c->began_us = c->last_recv_us = now;
+    c->hand->began_us = c->last_recv_us = now;
     c->half_open = true;
     ep->half_open++;
     if (ep->half_open > ep->half_open_high)

@@ -47,6 +47,7 @@ struct crypto {
 
 struct hand {
     struct tls tls;
+    uint64_t began_us;
     struct space space[2]; /* Initial, Handshake */
     struct keys_long keys[2];
     struct crypto crypto[SPACES];

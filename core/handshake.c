@@ -209,8 +209,6 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
     cid_peer_init(&c->peer_cids, start->server ? &start->scid : &start->dcid,
                   ep->config.active_cid_limit, &c->quota);
     streams_init(&c->streams, c->slot, start->server, window);
-    c->streams.rx_window = ep->config.stream_window;
-    c->streams.rx_window_max = ep->config.stream_window_max;
     flow_init(&c->flow, ep->config.conn_window, ep->config.conn_window_max, 0, now);
     begin_path(c, start, now);
     conn_set_state(c, CONN_HANDSHAKE, now);
@@ -341,7 +339,8 @@ void handshake_names(const struct conn *c, struct tls_names *names)
 
 static void handshake_complete(struct conn *c, uint64_t now)
 {
-    c->handshake_us = now > c->began_us ? now - c->began_us : 1;
+    uint64_t began_us = c->hand->began_us;
+    c->handshake_us = now > began_us ? now - began_us : 1;
     conn_set_state(c, CONN_CONNECTED, now);
     c->ep->stats.connected++;
     cid_local_open(&c->cids, c->peer.active_cid_limit);

@@ -15,6 +15,7 @@ struct keys_app {
     struct hp_key tx_hp, rx_hp;
     struct secret tx_next,
         rx_next; /* secrets of the phases after tx's and after the newest derived read key */
+    uint32_t version;
     uint64_t tx_phase, rx_phase;
     uint64_t tx_count; /* packets sealed in this phase, against the confidentiality limit (§6.6) */
     uint64_t failures; /* packets that did not open, all phases, against the integrity limit */
@@ -22,7 +23,6 @@ struct keys_app {
     bool other_is_next;      /* else it is the previous phase's */
     bool other_set;
     bool phase_acked; /* a packet of tx_phase was acknowledged: the next update may begin (§6.1) */
-    uint32_t version;
 };
 
 void keys_set_tx(struct keys_app *k, uint32_t version, const struct secret *secret);

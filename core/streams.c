@@ -39,7 +39,7 @@ static int streams_create(struct streams *st, struct stream_table *t, uint64_t i
                           uint64_t now)
 {
     bool local = stream_id_is_server(id) == st->server, uni = stream_id_is_uni(id);
-    struct stream_limits limits = {.rx_window = st->rx_window, .rx_window_max = st->rx_window_max};
+    struct stream_limits limits = {.rx_window = t->rx_window, .rx_window_max = t->rx_window_max};
     limits.tx_max = uni ? st->tx_uni : local ? st->tx_bidi_local : st->tx_bidi_remote;
     *slot = pool_take(&t->pool);
     if (*slot == POOL_NONE)

@@ -15,6 +15,7 @@ struct stream_table {
     struct pool pieces; /* struct piece */
     struct map map;     /* XXH3(conn, id) -> slot */
     uint64_t seed;
+    uint64_t rx_window, rx_window_max; /* receive windows of new streams */
 };
 
 enum {
@@ -24,8 +25,10 @@ enum {
 
 struct streams {
     uint32_t conn;
-    bool server;                     /* our role */
-    uint32_t all;                    /* list of all */
+    bool server; /* our role */
+    bool max_due[2], blocked_due[2];
+    bool wanted[2]; /* aq_stream_open was refused: AQ_EVENT_STREAMS when there is more */
+    uint32_t all;   /* list of all */
     uint32_t send_head, send_tail;   /* streams that may have something to send, in turn */
     uint32_t ready_head, ready_tail; /* streams with pending events */
     uint32_t count;
@@ -37,10 +40,6 @@ struct streams {
     uint64_t local_closed[2]; /* of the peer's, how many are over */
     uint32_t window[2];       /* how many it may have open at once */
     uint64_t blocked_said[2]; /* limit + 1 we last said to be blocked at */
-    bool max_due[2], blocked_due[2];
-    bool wanted[2]; /* aq_stream_open was refused: AQ_EVENT_STREAMS when there is more */
-    /* windows of new streams: [0] bidi opened by us, [1] bidi by the peer, [2] uni by the peer */
-    uint64_t rx_window, rx_window_max;
     uint64_t tx_bidi_local, tx_bidi_remote,
         tx_uni; /* the peer's parameters, from our point of view */
 };

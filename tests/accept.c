@@ -5,6 +5,7 @@
  * that anybody has who saw the client's first datagram. */
 #include "tests/stranger.h"
 
+#include "core/endpoint.h"
 #include "core/frame.h"
 #include "core/packet.h"
 #include "core/token.h"
@@ -103,6 +104,42 @@ Test(accept, retry_always)
     cr_expect_eq(s.accepted, 1);
     cr_expect_eq(s.retries, 1);
     cr_expect_eq(s.tokens_bad, 0);
+    pair_free(p);
+}
+
+/* RFC 9000 §8.1.2, §21.7: not one byte is kept for a client that was sent a Retry. All memory that
+ * a server has is what it was given; asking a thousand clients for a token changes nothing in it
+ * but the endpoint's own struct (counts, chance), the ring of answers and the buffers lent. */
+Test(accept, retry_keeps_nothing)
+{
+    enum {
+        WARM = 2 * REPLIES_MAX,
+        CLIENTS = 1000
+    };
+    struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+    const struct endpoint *ep = (const struct endpoint *)p->server.ep;
+    struct pair_datagram initial = first_flight(p);
+    uint8_t *mem = p->server.mem, *before = malloc(p->server.mem_size);
+    const uint8_t *replies = (const uint8_t *)ep->replies;
+    size_t changed = 0;
+    cr_assert_not_null(before);
+    for (unsigned i = 0; i < WARM + CLIENTS; i++) {
+        struct aq_addr client = {
+            .ip = {10, 1, (uint8_t)(i >> 8), (uint8_t)i}, .port = 5000, .family = 4};
+        if (i == WARM)
+            memcpy(before, mem, p->server.mem_size);
+        give(p, &client, initial.data, initial.size);
+        (void)answer(p);
+    }
+    cr_expect_eq(side_stats(&p->server).retries, WARM + CLIENTS);
+    expect_nothing_kept(p);
+    for (size_t i = sizeof *ep; i < p->server.mem_size; i++) {
+        bool own = (mem + i >= replies && mem + i < replies + REPLIES_MAX * sizeof(struct reply))
+                   || (mem + i >= ep->recv_memory && mem + i < ep->recv_memory + RECV_BUFFER_SIZE);
+        changed += !own && mem[i] != before[i];
+    }
+    cr_expect_eq(changed, 0, "%zu bytes", changed);
+    free(before);
     pair_free(p);
 }
 

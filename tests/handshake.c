@@ -3,7 +3,7 @@
  * what keeps it from standing still (RFC 9002 §6.2). */
 #include "tests/pair.h"
 
-#include "core/conn.h"
+#include "core/endpoint.h"
 #include "core/packet.h"
 
 static struct pair *traced(void)
@@ -59,6 +59,59 @@ static int last(const struct story *t, enum trace_type type, unsigned space)
             found = i;
     }
     return found;
+}
+
+/* What an established connection that does nothing costs lies in struct conn, and there is no more
+ * of it than of connections: the handshake's struct is back in its pool, nothing is borrowed. */
+Test(handshake, nothing_is_borrowed_when_idle)
+{
+    struct pair *p = pair_connected(NULL, NULL);
+    pair_run(p, 3000000); /* the client keeps TLS for late tickets */
+    const struct side *sides[] = {&p->client, &p->server};
+    for (unsigned i = 0; i < 2; i++) {
+        const struct endpoint *ep = (const struct endpoint *)sides[i]->ep;
+        if (i == 1) /* the client's host may still ask for the ticket it was told of */
+            cr_expect_eq(side_stats(sides[i]).memory_bytes, 0);
+        cr_expect(ep->conns.used == 1 && ep->hands.used == 0);
+        cr_expect(ep->odcids.count == 0 && ep->streams.pool.used == 0);
+    }
+    cr_expect_leq(sizeof(struct conn), 2304, "with all else it must stay below 4 KiB: README.md");
+    pair_free(p);
+}
+
+/* Names are told as they were given, however long; only long ones borrow a block, until the
+ * connection is over. */
+Test(handshake, names_of_any_length)
+{
+    for (size_t size = 1; size < 250; size += size < 60 ? 1 : 7) {
+        struct pair *p = pair_new(NULL, NULL);
+        struct aq_connect connect;
+        struct aq_conn_peer peer = {.size = sizeof peer};
+        char name[256] = "";
+        for (size_t i = 0; i < size; i++) /* labels are at most 63 characters */
+            name[i] = i % 50 == 49 && i + 1 < size ? '.' : (char)('a' + i % 26);
+        aq_connect_init(&connect);
+        connect.tls = sim_tls_client();
+        connect.remote = p->server.addr;
+        connect.server_name = name;
+        cr_assert_eq(aq_connect(p->client.ep, &connect, &p->client.conn, p->now_us), AQ_OK);
+        pair_run(p, 3000000);
+        cr_assert_eq(side_count(&p->server, AQ_EVENT_CONFIRMED), 1, "%zu", size);
+        const struct side *sides[] = {&p->client, &p->server};
+        for (unsigned i = 0; i < 2; i++) {
+            cr_expect_eq(aq_conn_peer(sides[i]->ep, sides[i]->conn, &peer), AQ_OK);
+            cr_expect_str_eq(peer.server_name, name);
+            cr_expect_str_eq(peer.alpn, "sim");
+        }
+        bool is_long = strlen(peer.alpn) + size + 2 > SHORT_NAMES;
+        cr_expect_eq(side_stats(&p->server).memory_bytes,
+                     is_long ? arena_round(sizeof(struct tls_names)) : 0, "%zu", size);
+        cr_expect_eq(aq_close(p->client.ep, p->client.conn, 0, NULL, p->now_us), AQ_OK);
+        pair_run(p, 3000000);
+        cr_expect_eq(side_stats(&p->client).memory_bytes, 0);
+        cr_expect_eq(side_stats(&p->server).memory_bytes, 0);
+        pair_free(p);
+    }
 }
 
 /* RFC 9001 §4.9.1: Initial keys go with the client's first Handshake packet, sent or received.

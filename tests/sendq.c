@@ -292,7 +292,7 @@ Test(sendq, copies_and_references_mixed)
 Test(sendq, no_memory_for_a_segment)
 {
     enum {
-        REFERENCES = 41
+        REFERENCES = 20
     }; /* as many as one block of segments takes */
     struct memory m;
     struct sendq q;
@@ -343,7 +343,7 @@ Test(sendq, full_sets_forget_towards_lost)
     struct memory m;
     struct sendq q;
     memory_init(&m, 65536, 1);
-    m.quota.max_bytes = ARENA_BLOCK; /* the ring takes it all */
+    m.quota.max_bytes = 2 * ARENA_BLOCK; /* the ring takes it all */
     sendq_init(&q);
     write_bytes(&q, &m, 1000, much);
     for (unsigned i = 0; i < 10; i++)

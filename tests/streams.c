@@ -25,8 +25,8 @@ static struct world *world_new(bool server, uint32_t slots)
     w->t.seed = 99;
     streams_init(&w->st, 3, server, window);
     streams_init(&w->other, 4, server, window);
-    w->st.rx_window = 1000;
-    w->st.rx_window_max = 4000;
+    w->t.rx_window = 1000;
+    w->t.rx_window_max = 4000;
     w->st.tx_bidi_local = 11;
     w->st.tx_bidi_remote = 22;
     w->st.tx_uni = 33;
