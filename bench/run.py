@@ -290,17 +290,18 @@ class Bench:
             return got["latency_us"]
 
     def idle(self, count, watch_s):
-        """Resident memory of the server's for each connection, and CPU while the client keeps all alive."""
+        """Resident memory of the server's for each connection and in all, and CPU while the client keeps all alive."""
         with self.many_server(count) as server:
             before = resident_bytes(server.process.pid)
             command = self.conns(server, count, "--idle", "600")
             with Server(command, ready="ready", cores=CLIENT_CORES, timeout_s=30 + count / 300):
                 time.sleep(4)  # tickets are acknowledged, TLS is freed
-                kib = (resident_bytes(server.process.pid) - before) / count / 1024
+                after = resident_bytes(server.process.pid)
+                kib, mb = (after - before) / count / 1024, after / 1e6
                 cpu_s, begun = server.cpu_s(), time.monotonic()
                 time.sleep(watch_s)
                 busy = (server.cpu_s() - cpu_s) / (time.monotonic() - begun)
-            return {"kib": kib, "busy": busy * 100} if watch_s >= 30 else {"kib": kib}
+            return {"kib": kib, "mb": mb, "busy": busy * 100} if watch_s >= 30 else {"kib": kib, "mb": mb}
 
     # -- handshakes
 
@@ -517,16 +518,17 @@ def many(bench, scale, full, memory_bytes):
                     "Each time a new connection from a new port, the certificate verified against an authority; the "
                     "request goes out when TLS is done.")
     first.add("antq", lambda: bench.first_byte(max(50, int(200 * scale))))
-    memory = Measure("memory", "Memory of idle connections", [metric("kib", "server's memory for each", "KiB", "low")],
+    sizes = [metric("kib", "server's memory for each", "KiB", "low"), metric("mb", "in all", "MB", "low")]
+    memory = Measure("memory", "Memory of idle connections", sizes,
                      "Anonymous resident memory, all in: the endpoint, TLS, the allocator; 4 s after the last handshake.")
     memory.add("antq", lambda: bench.idle(1000, 0))
     if not full:
         return [first, memory]
     memory.add("antq, 10,000", lambda: bench.idle(10000, 0))
-    hundred = Measure("memory-100k", "100,000 idle connections", [metric("kib", "server's memory for each", "KiB", "low"),
-                      metric("busy", "server's CPU, kept alive every 30 s", "% of a core", "low")], memory.note)
+    hundred = Measure("memory-100k", "100,000 idle connections", sizes + [
+        metric("busy", "server's CPU, kept alive every 30 s", "% of a core", "low")], memory.note)
     if memory_bytes > 8 * GIB:
-        hundred.add("antq, 100,000", lambda: bench.idle(100000, 45))
+        hundred.add("antq, 100,000", lambda: bench.idle(100000, 65))
     return [streams, conns, single, rate, first, memory, hundred]
 
 
@@ -582,7 +584,10 @@ def ratios(measures):
     add("ping-pong with --busy-poll: p50 to plain UDP", median("ping", "antq --busy-poll", "p50"), rtt, 1, "low")
     add("ping-pong: p99 to plain UDP", median("ping", "antq", "p99"), median("ping", "UDP plain", "p99"), 1.3, "low")
     plain("requests per second, 64 in flight", median("requests", "antq, 64 bytes back", "rate"), 400000, "high")
-    plain("KiB of memory for an idle connection", median("memory", "antq", "kib"), 4, "low")
+    plain("KiB of memory for an idle connection, of 1,000", median("memory", "antq", "kib"), 4, "low")
+    plain("KiB of memory for an idle connection, of 10,000", median("memory", "antq, 10,000", "kib"), 4, "low")
+    plain("MB of memory in all with 100,000 idle connections", median("memory-100k", "antq, 100,000", "mb"), 450, "low")
+    plain("% of a core to keep 100,000 alive", median("memory-100k", "antq, 100,000", "busy"), 4, "low")
     rates = {row["x"]: row["metrics"]["rate"]["median"] for measure in measures if measure["id"] == "requests-connections"
              for row in measure["rows"] if row["metrics"].get("rate")}
     add("requests per second at 1,000 connections to those at 10", rates.get(1000), rates.get(10), 0.7, "high")
