@@ -13,7 +13,7 @@
  * ACK never cause one.
  *
  * Called by recv.c (packets), send.c (due, write), conn.c (its timer) and the ACK row of
- * records[]. RFC 9000 §12.3, §13.2, §13.4.1, §19.3. */
+ * records.c. RFC 9000 §12.3, §13.2, §13.4.1, §19.3. */
 #include "core/ack.h"
 
 #include <assert.h>

@@ -285,6 +285,14 @@ struct aq_config {
     bool fixed_mtu; /* start at max_udp_payload instead of 1,200: the caller knows the path */
     uint64_t
         key_update_packets; /* start a key update after this many packets; 0: at the AEAD's limit */
+    /* Datagrams (RFC 9221): the largest frame taken from the peer, type and length included; 0:
+     * none, and the peer is not told that we know them [0]. Each direction of a connection that
+     * uses them has a queue of so many bytes, a power of two from 4,096 [64 KiB]. In a full queue
+     * the newcomer is refused (sending: AQ_BLOCKED) or dropped (receiving), or, if so wished, the
+     * oldest makes room for it [false]. */
+    uint16_t datagram_max;
+    bool datagram_drop_oldest;
+    uint32_t datagram_queue;
     /* What seals and opens 1-RTT packets: "boringssl"; "ipsec-mb", where it was built in and the
      * CPU has AES-NI; "auto": the fastest that is there ["auto"]. The bytes are the same. */
     const char *aead;
@@ -301,8 +309,8 @@ AQ_API size_t aq_endpoint_size(const struct aq_config *config);
 AQ_API const char *aq_config_check(const struct aq_config *config);
 
 /* Makes an endpoint in mem (64-byte aligned, aq_endpoint_size bytes, zeroed: fresh mmap). NULL if
- * the config is not usable, mem is too small, or ipsec-mb was asked for and fails its self-test. config is copied; config->tls is referenced. mem must
- * stay until aq_endpoint_close. */
+ * the config is not usable, mem is too small, or ipsec-mb was asked for and fails its self-test.
+ * config is copied; config->tls is referenced. mem must stay until aq_endpoint_close. */
 AQ_API struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_config *config,
                                             uint64_t now_us);
 
@@ -410,6 +418,20 @@ AQ_API int aq_sign_done(struct aq_endpoint *ep, aq_conn conn, const uint8_t *sig
  */
 AQ_API int aq_key_update(struct aq_endpoint *ep, aq_conn conn, uint64_t now_us);
 
+/* Queues a datagram of n pieces, together at most aq_datagram_max bytes; they are copied (RFC
+ * 9221). It is sent once, before stream data, as the congestion window allows, and perhaps lost.
+ * AQ_OK; AQ_BLOCKED: the queue is full (AQ_EVENT_DATAGRAM_ROOM follows), or the handshake is not
+ * done; AQ_MISUSE: too large, or the peer takes none; AQ_GONE. */
+AQ_API int aq_datagram_send(struct aq_endpoint *ep, aq_conn conn, const struct aq_iov *iov,
+                            unsigned n);
+/* The largest datagram that could be sent now, bytes; 0: none. It grows with the path's MTU. */
+AQ_API size_t aq_datagram_max(struct aq_endpoint *ep, aq_conn conn);
+/* The oldest datagram received and not yet taken, in one piece, valid until aq_datagram_take or the
+ * next aq_recv. AQ_OK; AQ_BLOCKED: none (AQ_EVENT_DATAGRAM tells of the next); AQ_GONE. */
+AQ_API int aq_datagram_peek(struct aq_endpoint *ep, aq_conn conn, struct aq_iov *datagram);
+/* Takes it out. AQ_OK, AQ_MISUSE: there is none, AQ_GONE. */
+AQ_API int aq_datagram_take(struct aq_endpoint *ep, aq_conn conn);
+
 /* Sends a PING now; AQ_EVENT_PONG follows when it is acknowledged. */
 AQ_API int aq_ping(struct aq_endpoint *ep, aq_conn conn, uint64_t now_us);
 
@@ -446,10 +468,15 @@ struct aq_conn_stats {
     uint64_t ecn_ect0, ecn_ect1, ecn_ce; /* received */
     uint32_t streams_open;
     uint64_t memory_bytes; /* borrowed from the shared memory now */
-    uint64_t ack_packets, acks_received; /* sent packets that only acknowledge; ACK frames received */
+    uint64_t ack_packets,
+        acks_received; /* sent packets that only acknowledge; ACK frames received */
     /* what the peer was asked last: an ACK for so many packets, or within that time (ACK_FREQUENCY;
      * 2 and its max_ack_delay unless it was asked) */
     uint64_t ack_every_packets, ack_within_us;
+    /* datagrams: sent, of these acknowledged and lost; received; and dropped where a queue was full
+     * or, of those to be sent, the path's MTU had become too small */
+    uint64_t datagrams_sent, datagrams_acked, datagrams_lost, datagrams_received;
+    uint64_t datagrams_dropped_sending, datagrams_dropped_receiving;
 };
 
 /* AQ_OK or AQ_GONE. */
@@ -554,21 +581,23 @@ enum aq_event_kind {
     AQ_EVENT_ACCEPTED,  /* an incoming connection began; set its user pointer */
     AQ_EVENT_CONNECTED, /* TLS is done: streams work (a server may still hold back, RFC 9001 §4.1.1)
                          */
-    AQ_EVENT_CONFIRMED, /* handshake confirmed (RFC 9001 §4.1.2) */
-    AQ_EVENT_STREAMS,   /* the peer allows more streams */
-    AQ_EVENT_TICKET,    /* data, size: keep it to resume */
-    AQ_EVENT_TOKEN,     /* data, size: NEW_TOKEN, for the next connection to this server */
-    AQ_EVENT_PATH,      /* addresses changed */
-    AQ_EVENT_STATUS,    /* reserved for the peer node */
-    AQ_EVENT_PONG,      /* a PING of aq_ping was acknowledged; value: microseconds */
-    AQ_EVENT_CLOSED,    /* last of a connection; its streams' handles are stale, aq_conn_close_info
-                           works */
-    AQ_EVENT_OPENED,    /* the peer opened a stream */
-    AQ_EVENT_READABLE,  /* bytes or the end can be read */
-    AQ_EVENT_WRITABLE,  /* room again after a short write */
-    AQ_EVENT_RELEASED,  /* aq_stream_released grew (streams with AQ_REF bytes only) */
-    AQ_EVENT_RESET,     /* the peer abandoned sending; value: its code */
-    AQ_EVENT_STOPPED,   /* the peer wants no more (we answer with RESET_STREAM); value: its code */
+    AQ_EVENT_CONFIRMED,     /* handshake confirmed (RFC 9001 §4.1.2) */
+    AQ_EVENT_STREAMS,       /* the peer allows more streams */
+    AQ_EVENT_TICKET,        /* data, size: keep it to resume */
+    AQ_EVENT_TOKEN,         /* data, size: NEW_TOKEN, for the next connection to this server */
+    AQ_EVENT_PATH,          /* addresses changed */
+    AQ_EVENT_STATUS,        /* reserved for the peer node */
+    AQ_EVENT_PONG,          /* a PING of aq_ping was acknowledged; value: microseconds */
+    AQ_EVENT_DATAGRAM,      /* a datagram came: aq_datagram_peek */
+    AQ_EVENT_DATAGRAM_ROOM, /* room again after a refused aq_datagram_send */
+    AQ_EVENT_CLOSED,   /* last of a connection; its streams' handles are stale, aq_conn_close_info
+                          works */
+    AQ_EVENT_OPENED,   /* the peer opened a stream */
+    AQ_EVENT_READABLE, /* bytes or the end can be read */
+    AQ_EVENT_WRITABLE, /* room again after a short write */
+    AQ_EVENT_RELEASED, /* aq_stream_released grew (streams with AQ_REF bytes only) */
+    AQ_EVENT_RESET,    /* the peer abandoned sending; value: its code */
+    AQ_EVENT_STOPPED,  /* the peer wants no more (we answer with RESET_STREAM); value: its code */
     AQ_EVENT_STREAM_CLOSED, /* both sides are done; the handle ends when the next event is asked for
                              */
 };
@@ -600,8 +629,8 @@ struct aq_endpoint_stats {
     uint64_t datagrams_in, bytes_in, datagrams_out, bytes_out, trains_out;
     /* every kind of drop */
     uint64_t drop_short, drop_version, drop_unknown_cid, drop_no_keys, drop_auth, drop_duplicate,
-        drop_conns_full, drop_half_open_full, drop_memory, drop_path, drop_closed,
-        drop_not_quic, drop_refused;
+        drop_conns_full, drop_half_open_full, drop_memory, drop_path, drop_closed, drop_not_quic,
+        drop_refused;
     uint64_t trace_lost;
 };
 AQ_API void aq_endpoint_stats(const struct aq_endpoint *ep, struct aq_endpoint_stats *stats);

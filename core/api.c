@@ -12,15 +12,6 @@ static struct endpoint *inner(struct aq_endpoint *ep)
 
 /* The connection a handle names, NULL when stale. One whose CLOSED was told lives until the next
  * call for events. */
-static struct conn *find_conn(struct endpoint *ep, aq_conn handle)
-{
-    uint32_t slot = pool_find(&ep->conns, handle);
-    if (slot == POOL_NONE)
-        return NULL;
-    struct conn *c = conn_at(ep, slot);
-    return c->told_closed && ep->ended != slot ? NULL : c;
-}
-
 /* A stream and its connection. False: stale. */
 struct found {
     struct conn *c;
@@ -110,7 +101,7 @@ int aq_close(struct aq_endpoint *endpoint, aq_conn conn, uint64_t code, const ch
              uint64_t now_us)
 {
     struct endpoint *ep = inner(endpoint);
-    struct conn *c = find_conn(ep, conn);
+    struct conn *c = endpoint_find_conn(ep, conn);
     if (!c || !conn_is_open(c))
         return AQ_GONE;
     if (code > VARINT_MAX)
@@ -123,7 +114,7 @@ int aq_close(struct aq_endpoint *endpoint, aq_conn conn, uint64_t code, const ch
 int aq_refuse(struct aq_endpoint *endpoint, aq_conn conn, const char *reason, uint64_t now_us)
 {
     struct endpoint *ep = inner(endpoint);
-    struct conn *c = find_conn(ep, conn);
+    struct conn *c = endpoint_find_conn(ep, conn);
     if (!c || !conn_is_open(c))
         return AQ_GONE;
     ep->now_us = now_us > ep->now_us ? now_us : ep->now_us;
@@ -133,7 +124,7 @@ int aq_refuse(struct aq_endpoint *endpoint, aq_conn conn, const char *reason, ui
 
 int aq_conn_set_user(struct aq_endpoint *endpoint, aq_conn conn, void *user)
 {
-    struct conn *c = find_conn(inner(endpoint), conn);
+    struct conn *c = endpoint_find_conn(inner(endpoint), conn);
     if (!c)
         return AQ_GONE;
     c->user = user;
@@ -142,7 +133,7 @@ int aq_conn_set_user(struct aq_endpoint *endpoint, aq_conn conn, void *user)
 
 void *aq_conn_user(struct aq_endpoint *endpoint, aq_conn conn)
 {
-    const struct conn *c = find_conn(inner(endpoint), conn);
+    const struct conn *c = endpoint_find_conn(inner(endpoint), conn);
     return c ? c->user : NULL;
 }
 
@@ -160,7 +151,7 @@ static int went_on(struct conn *c, int tls_error, uint64_t now)
 
 int aq_verify_done(struct aq_endpoint *endpoint, aq_conn conn, bool accept, uint64_t now_us)
 {
-    struct conn *c = find_conn(inner(endpoint), conn);
+    struct conn *c = endpoint_find_conn(inner(endpoint), conn);
     if (!c || !conn_is_open(c))
         return AQ_GONE;
     return c->hand ? went_on(c, tls_verify_done(&c->hand->tls, accept), now_us) : AQ_MISUSE;
@@ -169,7 +160,7 @@ int aq_verify_done(struct aq_endpoint *endpoint, aq_conn conn, bool accept, uint
 int aq_sign_done(struct aq_endpoint *endpoint, aq_conn conn, const uint8_t *signature, size_t size,
                  uint64_t now_us)
 {
-    struct conn *c = find_conn(inner(endpoint), conn);
+    struct conn *c = endpoint_find_conn(inner(endpoint), conn);
     if (!c || !conn_is_open(c))
         return AQ_GONE;
     return c->hand ? went_on(c, tls_sign_done(&c->hand->tls, signature, size), now_us) : AQ_MISUSE;
@@ -177,7 +168,7 @@ int aq_sign_done(struct aq_endpoint *endpoint, aq_conn conn, const uint8_t *sign
 
 int aq_key_update(struct aq_endpoint *endpoint, aq_conn conn, uint64_t now_us)
 {
-    struct conn *c = find_conn(inner(endpoint), conn);
+    struct conn *c = endpoint_find_conn(inner(endpoint), conn);
     (void)now_us;
     if (!c || !conn_is_open(c))
         return AQ_GONE;
@@ -191,7 +182,7 @@ int aq_key_update(struct aq_endpoint *endpoint, aq_conn conn, uint64_t now_us)
 
 int aq_ping(struct aq_endpoint *endpoint, aq_conn conn, uint64_t now_us)
 {
-    struct conn *c = find_conn(inner(endpoint), conn);
+    struct conn *c = endpoint_find_conn(inner(endpoint), conn);
     if (!c || !conn_is_open(c))
         return AQ_GONE;
     c->ping_due = c->ping_asked = true;
@@ -232,7 +223,7 @@ static enum aq_status status_of(const struct conn *c, enum aq_congested why)
 
 int aq_conn_stats(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_stats *stats)
 {
-    struct conn *c = find_conn(inner(endpoint), conn);
+    struct conn *c = endpoint_find_conn(inner(endpoint), conn);
     if (!c)
         return AQ_GONE;
     const struct path *p = conn_path(c);
@@ -276,6 +267,14 @@ int aq_conn_stats(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_sta
         .ack_every_packets = (uint64_t)c->ackfreq.threshold + 1,
         .ack_within_us = c->ackfreq.asked_us,
     };
+    if (c->datagrams) {
+        s.datagrams_sent = c->datagrams->sent;
+        s.datagrams_acked = c->datagrams->acked;
+        s.datagrams_lost = c->datagrams->lost;
+        s.datagrams_received = c->datagrams->received;
+        s.datagrams_dropped_sending = c->datagrams->dropped_tx;
+        s.datagrams_dropped_receiving = c->datagrams->dropped_rx;
+    }
     size_t size = stats->size < sizeof s ? stats->size : sizeof s;
     s.size = size;
     memcpy(stats, &s, size);
@@ -284,7 +283,7 @@ int aq_conn_stats(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_sta
 
 int aq_conn_peer(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_peer *peer)
 {
-    const struct conn *c = find_conn(inner(endpoint), conn);
+    const struct conn *c = endpoint_find_conn(inner(endpoint), conn);
     if (!c)
         return AQ_GONE;
     struct tls_names names;
@@ -307,7 +306,7 @@ int aq_conn_peer(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_peer
 int aq_conn_export(struct aq_endpoint *endpoint, aq_conn conn, const uint8_t *context, size_t size,
                    uint8_t out[32])
 {
-    const struct conn *c = find_conn(inner(endpoint), conn);
+    const struct conn *c = endpoint_find_conn(inner(endpoint), conn);
     if (!c)
         return AQ_GONE;
     if (!c->facts.known)
@@ -320,7 +319,7 @@ int aq_conn_export(struct aq_endpoint *endpoint, aq_conn conn, const uint8_t *co
 
 int aq_conn_close_info(struct aq_endpoint *endpoint, aq_conn conn, struct aq_close_info *info)
 {
-    const struct conn *c = find_conn(inner(endpoint), conn);
+    const struct conn *c = endpoint_find_conn(inner(endpoint), conn);
     if (!c)
         return AQ_GONE;
     if (conn_is_open(c))
@@ -344,7 +343,7 @@ int aq_stream_open(struct aq_endpoint *endpoint, aq_conn conn, bool unidirection
                    aq_stream *stream)
 {
     struct endpoint *ep = inner(endpoint);
-    struct conn *c = find_conn(ep, conn);
+    struct conn *c = endpoint_find_conn(ep, conn);
     uint32_t slot;
     *stream = 0;
     if (!c || !conn_is_open(c))

@@ -157,6 +157,7 @@ void conn_drop_streams(struct conn *c, uint64_t now)
         stream_clear(stream_at(t, slot), &env);
         streams_release(&c->streams, t, slot);
     }
+    datagram_end(c);
     quota_give(&c->quota, c->ticket_data, c->ticket_size);
     quota_give(&c->quota, c->token_data, c->token_size);
     c->ticket_data = c->token_data = NULL;

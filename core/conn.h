@@ -6,6 +6,7 @@
 
 #include "core/ackfreq.h"
 #include "core/cid.h"
+#include "core/dgramq.h"
 #include "core/hand.h"
 #include "core/keys.h"
 #include "core/packet.h"
@@ -13,7 +14,9 @@
 #include "core/streams.h"
 #include "core/trace.h"
 
+struct apply;
 struct endpoint;
+struct out;
 
 enum conn_state {
     CONN_FREE,
@@ -60,6 +63,13 @@ struct conn_counts {
     uint32_t duplicates, undecryptable, pto_count, key_updates; /* tell, and decide nothing */
 };
 
+/* Datagrams of a connection that uses them (RFC 9221): quota block. */
+struct datagrams {
+    struct dgramq tx, rx;
+    uint64_t sent, acked, lost, received, dropped_tx, dropped_rx;
+    bool room_wanted; /* one was refused: AQ_EVENT_DATAGRAM_ROOM when there is room */
+};
+
 struct conn_closing {
     uint64_t code, frame_type;
     const char *where; /* static */
@@ -75,6 +85,7 @@ struct conn_closing {
 struct peer_params {
     uint8_t ack_delay_exponent; /* at most 20 */
     uint8_t active_cid_limit;   /* more than CIDS_MAX are never issued */
+    uint16_t datagram_max;      /* RFC 9221 §3: of a frame; 0: it takes none */
 };
 
 /* In the order in which a packet needs it: what every turn looks at first, what belongs to the
@@ -125,6 +136,7 @@ struct conn {
     struct quota quota;
     struct flow flow;
     struct streams streams;
+    struct datagrams *datagrams; /* NULL until the first */
 
     /* time */
     uint64_t deadline[TIMERS];
@@ -180,6 +192,13 @@ static inline struct path *conn_path(struct conn *c)
 struct space *conn_space(struct conn *c, enum space_id id);
 struct stream_env conn_env(struct conn *c, uint64_t now);
 
+/* ---- datagram.c ---- */
+int datagram_on_frame(struct conn *c, const struct frame *f, struct apply *a);
+void datagram_fate(struct conn *c, bool lost);
+bool datagram_owed(const struct conn *c);
+void datagram_fill(struct conn *c, struct out *o);
+void datagram_end(struct conn *c); /* gives all its memory back */
+
 /* ---- handshake.c: TLS and keys ---- */
 struct conn_start { /* what a new connection is made of */
     bool server;
@@ -225,7 +244,12 @@ struct apply { /* what frames_apply knows and learns of a packet */
 };
 int frames_apply(struct conn *c, const uint8_t *payload, size_t size, struct apply *a,
                  uint64_t now);
-extern const struct loss_sink apply_sink; /* records[]: arg is struct sink_arg */
+/* After a stream changed: its events, its turn to send, its end. */
+void conn_touched(struct conn *c, struct stream *s, uint32_t slot, uint64_t now);
+void conn_wake_streams(struct conn *c); /* the connection's limit rose */
+
+/* ---- records.c ---- */
+extern const struct loss_sink apply_sink; /* arg is struct sink_arg */
 struct acked_run { /* acknowledged pieces of a stream that follow each other */
     uint32_t slot, size;
     uint32_t count; /* of records */
@@ -238,6 +262,9 @@ struct sink_arg {
     bool resend_only; /* PTO: data is sent again, records stay counted */
     struct acked_run run;
 };
+/* After an ACK was gone through: tells the stream what the last packets, taken together, had of
+ * it. */
+void records_end(struct sink_arg *k);
 void conn_detect_loss(struct conn *c, enum space_id space, uint64_t now);
 void conn_probe(struct conn *c, enum space_id space,
                 uint64_t now); /* a PTO: what is in flight is queued once more */
@@ -271,6 +298,10 @@ void frames_fill(struct conn *c, struct out *o);
 /* Whether nothing but streams' frames is owed in o->space. */
 bool frames_only_streams(const struct conn *c, const struct out *o);
 void fill_close(struct conn *c, struct out *o);
+/* For fillers elsewhere: bytes left in the packet; and a frame of the table with its record, NULL
+ * if they do not both fit. */
+size_t fill_left(const struct out *o);
+struct record *fill_frame(struct out *o, const struct frame *f, enum record_kind kind);
 
 /* ---- close.c: one place turns an error into a close ---- */
 void conn_fail(struct conn *c, int error, const struct apply *a,

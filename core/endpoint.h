@@ -63,6 +63,15 @@ static inline struct conn *conn_at(const struct endpoint *ep, uint32_t slot)
 {
     return pool_at(&ep->conns, slot);
 }
+/* By its handle; NULL: it is gone. */
+static inline struct conn *endpoint_find_conn(struct endpoint *ep, aq_conn handle)
+{
+    uint32_t slot = pool_find(&ep->conns, handle);
+    if (slot == POOL_NONE)
+        return NULL;
+    struct conn *c = conn_at(ep, slot);
+    return c->told_closed && ep->ended != slot ? NULL : c;
+}
 static inline uint64_t endpoint_unix_s(const struct endpoint *ep, uint64_t now)
 {
     return (ep->config.unix_us + (now > ep->began_us ? now - ep->began_us : 0)) / 1000000;

@@ -13,7 +13,7 @@ enum {
     LENGTH_MAX = (1 << 14) - 1
 };
 
-static size_t left(const struct out *o)
+size_t fill_left(const struct out *o)
 {
     return o->w.bad ? 0 : writer_left(&o->w);
 }
@@ -31,10 +31,9 @@ static struct record *filled(struct out *o, enum record_kind kind)
     return sent_record(&o->space->sent, kind);
 }
 
-/* Writes a frame of the table and its record, if both fit. */
-static struct record *fill_frame(struct out *o, const struct frame *f, enum record_kind kind)
+struct record *fill_frame(struct out *o, const struct frame *f, enum record_kind kind)
 {
-    if (!has_record(o) || frame_size(f) > left(o))
+    if (!has_record(o) || frame_size(f) > fill_left(o))
         return NULL;
     frame_encode(&o->w, f);
     return filled(o, kind);
@@ -77,13 +76,13 @@ static bool owes_crypto(const struct conn *c, const struct out *o)
 static void fill_crypto(struct conn *c, struct out *o)
 {
     struct sendq *q = &c->hand->crypto[o->id].sendq;
-    while (has_record(o) && left(o) > FRAME_MIN_LEFT && sendq_wants(q, UINT64_MAX)) {
+    while (has_record(o) && fill_left(o) > FRAME_MIN_LEFT && sendq_wants(q, UINT64_MAX)) {
         uint64_t offset, is_new;
         bool fin;
-        uint32_t size = sendq_next(q, (uint32_t)left(o), UINT64_MAX, &offset, &fin, &is_new);
+        uint32_t size = sendq_next(q, (uint32_t)fill_left(o), UINT64_MAX, &offset, &fin, &is_new);
         uint32_t head = 1 + varint_size(offset) + 2;
-        if (size > left(o) - head)
-            size = (uint32_t)left(o) - head;
+        if (size > fill_left(o) - head)
+            size = (uint32_t)fill_left(o) - head;
         if (size > LENGTH_MAX) /* its length takes two bytes */
             size = LENGTH_MAX;
         if (!size)
@@ -114,7 +113,7 @@ static void fill_done(struct conn *c, struct out *o)
         && fill_frame(o, &(struct frame){.type = FRAME_HANDSHAKE_DONE}, RECORD_HANDSHAKE_DONE))
         c->handshake_done_due = false;
     /* RFC 9000 §8.1.3: the token is written once what matters more has gone. */
-    if (!c->new_token_due || c->handshake_done_due || left(o) < TOKEN_SIZE + 8)
+    if (!c->new_token_due || c->handshake_done_due || fill_left(o) < TOKEN_SIZE + 8)
         return;
     struct token token = {.kind = TOKEN_NEW, .time_s = endpoint_unix_s(c->ep, o->now)};
     uint8_t bytes[TOKEN_SIZE];
@@ -236,7 +235,7 @@ static bool owes_flow(const struct conn *c, const struct out *o)
 
 static void fill_flow(struct conn *c, struct out *o)
 {
-    if (owes_max_data(c) && has_record(o) && left(o) > 9) {
+    if (owes_max_data(c) && has_record(o) && fill_left(o) > 9) {
         struct frame f = {.type = FRAME_MAX_DATA};
         f.max_data.max = flow_rx_grant(&c->flow);
         fill_frame(o, &f, RECORD_MAX_DATA)->value = f.max_data.max;
@@ -255,6 +254,14 @@ static void fill_flow(struct conn *c, struct out *o)
         if (owes_limits(c, uni))
             fill_limits(c, o, uni);
     }
+}
+
+/* ---- datagrams ---- */
+
+static bool owes_datagram(const struct conn *c, const struct out *o)
+{
+    (void)o;
+    return datagram_owed(c);
 }
 
 /* ---- streams ---- */
@@ -291,7 +298,7 @@ static bool fill_stream_control(struct out *o, struct stream *s, uint32_t slot)
         if (!fill_due(o, s, slot, DUE_STOP, &f, RECORD_STOP_SENDING, 0))
             return false;
     }
-    if ((s->due & DUE_MAX_DATA) && has_record(o) && left(o) > 17) {
+    if ((s->due & DUE_MAX_DATA) && has_record(o) && fill_left(o) > 17) {
         f = (struct frame){.type = FRAME_MAX_STREAM_DATA};
         f.max_stream_data.id = s->id;
         f.max_stream_data.max = flow_rx_grant(&s->flow);
@@ -323,11 +330,11 @@ static void chunk_cut(struct stream_chunk *chunk, uint32_t max)
 static bool fill_stream_data(struct conn *c, struct out *o, struct stream *s, uint32_t slot)
 {
     struct stream_chunk chunk;
-    if (!has_record(o) || left(o) < FRAME_MIN_LEFT
-        || !stream_next(s, &c->flow, (uint32_t)left(o), &chunk))
+    if (!has_record(o) || fill_left(o) < FRAME_MIN_LEFT
+        || !stream_next(s, &c->flow, (uint32_t)fill_left(o), &chunk))
         return false;
     uint32_t head = 1 + varint_size(s->id) + (chunk.offset ? varint_size(chunk.offset) : 0);
-    uint32_t room = (uint32_t)left(o) - head;
+    uint32_t room = (uint32_t)fill_left(o) - head;
     bool length = chunk.size < room;
     if (length) /* the length takes two bytes */
         chunk_cut(&chunk, room - 2 < LENGTH_MAX ? room - 2 : LENGTH_MAX);
@@ -364,7 +371,7 @@ static bool owes_stream(const struct conn *c, const struct out *o)
 static void fill_stream(struct conn *c, struct out *o)
 {
     struct stream_table *t = &c->ep->streams;
-    while (c->streams.send_head != POOL_NONE && left(o) >= FRAME_MIN_LEFT && has_record(o)) {
+    while (c->streams.send_head != POOL_NONE && fill_left(o) >= FRAME_MIN_LEFT && has_record(o)) {
         uint32_t slot = c->streams.send_head;
         struct stream *s = stream_at(t, slot);
         if (!fill_stream_control(o, s, slot))
@@ -455,6 +462,7 @@ static const struct {
     {1 << SPACE_APP,                                             owes_ackfreq, fill_ackfreq},
     {1 << SPACE_APP,                                             owes_cid,    fill_cid},
     {1 << SPACE_APP,                                             owes_flow,   fill_flow},
+    {1 << SPACE_APP,                                             owes_datagram, datagram_fill},
     {1 << SPACE_APP,                                             owes_stream, fill_stream},
     {1 << SPACE_INITIAL | 1 << SPACE_HANDSHAKE | 1 << SPACE_APP, owes_ping,   fill_ping},
     /* clang-format on */

@@ -13,6 +13,7 @@
  *     d       varint size, bytes                                   pointer, size
  *     D       the same, not empty                                  pointer, size
  *     x       the same, at the stream offset in the value before   pointer, size
+ *     r       bytes to the packet's end                            pointer, size
  *     c       1-byte size from 1 to 20, bytes: a connection id     pointer, size
  *     8  T    8 bytes; 16 bytes (T: reset token)                   pointer
  *
@@ -80,6 +81,8 @@ static const struct frame_row rows[] = {
     {"CONNECTION_CLOSE_APP",   FRAME_CONNECTION_CLOSE_APP,  xx01,    N,     BY_BOTH,   "v-d"},
     {"HANDSHAKE_DONE",         FRAME_HANDSHAKE_DONE,        xxx1,    0,     BY_SERVER, ""},
     {"IMMEDIATE_ACK",          FRAME_IMMEDIATE_ACK,         xxx1,    0,     BY_BOTH,   ""},
+    {"DATAGRAM",               FRAME_DATAGRAM,              xx01,    0,     BY_BOTH,   "r"},
+    {"DATAGRAM_LEN",           FRAME_DATAGRAM_LEN,          xx01,    0,     BY_BOTH,   "d"},
     {"ACK_FREQUENCY",          FRAME_ACK_FREQUENCY,         xxx1,    0,     BY_BOTH,   "vvvv"},
 };
 /* clang-format on */
@@ -87,6 +90,8 @@ static const struct frame_row rows[] = {
 enum {
     ROWS = sizeof rows / sizeof rows[0],
     STREAM_TYPES = 8,
+    EXTENSIONS =
+        FRAME_IMMEDIATE_ACK - (STREAM_TYPES - 1) + 1, /* the first row that has gaps before it */
 };
 
 /* The slots that the letters fill are 8 bytes each and follow one another from the union's
@@ -98,6 +103,7 @@ _Static_assert(SLOT(reset_stream.final_size) == 2 && SLOT(stop_sending.code) == 
 _Static_assert(SLOT(crypto.data) == 1 && SLOT(crypto.size) == 2, "vx");
 _Static_assert(SLOT(new_token.size) == 1 && SLOT(max_stream_data.max) == 1, "D, vv");
 _Static_assert(SLOT(new_cid.cid) == 2 && SLOT(new_cid.token) == 4, "vbcT");
+_Static_assert(SLOT(datagram.size) == 1, "r, d");
 _Static_assert(SLOT(ack_frequency.max_delay_us) == 2, "vvvv");
 _Static_assert(SLOT(close.reason) == 2 && SLOT(close.reason_size) == 3, "vvd");
 
@@ -138,10 +144,19 @@ const struct frame_row *frame_rows(unsigned *count)
     return rows;
 }
 
+static const struct frame_row *extension_row(uint64_t type)
+{
+    for (unsigned i = EXTENSIONS; i < ROWS; i++) {
+        if (rows[i].type == type)
+            return &rows[i];
+    }
+    return NULL;
+}
+
 const struct frame_row *frame_row(uint64_t type)
 {
     if (type > FRAME_IMMEDIATE_ACK)
-        return type == FRAME_ACK_FREQUENCY ? &rows[ROWS - 1] : NULL;
+        return extension_row(type);
     if (type < FRAME_STREAM)
         return &rows[type];
     return &rows[type < FRAME_STREAM + STREAM_TYPES ? FRAME_STREAM : type - (STREAM_TYPES - 1)];
@@ -189,6 +204,7 @@ static bool bytes_size(struct reader *r, char letter, uint64_t before, uint64_t 
         /* RFC 9000 §19.6: offset plus length stays within 2^62 - 1. */
         *size = read_varint(r);
         return *size <= VARINT_MAX - before;
+    case 'r': *size = reader_left(r); return true;
     default: *size = read_varint(r); return true;
     }
 }
@@ -198,9 +214,15 @@ static bool letter_is_value(char letter)
     return letter == 'v' || letter == 'm' || letter == 'b';
 }
 
+/* Whether the size of a run is a value that the struct keeps; and one that is written. */
 static bool letter_has_size(char letter)
 {
     return letter != '8' && letter != 'T';
+}
+
+static bool letter_writes_size(char letter)
+{
+    return letter_has_size(letter) && letter != 'r';
 }
 
 static int decode_fields(struct reader *r, const char *fields, struct frame *f)
@@ -347,7 +369,7 @@ size_t frame_size(const struct frame *f)
             size += *c == '8' ? PATH_BYTES : TOKEN_BYTES;
         } else if (*c != '-') {
             value = slot_value(f, slot++);
-            size += (*c == 'c' ? 1 : varint_size(value)) + value;
+            size += value + (*c == 'c' ? 1 : letter_writes_size(*c) ? varint_size(value) : 0);
         }
     }
     return size;
@@ -385,7 +407,7 @@ static void encode_fields(struct writer *w, const char *fields, const struct fra
             assert(*c != 'c' || (value >= 1 && value <= CID_BYTES_MAX));
             if (*c == 'c')
                 write_u8(w, (uint8_t)value);
-            else if (letter_has_size(*c))
+            else if (letter_writes_size(*c))
                 write_varint(w, value);
             write_bytes(w, data, value);
         }

@@ -37,6 +37,8 @@ enum frame_type {
     FRAME_CONNECTION_CLOSE_APP = 0x1d,
     FRAME_HANDSHAKE_DONE = 0x1e,
     FRAME_IMMEDIATE_ACK = 0x1f, /* draft-ietf-quic-ack-frequency §5 */
+    FRAME_DATAGRAM = 0x30,      /* RFC 9221 §4; its lowest bit: it has a length */
+    FRAME_DATAGRAM_LEN = 0x31,
     FRAME_ACK_FREQUENCY = 0xaf, /* draft-ietf-quic-ack-frequency §4 */
 };
 enum {
@@ -121,6 +123,10 @@ struct frame {
         struct {
             const uint8_t *data;
         } path; /* 8 bytes */
+        struct {
+            const uint8_t *data;
+            uint64_t size;
+        } datagram;
         struct {
             uint64_t seq, threshold, max_delay_us, reordering;
         } ack_frequency;

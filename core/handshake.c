@@ -94,6 +94,10 @@ static void own_params(struct conn *c, struct params *p)
                   | UINT64_C(1) << PARAM_MAX_STREAMS_UNI | UINT64_C(1) << PARAM_MAX_ACK_DELAY
                   | UINT64_C(1) << PARAM_MIN_ACK_DELAY | UINT64_C(1) << PARAM_ACTIVE_CID_LIMIT
                   | UINT64_C(1) << PARAM_DISABLE_ACTIVE_MIGRATION;
+    if (config->datagram_max) {
+        p->max_datagram_frame = config->datagram_max;
+        params_set(p, PARAM_MAX_DATAGRAM_FRAME);
+    }
     if (!c->server)
         return;
     p->original_dcid = h->odcid;
@@ -174,6 +178,8 @@ static void keep_params(struct conn *c, const struct params *p)
         .ack_delay_exponent = (uint8_t)p->ack_delay_exponent,
         .active_cid_limit =
             (uint8_t)(p->active_cid_limit < CIDS_MAX ? p->active_cid_limit : CIDS_MAX),
+        .datagram_max =
+            (uint16_t)(p->max_datagram_frame < UINT16_MAX ? p->max_datagram_frame : UINT16_MAX),
     };
     ackfreq_on_params(&c->ackfreq, params_has(p, PARAM_MIN_ACK_DELAY), p->min_ack_delay_us,
                       p->max_ack_delay_us);

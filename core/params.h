@@ -40,6 +40,7 @@ struct params {
     uint64_t max_streams_bidi, max_streams_uni;
     uint64_t ack_delay_exponent; /* as sent */
     uint64_t max_ack_delay_us;
+    uint64_t max_datagram_frame; /* RFC 9221 §3: type and length included; 0: none are taken */
     uint64_t min_ack_delay_us; /* sent: the peer may ask by ACK_FREQUENCY; on the wire in us too */
     bool disable_active_migration;
     uint64_t active_cid_limit;
@@ -64,6 +65,7 @@ enum param_row_index { /* rows of the table = bits of present */
     PARAM_ACTIVE_CID_LIMIT,
     PARAM_INITIAL_SCID,
     PARAM_RETRY_SCID,
+    PARAM_MAX_DATAGRAM_FRAME,
     PARAM_MIN_ACK_DELAY,
     PARAM_ROWS
 };

@@ -181,7 +181,7 @@ static bool packet_fill(struct conn *c, struct out *o)
 
 static bool more_to_send(const struct conn *c)
 {
-    return c->streams.send_head != POOL_NONE;
+    return c->streams.send_head != POOL_NONE || datagram_owed(c);
 }
 
 /* Ack-eliciting bytes that may go now: congestion window and pacer, or a probe (RFC 9002 §7.5:

@@ -11,7 +11,7 @@
 #include "core/antq.h"
 #include "core/arena.h"
 
-/* A frame's fate is a row of records[] in apply.c, by kind. */
+/* A frame's fate is a row of records.c, by kind. */
 enum record_kind {
     RECORD_NONE = 0,
     RECORD_ACK,
@@ -34,6 +34,7 @@ enum record_kind {
     RECORD_PATH_RESPONSE,
     RECORD_MTU_PROBE,
     RECORD_ACK_FREQUENCY,
+    RECORD_DATAGRAM,
     RECORD_KINDS
 };
 

@@ -96,6 +96,11 @@ static const struct sample {
     {0x1d, "1d 80010000 02 6f6b", false},
     {0x1e, "1e", false},
     {0x1f, "1f", false},
+    /* RFC 9221 §4 */
+    {0x30, "30", true},
+    {0x30, "30 616263", true},
+    {0x31, "31 00", false},
+    {0x31, "31 03 616263", false},
     {0xaf, "40af 07 1f 8000c350 03", false},
     {0xaf, "40af ffffffffffffffff 00 43e8 ffffffffffffffff", false},
 };
@@ -124,6 +129,8 @@ Test(frame, every_row_has_a_sample_and_is_found_by_its_type)
     for (uint64_t type = 0; type <= 0x1f; type++)
         cr_expect_not_null(frame_row(type));
     cr_expect_not_null(frame_row(0xaf));
+    cr_expect_null(frame_row(0x2f));
+    cr_expect_null(frame_row(0x32));
     for (uint64_t type = 0x08; type <= 0x0f; type++)
         cr_expect_eq(frame_row(type), frame_row(FRAME_STREAM));
     cr_expect_null(frame_row(0x20));
@@ -254,7 +261,7 @@ Test(frame, bounds)
 
 /* RFC 9000 §12.4: table 3, in its own letters, types 0x00 to 0x1e; 0x1d only in 0-RTT and 1-RTT
  * ("ih"). draft-ietf-quic-ack-frequency §3: IMMEDIATE_ACK, 0x1f, and at the end ACK_FREQUENCY never
- * in 0-RTT. */
+ * in 0-RTT. RFC 9221 §4: DATAGRAM in both. */
 static const struct {
     const char *packets, *spec;
     bool server_only; /* RFC 9000 §19.7, RFC 9000 §19.20 */
@@ -267,14 +274,15 @@ static const struct {
     {"__01", "", false},   {"__01", "", false},  {"__01", "", false},   {"__01", "", false},
     {"__01", "P", false},  {"__01", "", false},  {"__01", "P", false},  {"___1", "P", false},
     {"IH01", "N", false},  {"__01", "N", false}, {"___1", "", true},    {"___1", "", false},
-    {"___1", "", false},
+    {"___1", "", false},   {"__01", "", false},  {"__01", "", false},
 };
 
 /* RFC 9000 §12.5: each frame in each packet type from each side. */
 Test(frame, allowed_where_table_3_says)
 {
     for (unsigned row_at = 0; row_at < sizeof table3 / sizeof table3[0]; row_at++) {
-        uint64_t type = row_at == 0x20 ? FRAME_ACK_FREQUENCY : row_at;
+        static const uint64_t beyond[] = {FRAME_ACK_FREQUENCY, FRAME_DATAGRAM, FRAME_DATAGRAM_LEN};
+        uint64_t type = row_at >= 0x20 ? beyond[row_at - 0x20] : row_at;
         for (unsigned i = 0; i < 4; i++) {
             bool in = table3[row_at].packets[i] != '_';
             int client = in && !table3[row_at].server_only ? AQ_OK : AQ_PROTOCOL_VIOLATION;

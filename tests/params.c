@@ -49,6 +49,7 @@ static struct params full(void)
     p.ack_delay_exponent = 20;
     p.max_ack_delay_us = 16383000;
     p.min_ack_delay_us = 16383000;
+    p.max_datagram_frame = 65535;
     p.disable_active_migration = true;
     p.active_cid_limit = 8;
     p.preferred = (struct preferred_address){.ip4 = {192, 0, 2, 1}, .port4 = 443, .port6 = 65535};
@@ -82,13 +83,16 @@ Test(params, the_table)
         {"active_connection_id_limit", false, false},
         {"initial_source_connection_id", false, true},
         {"retry_source_connection_id", true, true},
+        {"max_datagram_frame_size", false, false}, /* RFC 9221 §3 */
         {"min_ack_delay", false, true}, /* draft-ietf-quic-ack-frequency §3 */
     };
     unsigned count;
     const struct param_row *rows = params_rows(&count);
     cr_assert_eq(count, PARAM_ROWS);
     for (unsigned i = 0; i < count; i++) {
-        cr_expect_eq(rows[i].id, i == PARAM_MIN_ACK_DELAY ? 0xff04de1b : i);
+        cr_expect_eq(rows[i].id, i == PARAM_MIN_ACK_DELAY        ? 0xff04de1b
+                                 : i == PARAM_MAX_DATAGRAM_FRAME ? 0x20
+                                                                 : i);
         cr_expect_str_eq(rows[i].name, expect[i].name);
         cr_expect_eq(rows[i].by, expect[i].server_only ? BY_SERVER : BY_BOTH, "%s", rows[i].name);
         cr_expect_eq(rows[i].keep, !expect[i].forget, "%s", rows[i].name);

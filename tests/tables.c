@@ -44,6 +44,11 @@ static size_t frame_of(const struct hostile *peer, uint64_t type, uint8_t *out, 
     case FRAME_RETIRE_CONNECTION_ID: f.retire_cid.seq = 1; break;
     case FRAME_PATH_CHALLENGE:
     case FRAME_PATH_RESPONSE: f.path.data = some; break;
+    case FRAME_DATAGRAM:
+    case FRAME_DATAGRAM_LEN:
+        f.datagram.data = some;
+        f.datagram.size = 5;
+        break;
     case FRAME_ACK_FREQUENCY: f.ack_frequency.max_delay_us = 25000; break;
     case FRAME_CONNECTION_CLOSE:
     case FRAME_CONNECTION_CLOSE_APP: f.close.reason = some; break;
@@ -103,8 +108,8 @@ Test(tables, every_frame_has_a_handler)
             try_frame(&rows[i], type, true);
         }
     }
-    cr_expect_eq(types, FRAME_HANDSHAKE_DONE + 1 + 2,
-                 "RFC 9000 §19 knows no other, and two extend it");
+    cr_expect_eq(types, FRAME_HANDSHAKE_DONE + 1 + 4,
+                 "RFC 9000 §19 knows no other, and four extend it");
 }
 
 /* ---- records[] ------------------------------------------------------------------------------- */

@@ -183,6 +183,12 @@ const struct attack attacks[] = {
     {"RFC 9000 §19.20: HANDSHAKE_DONE from a client", VICTIM_SERVER, '1', "1e", AQ_PROTOCOL_VIOLATION, 0},
     {"RFC 9000 §19.20: HANDSHAKE_DONE twice", VICTIM_CLIENT, '1', "1e 1e", AQ_OK, 0},
 
+    /* datagrams: the victim takes frames of up to 1,000 bytes */
+    {"RFC 9221 §4: an empty datagram", VICTIM_BOTH, '1', "31 0", AQ_OK, 0},
+    {"RFC 9221 §4: to the packet's end", VICTIM_BOTH, '1', "30 x616263", AQ_OK, 0},
+    {"RFC 9221 §4: longer than its packet", VICTIM_BOTH, '1', "31 5 x61626364", AQ_FRAME_ENCODING_ERROR, 0},
+    {"RFC 9221 §4: in a Handshake packet", VICTIM_BOTH, 'H', "31 0", AQ_PROTOCOL_VIOLATION, 0},
+
     /* acknowledgements asked for: Sequence Number, Ack-Eliciting Threshold, microseconds, Reordering Threshold;
      * the victim's min_ack_delay is 1 ms, the RFC's bound 2^14 ms. An invalid one is an error, obsolete or not. */
     {"draft-ietf-quic-ack-frequency §4: below min_ack_delay", VICTIM_BOTH, '1', "af 0 1 3e7 1", AQ_PROTOCOL_VIOLATION, 0},

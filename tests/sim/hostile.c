@@ -434,6 +434,8 @@ static bool victim_start(struct hostile *peer)
     config.conn_window = config.conn_window_max = 8192;
     config.stream_window = config.stream_window_max = 4096;
     config.active_cid_limit = 4;
+    config.datagram_max = 1000;
+    config.datagram_queue = 4096;
     config.retry = AQ_RETRY_NEVER;
     if (!peer->config.server)
         config.tls = sim_tls_server();

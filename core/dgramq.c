@@ -1,11 +1,11 @@
-/* datagrams.c -- a queue of whole datagrams in one block of memory.
+/* dgramq.c -- a queue of whole datagrams in one block of memory.
  *
  *     0        tail      head            wrap  cap
  *     | 4 | 5 |   free   | 1 |  2  |  3  | ... |          each: size (2 bytes), bytes
  *
  * A datagram that does not fit behind the last one begins again at 0, and `wrap` remembers where
  * the ones before it end. Called by fill.c, apply.c and api.c, for one connection each. */
-#include "core/datagrams.h"
+#include "core/dgramq.h"
 
 #include <assert.h>
 #include <string.h>
@@ -14,13 +14,13 @@ enum {
     HEAD = 2 /* bytes of a size */
 };
 
-static uint32_t size_at(const struct datagrams *q, uint32_t at)
+static uint32_t size_at(const struct dgramq *q, uint32_t at)
 {
     return (uint32_t)q->ring[at] << 8 | q->ring[at + 1];
 }
 
 /* Where `need` bytes can be put; UINT32_MAX: nowhere. */
-static uint32_t place_for(const struct datagrams *q, uint32_t need)
+static uint32_t place_for(const struct dgramq *q, uint32_t need)
 {
     if (q->count == 0)
         return need <= q->cap ? 0 : UINT32_MAX;
@@ -31,8 +31,8 @@ static uint32_t place_for(const struct datagrams *q, uint32_t need)
     return q->head >= need ? 0 : UINT32_MAX;
 }
 
-int datagrams_put(struct datagrams *q, struct quota *quota, uint32_t max_bytes,
-                  const struct aq_iov *iov, unsigned n)
+int dgramq_put(struct dgramq *q, struct quota *quota, uint32_t max_bytes, const struct aq_iov *iov,
+               unsigned n)
 {
     size_t size = 0;
     for (unsigned i = 0; i < n; i++) {
@@ -66,7 +66,7 @@ int datagrams_put(struct datagrams *q, struct quota *quota, uint32_t max_bytes,
     return AQ_OK;
 }
 
-bool datagrams_first(const struct datagrams *q, struct aq_iov *out)
+bool dgramq_first(const struct dgramq *q, struct aq_iov *out)
 {
     if (q->count == 0)
         return false;
@@ -74,21 +74,21 @@ bool datagrams_first(const struct datagrams *q, struct aq_iov *out)
     return true;
 }
 
-void datagrams_drop(struct datagrams *q, struct quota *quota)
+void dgramq_drop(struct dgramq *q, struct quota *quota)
 {
     assert(q->count > 0);
     q->head += HEAD + size_at(q, q->head);
     if (--q->count == 0) {
-        datagrams_clear(q, quota);
+        dgramq_clear(q, quota);
     } else if (q->wrap > 0 && q->head == q->wrap) {
         q->head = 0;
         q->wrap = 0;
     }
 }
 
-void datagrams_clear(struct datagrams *q, struct quota *quota)
+void dgramq_clear(struct dgramq *q, struct quota *quota)
 {
     if (q->ring != NULL)
         quota_give(quota, q->ring, q->cap);
-    *q = (struct datagrams){0};
+    *q = (struct dgramq){0};
 }

@@ -1,6 +1,6 @@
-/* datagrams.c -- tests core/datagrams.c: order, whole pieces, what is refused, and a long random
+/* dgramq.c -- tests core/dgramq.c: order, whole pieces, what is refused, and a long random
  * life beside a model. */
-#include "core/datagrams.h"
+#include "core/dgramq.h"
 
 #include "tests/queues.h"
 
@@ -9,45 +9,45 @@ enum {
     MODEL = 4096
 };
 
-static int put(struct datagrams *q, struct memory *m, uint64_t offset, size_t size)
+static int put(struct dgramq *q, struct memory *m, uint64_t offset, size_t size)
 {
     uint8_t bytes[70000];
     cr_assert(size <= sizeof bytes);
     bytes_fill(bytes, offset, size);
     struct aq_iov iov[2] = {{bytes, size / 3}, {bytes + size / 3, size - size / 3}};
-    return datagrams_put(q, &m->quota, BLOCK, iov, 2);
+    return dgramq_put(q, &m->quota, BLOCK, iov, 2);
 }
 
-static void take(struct datagrams *q, struct memory *m, uint64_t offset, size_t size)
+static void take(struct dgramq *q, struct memory *m, uint64_t offset, size_t size)
 {
     struct aq_iov got;
-    cr_assert(datagrams_first(q, &got));
+    cr_assert(dgramq_first(q, &got));
     cr_assert_eq(got.size, size);
     cr_assert(bytes_match(got.data, offset, size));
-    datagrams_drop(q, &m->quota);
+    dgramq_drop(q, &m->quota);
 }
 
-Test(datagrams, in_order_and_whole)
+Test(dgramq, in_order_and_whole)
 {
     struct memory m;
-    struct datagrams q = {0};
+    struct dgramq q = {0};
     struct aq_iov none;
     memory_init(&m, 1 << 16, 1);
-    cr_assert_not(datagrams_first(&q, &none));
+    cr_assert_not(dgramq_first(&q, &none));
     cr_assert_eq(put(&q, &m, 1, 1000), AQ_OK);
     cr_assert_eq(put(&q, &m, 2, 0), AQ_OK, "an empty datagram is one");
     cr_assert_eq(put(&q, &m, 3, 7), AQ_OK);
     take(&q, &m, 1, 1000);
     take(&q, &m, 2, 0);
     take(&q, &m, 3, 7);
-    cr_assert_not(datagrams_first(&q, &none));
+    cr_assert_not(dgramq_first(&q, &none));
     memory_check_end(&m); /* given back with the last */
 }
 
-Test(datagrams, what_does_not_fit)
+Test(dgramq, what_does_not_fit)
 {
     struct memory m;
-    struct datagrams q = {0};
+    struct dgramq q = {0};
     memory_init(&m, 1 << 16, 1);
     cr_assert_eq(put(&q, &m, 1, BLOCK - 1), AQ_MISUSE, "two bytes are its size");
     cr_assert_eq(put(&q, &m, 1, 65536), AQ_MISUSE);
@@ -57,17 +57,17 @@ Test(datagrams, what_does_not_fit)
     take(&q, &m, 1, BLOCK - 2);
     cr_assert_eq(put(&q, &m, 3, 1000), AQ_OK);
     m.quota.max_bytes = m.quota.used_bytes;
-    struct datagrams other = {0};
+    struct dgramq other = {0};
     cr_assert_eq(put(&other, &m, 4, 1), AQ_BLOCKED, "no memory");
-    datagrams_clear(&q, &m.quota);
+    dgramq_clear(&q, &m.quota);
     memory_check_end(&m);
 }
 
-Test(datagrams, a_long_life)
+Test(dgramq, a_long_life)
 {
     static size_t sizes[MODEL];
     struct memory m;
-    struct datagrams q = {0};
+    struct dgramq q = {0};
     uint64_t state = 7, first = 0, next = 0, held = 0, wraps = 0, refused = 0;
     memory_init(&m, 1 << 16, 1);
     for (unsigned step = 0; step < 200000; step++) {
@@ -89,6 +89,6 @@ Test(datagrams, a_long_life)
     }
     cr_assert(wraps > 1000 && refused > 1000, "%llu wraps, %llu refused", (unsigned long long)wraps,
               (unsigned long long)refused);
-    datagrams_clear(&q, &m.quota);
+    dgramq_clear(&q, &m.quota);
     memory_check_end(&m);
 }
