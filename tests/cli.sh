@@ -275,7 +275,7 @@ for address in 127.0.0.1:0 '[::1]:0'; do
     expect_out 0 'download' perf "$SERVER_ADDR" --insecure --download "$(scale 16)M" --upload "$(scale 16)M" \
         --requests 200 --handshakes 10 --streams 4 --json
     json_valid "perf --json $address" 'download_bytes upload_bytes seconds gbit_per_s handshakes handshakes_per_s
-        requests_per_s latency_us handshake_us min p50 p99 send_calls recv_calls'
+        requests_per_s latency_us handshake_us confirmed_us min p50 p99 send_calls recv_calls'
     [ "$(json handshakes "$T/run.out")" = 10 ] || fail 'wrong number of handshakes'
     expect_out 0 '^requests +100 in' perf "$SERVER_ADDR" --insecure --requests 100 --response-size 0
     # More streams, one after the other, than the client may have open at once.
