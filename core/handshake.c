@@ -384,13 +384,16 @@ int handshake_after_tls(struct conn *c, int tls_error, uint64_t now)
 int handshake_on_crypto(struct conn *c, enum space_id space, const struct frame *f, uint64_t now)
 {
     size_t size;
-    const uint8_t *data;
+    const uint8_t *data = f->crypto.data;
+    uint64_t fresh = f->crypto.size;
     if (!c->hand) /* TLS has gone: acknowledge and discard */
         return late_crypto_on_data(&c->late, f->crypto.offset, f->crypto.data, f->crypto.size);
     struct crypto *stream = &c->hand->crypto[space];
     if (!c->hand->tls.shared
         && begin_tls(c, &(struct conn_start){.tls = c->ep->config.tls}) != AQ_OK)
         return AQ_INTERNAL_ERROR;
+    if (recvq_pass(&stream->recvq, f->crypto.offset, &data, &fresh)) /* TLS keeps its own copy */
+        return handshake_after_tls(c, tls_input(&c->hand->tls, level_of(space), data, fresh), now);
     int error = crypto_on_data(stream, &c->quota, f->crypto.offset, f->crypto.data, f->crypto.size);
     while (error == AQ_OK && (data = crypto_peek(stream, &size)) != NULL) {
         error = handshake_after_tls(c, tls_input(&c->hand->tls, level_of(space), data, size), now);

@@ -96,6 +96,19 @@ static void pieces_drop(struct recvq *q, struct pool *pieces)
 
 /* ---- bytes come ------------------------------------------------------------------------------ */
 
+bool recvq_pass(struct recvq *q, uint64_t offset, const uint8_t **data, uint64_t *size)
+{
+    uint64_t end = offset + *size;
+    if (offset > q->read || end <= q->read || recvq_has_pieces(q) || q->have.count > 0)
+        return false;
+    *data += q->read - offset;
+    *size = end - q->read;
+    q->read = q->piece_end = end;
+    if (end > q->highest)
+        q->highest = end;
+    return true;
+}
+
 static bool piece_add(struct recvq *q, struct pool *pieces, const uint8_t *data, uint32_t size)
 {
     uint32_t index = pool_take(pieces);

@@ -47,6 +47,9 @@ void recvq_init(struct recvq *q);
  * who also moves highest. */
 int recvq_insert(struct recvq *q, struct quota *quota, struct pool *pieces, uint64_t offset,
                  const uint8_t *data, uint32_t size, bool lent);
+/* Whether bytes that came can go by the queue: they are next, and none wait. Then *data and *size
+ * are what is new of them, and count as consumed. */
+bool recvq_pass(struct recvq *q, uint64_t offset, const uint8_t **data, uint64_t *size);
 /* Bytes readable now. */
 uint64_t recvq_readable(const struct recvq *q);
 bool recvq_at_end(const struct recvq *q); /* all bytes up to the final size are here */

@@ -374,3 +374,34 @@ Test(recvq, random_lives_with_little_memory)
     for (uint64_t seed = 1; seed <= 10; seed++)
         life_run(seed, 8 * ARENA_BLOCK, (uint32_t)seed % 3 + 1, true);
 }
+
+/* What is next and waits for nothing passes by the queue; all else must go in. */
+Test(recvq, next_bytes_pass)
+{
+    struct memory m;
+    struct recvq q;
+    uint8_t buffer[300];
+    const uint8_t *data = buffer;
+    uint64_t size = 100;
+    memory_init(&m, 65536, 8);
+    recvq_init(&q);
+    cr_assert(recvq_pass(&q, 0, &data, &size));
+    cr_assert(data == buffer && size == 100 && q.read == 100 && q.highest == 100);
+    size = 100;
+    cr_assert(recvq_pass(&q, 50, &data, &size)); /* half of it is old */
+    cr_assert(data == buffer + 50 && size == 50 && q.read == 150);
+    size = 100;
+    cr_assert_not(recvq_pass(&q, 50, &data, &size), "all of it is old");
+    cr_assert_not(recvq_pass(&q, 151, &data, &size), "a byte is missing before it");
+    cr_assert_eq(insert(&q, &m, 160, 10), AQ_OK);
+    cr_assert_not(recvq_pass(&q, 150, &data, &size), "others wait for it");
+    cr_assert_eq(insert(&q, &m, 150, 10), AQ_OK);
+    check_readable(&q, &m, 20);
+    cr_assert_not(recvq_pass(&q, 150, &data, &size), "it is there already");
+    consume(&q, &m, 20);
+    cr_assert(recvq_pass(&q, 170, &data, &size));
+    cr_assert_eq(insert_lent(&q, &m, buffer, 270, 10), AQ_OK); /* goes on behind it */
+    check_readable(&q, &m, 10);
+    recvq_clear(&q, &m.quota, &m.pieces);
+    memory_check_end(&m);
+}
