@@ -5,6 +5,7 @@
  *     conns ... --conns N --requests R [--size B]             one at a time on each, R in all
  *     conns ... --conns N --first-byte 1                      one after the other, from the dial to
  *                                                             the first byte of a 64-byte answer
+ *     conns ... --conns N --handshakes 1 [--resumed 1]        each is closed once it is confirmed
  *
  * All connections share one socket, except with --first-byte: there each has its own, and begins
  * when the one before is done. At most SHAKING handshakes run at once, so that no Retry is asked
@@ -32,13 +33,15 @@ struct conns {
     uint64_t count, dialled, confirmed, closed;
     uint64_t bytes, requests, size, asked, answered, got, latencies;
     uint64_t idle_us, started_us, ended_us;
-    bool first_byte;
+    bool first_byte, handshakes, resumed;
+    uint8_t ticket[4096]; /* the newest that came */
     char error[256];
 };
 
 static void dial_more(struct conns *c)
 {
-    uint64_t at_once = c->first_byte ? 1 : SHAKING;
+    bool waits = c->resumed && c->connect.ticket_size == 0; /* for the first ticket */
+    uint64_t at_once = c->first_byte || waits ? 1 : SHAKING;
     uint64_t settled = c->first_byte ? c->answered : c->confirmed;
     while (c->dialled < c->count && c->dialled - settled < at_once) {
         c->connect.user = (void *)(uintptr_t)c->dialled;
@@ -141,10 +144,42 @@ static void on_readable(struct conns *c, const struct aq_event *event)
     answered(c, index);
 }
 
+/* A handshake is all that was wanted of this connection. Without tickets yet, it stays for one. */
+static void shaken(struct conns *c, const struct aq_event *event)
+{
+    bool first = c->connect.ticket_size == 0;
+    if (event->kind == AQ_EVENT_TICKET && c->resumed && event->size <= sizeof c->ticket) {
+        memcpy(c->ticket, event->data, event->size);
+        c->connect.ticket = c->ticket;
+        c->connect.ticket_size = event->size;
+        if (!first)
+            return;
+        c->started_us = aq_loop_clock(c->loop);
+    } else if (event->kind == AQ_EVENT_CLOSED) {
+        struct aq_close_info info = {.size = sizeof info};
+        if (aq_conn_close_info(c->ep, event->conn, &info) != AQ_OK || info.by != AQ_BY_US)
+            bench_die("a connection was lost");
+        return;
+    } else if (event->kind != AQ_EVENT_CONFIRMED || (c->resumed && first)) {
+        return;
+    }
+    struct aq_conn_peer peer = {.size = sizeof peer};
+    if (aq_conn_peer(c->ep, event->conn, &peer) != AQ_OK
+        || peer.resumed != (c->resumed && c->confirmed > 0))
+        bench_die(c->resumed ? "not resumed" : "resumed");
+    (void)aq_close(c->ep, event->conn, 0, NULL, aq_loop_now(c->loop));
+    c->confirmed++;
+    dial_more(c);
+    if (c->confirmed == c->count)
+        stop(c);
+}
+
 static void on_event(void *user, struct aq_loop *loop, const struct aq_event *event)
 {
     struct conns *c = user;
-    if (event->kind == AQ_EVENT_CONNECTED && c->first_byte) {
+    if (c->handshakes) {
+        shaken(c, event);
+    } else if (event->kind == AQ_EVENT_CONNECTED && c->first_byte) {
         ask(c, (uintptr_t)event->conn_user, c->size);
     } else if (event->kind == AQ_EVENT_CONFIRMED && !c->first_byte) {
         c->confirmed++;
@@ -178,7 +213,8 @@ static void open_loop(struct conns *c, int argc, char **argv)
     aq_loop_config_init(&config);
     config.on_event = on_event, config.user = c;
     config.handle_signals = true;
-    config.endpoint.max_conns = (uint32_t)c->count + 1024; /* closing ones keep their place a while */
+    config.endpoint.max_conns =
+        (uint32_t)c->count + 1024; /* closing ones keep their place a while */
     config.endpoint.max_streams = (uint32_t)c->count + 1024;
     config.endpoint.idle_timeout_us = 120000000;
     config.endpoint.keep_alive_us = 30000000;
@@ -191,6 +227,7 @@ static void open_loop(struct conns *c, int argc, char **argv)
 static void print(struct conns *c)
 {
     double seconds = (double)(c->ended_us - c->started_us) / 1e6;
+    double handshakes = (double)(c->count - (c->resumed ? 1 : 0)); /* the first is a full one */
     (void)printf("{\"conns\":%llu,\"seconds\":%.6f,\"bytes\":%llu,\"answers\":%llu",
                  (unsigned long long)c->count, seconds, (unsigned long long)c->got,
                  (unsigned long long)c->answered);
@@ -201,6 +238,8 @@ static void print(struct conns *c)
                      bench_percentile(c->us, c->latencies, 990),
                      bench_percentile(c->us, c->latencies, 999));
     }
+    if (c->handshakes)
+        (void)printf(",\"handshakes_per_s\":%.3f", handshakes / seconds);
     (void)printf("}\n");
 }
 
@@ -215,9 +254,13 @@ int main(int argc, char **argv)
     c.requests = bench_number(argc, argv, "--requests", 0);
     c.size = bench_number(argc, argv, "--size", 64);
     c.first_byte = bench_number(argc, argv, "--first-byte", 0) > 0;
-    if (c.count == 0 || (c.idle_us > 0) + (c.bytes > 0) + (c.requests > 0) + c.first_byte != 1
+    c.handshakes = bench_number(argc, argv, "--handshakes", 0) > 0;
+    c.resumed = bench_number(argc, argv, "--resumed", 0) > 0;
+    if (c.count == 0
+        || (c.idle_us > 0) + (c.bytes > 0) + (c.requests > 0) + c.first_byte + c.handshakes != 1
         || (c.requests > 0 && c.requests < c.count))
-        bench_die("one of --idle, --download, --requests (at least --conns), --first-byte");
+        bench_die(
+            "one of --idle, --download, --requests (at least --conns), --first-byte, --handshakes");
     c.conn = calloc(c.count, sizeof *c.conn);
     c.begun_us = calloc(c.count, sizeof *c.begun_us);
     if (c.requests > 0 || c.first_byte)
