@@ -1,7 +1,8 @@
 /* micro.c -- the leaves, one by one: nanoseconds per operation, as one JSON object.
  *
  *     micro [--aead NAME]     varints, frames, ACKs, sent packets, deadlines, packet protection
- *     micro --calibrate 1     30 times the same work of about a millisecond: how quiet is this core?
+ *     micro --calibrate 1     30 times the same work of about a millisecond: how quiet is this
+ * core?
  *
  * Each row runs for some milliseconds nine times; the median is told, with the fastest and the
  * slowest. `sink` keeps compilers from leaving work out. */
@@ -42,6 +43,18 @@ static uint64_t next_number(void)
     static uint64_t x = UINT64_C(0x9e3779b97f4a7c15);
     x ^= x << 13, x ^= x >> 7, x ^= x << 17;
     return x;
+}
+
+static struct arena arena;
+static struct quota quota = {.arena = &arena, .max_bytes = ARENA_BYTES};
+
+static void memory_init(void)
+{
+    void *mem = aligned_alloc(64, (arena_size(ARENA_BYTES) + 63) / 64 * 64);
+    if (mem == NULL)
+        bench_die("no memory");
+    memset(mem, 0, arena_size(ARENA_BYTES));
+    arena_init(&arena, mem, ARENA_BYTES);
 }
 
 /* ---- varints --------------------------------------------------------------------------------- */
@@ -130,7 +143,7 @@ static unsigned run_ack_receive(void)
     static struct ack ack;
     static uint64_t number;
     if (number == 0)
-        ack_init(&ack);
+        ack_init(&ack, &quota);
     for (unsigned i = 0; i < ACK_BATCH; i++, number++)
         ack_on_packet(&ack, number, true, AQ_ECN_NOT, number);
     ack_batch_end(&ack, false, 25000, number);
@@ -153,7 +166,7 @@ static void frames_init(void)
     frame_encode(&w, &f);
     max_data_size = sizeof max_data_bytes - writer_left(&w);
     encode_stream();
-    ack_init(&ack_made);
+    ack_init(&ack_made, &quota);
     for (uint64_t number = 0; number < 40; number++) {
         if (number % 10 != 7) /* four ranges */
             ack_on_packet(&ack_made, number, true, AQ_ECN_NOT, 1);
@@ -163,8 +176,6 @@ static void frames_init(void)
 
 /* ---- what is in flight ----------------------------------------------------------------------- */
 
-static struct arena arena;
-static struct quota quota = {.arena = &arena, .max_bytes = ARENA_BYTES};
 static struct sent_ring ring;
 static struct rtt rtt;
 
@@ -211,11 +222,6 @@ static unsigned run_sent_acked(void)
 
 static void sent_world_init(void)
 {
-    void *mem = aligned_alloc(64, (arena_size(ARENA_BYTES) + 63) / 64 * 64);
-    if (mem == NULL)
-        bench_die("no memory");
-    memset(mem, 0, arena_size(ARENA_BYTES));
-    arena_init(&arena, mem, ARENA_BYTES);
     sent_init(&ring);
     rtt_init(&rtt);
     rtt_sample(&rtt, 100, 0, 1);
@@ -373,6 +379,7 @@ int main(int argc, char **argv)
 {
     if (bench_number(argc, argv, "--calibrate", 0) > 0)
         return calibrate();
+    memory_init();
     varints_init();
     frames_init();
     sent_world_init();
