@@ -262,7 +262,12 @@ void samples_sort(struct samples *samples)
 
 uint32_t samples_percentile(const struct samples *samples, unsigned percent)
 {
-    size_t rank = (samples->count * percent + 99) / 100;
+    return samples_per_mille(samples, percent * 10);
+}
+
+uint32_t samples_per_mille(const struct samples *samples, unsigned per_mille)
+{
+    size_t rank = (samples->count * per_mille + 999) / 1000;
 
     if (samples->count == 0) {
         return 0;

@@ -65,6 +65,8 @@ void samples_sort(struct samples *samples);
 /* Of sorted samples: the smallest that at least `percent` of all do not exceed; 0 when there are
  * none. */
 uint32_t samples_percentile(const struct samples *samples, unsigned percent);
+/* The same in thousandths, for tails: 999 is p99.9. */
+uint32_t samples_per_mille(const struct samples *samples, unsigned per_mille);
 
 /* Flags with a file: whether it can be read, else one complaint that names the flag. NULL path:
  * true. */

@@ -16,7 +16,7 @@ enum {
     PERF_CHUNK =
         64 * 1024,    /* bytes that one piece of a write refers to, a multiple of the period */
     PERF_PIECES = 16, /* pieces of one write */
-    PERF_STREAMS_MAX = 100, /* what servers commonly allow */
+    PERF_STREAMS_MAX = 1000, /* a server allows 100, unless --max-streams says more */
 };
 
 /* What the payload of both directions refers to; never changes after perf_payload_init. */

@@ -46,6 +46,7 @@ struct perf {
     uint64_t phase_us[PHASES];    /* how long each took */
     uint64_t jobs, started, done; /* of the phase */
     uint64_t moved;               /* bytes of the phase that came, or were taken for sending */
+    uint64_t resumed;             /* handshakes that resumed a session */
     struct job job[PERF_STREAMS_MAX];
     struct samples latency, handshake, confirmed;
     struct aq_conn_stats stats; /* of the connection that the jobs ran on */
@@ -53,7 +54,7 @@ struct perf {
 };
 
 static void phase_next(struct perf *perf);
-static void jobs_start(struct perf *perf);
+static bool job_start(struct perf *perf, struct job *job);
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
@@ -63,17 +64,15 @@ static uint64_t part(uint64_t size, uint64_t count, uint64_t index)
     return size / count + (index < size % count ? 1 : 0);
 }
 
-static struct job *find_job(struct perf *perf, aq_stream stream)
+/* The job of an event: its stream's user pointer, unless the job has gone on to another stream. */
+static struct job *event_job(const struct aq_event *event)
 {
-    for (unsigned i = 0; i < PERF_STREAMS_MAX; i++) {
-        if (perf->job[i].stream == stream) {
-            return &perf->job[i];
-        }
-    }
-    return NULL;
+    struct job *job = event->stream_user;
+
+    return job != NULL && job->stream == event->stream ? job : NULL;
 }
 
-/* A job is done: makes room for the next, or ends the phase. */
+/* A job is done: its place is the next one's, or the phase is over. */
 static void job_done(struct perf *perf, struct job *job)
 {
     if (perf->phase == PHASE_REQUESTS) {
@@ -84,8 +83,8 @@ static void job_done(struct perf *perf, struct job *job)
     if (perf->done == perf->jobs) {
         perf->phase_us[perf->phase] = aq_loop_clock(perf->client->loop) - perf->begun_us;
         phase_next(perf);
-    } else {
-        jobs_start(perf);
+    } else if (perf->started < perf->jobs) {
+        (void)job_start(perf, job);
     }
 }
 
@@ -131,7 +130,7 @@ static void job_write(struct perf *perf, struct job *job)
 static bool job_start(struct perf *perf, struct job *job)
 {
     struct client *client = perf->client;
-    int result = aq_stream_open(client->ep, client->conn, false, NULL, &job->stream);
+    int result = aq_stream_open(client->ep, client->conn, false, job, &job->stream);
 
     if (result != AQ_OK) {
         job->stream = 0;
@@ -275,6 +274,7 @@ static void handshake_done(struct perf *perf)
     uint64_t now = aq_loop_clock(client->loop);
     aq_conn done = client->conn;
 
+    perf->resumed += client->peer.resumed;
     if (perf->stats.version == 0) {
         perf->stats = client->stats; /* no job ran: then these tell of the path */
     }
@@ -415,7 +415,7 @@ static void on_confirmed(struct perf *perf, const struct aq_event *event)
 
 static void on_stream(struct perf *perf, const struct aq_event *event)
 {
-    struct job *job = find_job(perf, event->stream);
+    struct job *job = event_job(event);
 
     if (job == NULL) {
         if (event->kind == AQ_EVENT_OPENED) { /* the server's own: the protocol knows none */
@@ -451,11 +451,11 @@ static void on_event(void *user, const struct aq_event *event)
 
 /* ---- results --------------------------------------------------------------------------------- */
 
-static void print_member(const struct samples *samples, const char *name, unsigned percent,
+static void print_member(const struct samples *samples, const char *name, unsigned per_mille,
                          bool last)
 {
     if (samples->count > 0) {
-        (void)printf("\"%s\":%u%s", name, samples_percentile(samples, percent), last ? "}" : ",");
+        (void)printf("\"%s\":%u%s", name, samples_per_mille(samples, per_mille), last ? "}" : ",");
     } else {
         (void)printf("\"%s\":null%s", name, last ? "}" : ",");
     }
@@ -469,20 +469,23 @@ static void print_json(const struct perf *perf)
 
     (void)printf(
         "{\"download_bytes\":%llu,\"upload_bytes\":%llu,\"seconds\":%.6f,\"gbit_per_s\":%.6f,"
-        "\"handshakes\":%llu,\"handshakes_per_s\":%.3f,\"requests_per_s\":%.3f,\"latency_us\":{",
+        "\"handshakes\":%llu,\"resumed\":%llu,\"handshakes_per_s\":%.3f,\"requests_per_s\":%.3f,"
+        "\"latency_us\":{",
         (unsigned long long)flags->download, (unsigned long long)flags->upload, (double)us / 1e6,
         gbit_per_s(flags->download + flags->upload, us), (unsigned long long)flags->handshakes,
+        (unsigned long long)perf->resumed,
         per_second(flags->handshakes, perf->phase_us[PHASE_HANDSHAKES]),
         per_second(flags->requests, perf->phase_us[PHASE_REQUESTS]));
     print_member(&perf->latency, "min", 0, false);
-    print_member(&perf->latency, "p50", 50, false);
-    print_member(&perf->latency, "p99", 99, true);
+    print_member(&perf->latency, "p50", 500, false);
+    print_member(&perf->latency, "p99", 990, false);
+    print_member(&perf->latency, "p99_9", 999, true);
     (void)fputs(",\"handshake_us\":{", stdout);
-    print_member(&perf->handshake, "p50", 50, false);
-    print_member(&perf->handshake, "p99", 99, true);
+    print_member(&perf->handshake, "p50", 500, false);
+    print_member(&perf->handshake, "p99", 990, true);
     (void)fputs(",\"confirmed_us\":{", stdout);
-    print_member(&perf->confirmed, "p50", 50, false);
-    print_member(&perf->confirmed, "p99", 99, true);
+    print_member(&perf->confirmed, "p50", 500, false);
+    print_member(&perf->confirmed, "p99", 990, true);
     (void)printf(
         ",\"send_calls\":%llu,\"send_packets\":%llu,\"recv_calls\":%llu,\"recv_packets\":%llu,"
         "\"lost_packets\":%llu,\"mtu\":%u,\"rtt_us\":%llu,\"aead\":\"%s\"}\n",
@@ -520,11 +523,14 @@ static void print_text(const struct perf *perf)
     if (flags->handshakes > 0) {
         (void)printf(
             "handshakes %llu in %.3f s, %.0f per second, complete p50/p99 %u/%u us, confirmed "
-            "%u/%u us\n",
+            "%u/%u us%s\n",
             (unsigned long long)flags->handshakes, (double)perf->phase_us[PHASE_HANDSHAKES] / 1e6,
             per_second(flags->handshakes, perf->phase_us[PHASE_HANDSHAKES]),
-            samples_percentile(&perf->handshake, 50), samples_percentile(&perf->handshake, 99),
-            samples_percentile(&perf->confirmed, 50), samples_percentile(&perf->confirmed, 99));
+            samples_percentile(&perf->handshake, 500), samples_percentile(&perf->handshake, 990),
+            samples_percentile(&perf->confirmed, 500), samples_percentile(&perf->confirmed, 990),
+            perf->resumed == flags->handshakes ? ", resumed"
+            : perf->resumed > 0                ? ", some resumed"
+                                               : "");
     }
     (void)printf("path       MTU %u, rtt %.3f ms, %llu of %llu packets lost\n", perf->stats.mtu,
                  (double)perf->stats.rtt_us / 1000, (unsigned long long)perf->stats.lost_packets,

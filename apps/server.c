@@ -21,6 +21,7 @@ const struct option_row listen_rows[] = {
     ROW("alpn", 0, OPTION_TEXT, alpn, "NAME", 0, 0, "application protocols to accept, separated by commas"),
     ROW("retry", 0, OPTION_FLAG, retry, NULL, 0, 0, "make every client prove its address first (Retry)"),
     ROW("max-conns", 0, OPTION_NUMBER, max_conns, "N", 1, 1000000, "connections at once (default 1024); more are refused"),
+    ROW("max-streams", 0, OPTION_NUMBER, max_streams, "N", 1, 100000, "streams at once that each client may open (default 100)"),
     ROW("cc", 0, OPTION_TEXT, cc, "NAME", 0, 0, "congestion control: cubic (default) or newreno"),
     ROW("aead", 0, OPTION_TEXT, aead, "NAME", 0, 0, "packet protection: auto (default), boringssl or ipsec-mb"),
     ROW("mtu", 0, OPTION_NUMBER, mtu, "N", 1200, 65527, "largest UDP payload to send, bytes (default 1452)"),
@@ -42,6 +43,7 @@ void listen_flags_init(struct listen_flags *flags, const char *alpn)
     flags->listen = "0.0.0.0:4433";
     flags->alpn = alpn;
     flags->max_conns = 1024;
+    flags->max_streams = 100;
     flags->idle_us = 30000000;
     flags->busy_poll_us = BUSY_POLL_US;
 }
@@ -150,6 +152,7 @@ static int make_loop(struct server *server)
     config.busy_poll_us = flags->busy_poll ? flags->busy_poll_us : 0;
     config.endpoint.tls = server->tls;
     config.endpoint.max_conns = (uint32_t)flags->max_conns;
+    config.endpoint.streams_bidi = (uint32_t)flags->max_streams;
     if (config.endpoint.max_half_open > config.endpoint.max_conns) {
         config.endpoint.max_half_open = config.endpoint.max_conns;
     }

@@ -13,7 +13,7 @@
 struct listen_flags {
     const char *listen, *cert, *key, *alpn, *cc, *aead, *keylog;
     bool retry, json, verbose, no_gso, no_gro, busy_poll;
-    uint64_t max_conns, mtu, idle_us, busy_poll_us;
+    uint64_t max_conns, max_streams, mtu, idle_us, busy_poll_us;
 };
 
 extern const struct option_row listen_rows[];

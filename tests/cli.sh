@@ -85,7 +85,7 @@ expect 2 '^antq: --count must be from 1' echo h:1 --count 0
 expect 2 '^antq: --size expects a size in bytes' echo h:1 --size ten
 expect 2 '^antq: --size must be from 1 to' echo h:1 --size 17M
 expect 2 '^antq: --pipe and --json' echo 127.0.0.1:1 --pipe --json
-expect 2 '^antq: --streams must be from 1 to 100' perf h:1 --streams 101
+expect 2 '^antq: --streams must be from 1 to 1000' perf h:1 --streams 1001
 expect 2 '^antq: --download expects a size' perf h:1 --download 1X
 
 # ---- files ------------------------------------------------------------------------------------------------
@@ -274,9 +274,10 @@ for address in 127.0.0.1:0 '[::1]:0'; do
     serve perf serve --listen "$address" --retry
     expect_out 0 'download' perf "$SERVER_ADDR" --insecure --download "$(scale 16)M" --upload "$(scale 16)M" \
         --requests 200 --handshakes 10 --streams 4 --json
-    json_valid "perf --json $address" 'download_bytes upload_bytes seconds gbit_per_s handshakes handshakes_per_s
-        requests_per_s latency_us handshake_us confirmed_us min p50 p99 send_calls recv_calls'
+    json_valid "perf --json $address" 'download_bytes upload_bytes seconds gbit_per_s handshakes resumed handshakes_per_s
+        requests_per_s latency_us handshake_us confirmed_us min p50 p99 p99_9 send_calls recv_calls'
     [ "$(json handshakes "$T/run.out")" = 10 ] || fail 'wrong number of handshakes'
+    [ "$(json resumed "$T/run.out")" = 0 ] || fail 'resumed without a ticket'
     expect_out 0 '^requests +100 in' perf "$SERVER_ADDR" --insecure --requests 100 --response-size 0
     # More streams, one after the other, than the client may have open at once.
     expect_out 0 '^requests +5000 in' perf "$SERVER_ADDR" --insecure --requests 5000 --streams 3
@@ -284,6 +285,19 @@ for address in 127.0.0.1:0 '[::1]:0'; do
     expect_out 0 '^upload +1 bytes' perf "$SERVER_ADDR" --insecure --upload 1 --download 257 --streams 9
     server_end
 done
+serve perf serve --listen 127.0.0.1:0 --max-streams 1000
+expect_out 0 '^requests +3000 in' perf "$SERVER_ADDR" --insecure --requests 3000 --streams 1000
+# The first run gets a ticket, the second resumes each time; a ticket of another server counts for nothing.
+rm -f "$T/perf.ticket"
+expect_out 0 '"resumed":0,' perf "$SERVER_ADDR" --insecure --requests 1 --ticket "$T/perf.ticket" --json
+expect_out 0 '"handshakes":20,"resumed":20,' perf "$SERVER_ADDR" --insecure --handshakes 20 --ticket "$T/perf.ticket" --json
+cp "$T/perf.ticket" "$T/kept.ticket"
+expect_out 0 '^handshakes 5 in .*, resumed$' perf "$SERVER_ADDR" --insecure --handshakes 5 --ticket "$T/perf.ticket"
+! cmp -s "$T/perf.ticket" "$T/kept.ticket" || fail 'the newest ticket is not kept'
+server_end
+serve perf serve --listen 127.0.0.1:0
+expect_out 0 '"handshakes":1,"resumed":0,' perf "$SERVER_ADDR" --insecure --handshakes 1 --ticket "$T/perf.ticket" --json
+server_end
 serve echo serve --listen 127.0.0.1:0 --alpn perf
 expect 1 '^antq: .* returned (more|other)|^antq: .*returned 8 bytes' perf "$SERVER_ADDR" --insecure --requests 1
 server_end

@@ -94,6 +94,9 @@ Test(common, percentiles_are_the_nearest_rank)
     cr_assert_eq(samples_percentile(&samples, 50), 50);
     cr_assert_eq(samples_percentile(&samples, 99), 99);
     cr_assert_eq(samples_percentile(&samples, 100), 100);
+    cr_assert_eq(samples_per_mille(&samples, 990), 99);
+    cr_assert_eq(samples_per_mille(&samples, 991), 100); /* the step between */
+    cr_assert_eq(samples_per_mille(&samples, 999), 100);
     samples_free(&samples);
     cr_assert(samples_init(&samples, 1));
     samples_add(&samples, UINT64_C(1) << 40); /* more than 32 bits hold */
