@@ -526,8 +526,8 @@ static void print_text(const struct perf *perf)
             "%u/%u us%s\n",
             (unsigned long long)flags->handshakes, (double)perf->phase_us[PHASE_HANDSHAKES] / 1e6,
             per_second(flags->handshakes, perf->phase_us[PHASE_HANDSHAKES]),
-            samples_percentile(&perf->handshake, 500), samples_percentile(&perf->handshake, 990),
-            samples_percentile(&perf->confirmed, 500), samples_percentile(&perf->confirmed, 990),
+            samples_percentile(&perf->handshake, 50), samples_percentile(&perf->handshake, 99),
+            samples_percentile(&perf->confirmed, 50), samples_percentile(&perf->confirmed, 99),
             perf->resumed == flags->handshakes ? ", resumed"
             : perf->resumed > 0                ? ", some resumed"
                                                : "");

@@ -1,8 +1,9 @@
 /* micro.c -- the leaves, one by one: nanoseconds per operation, as one JSON object.
  *
  *     micro [--aead NAME]     varints, frames, ACKs, sent packets, deadlines, packet protection
- *     micro --calibrate 1     30 times the same work of about a millisecond: how quiet is this
- * core?
+ *     micro --count 1         each row COUNTED times, and how many operations that was: for
+ * callgrind, which counts the instructions of `counted` (bench/leaves.py) micro --calibrate 1 30
+ * times the same work of about a millisecond: how quiet is this core?
  *
  * Each row runs for some milliseconds nine times; the median is told, with the fastest and the
  * slowest. `sink` keeps compilers from leaving work out. */
@@ -20,6 +21,7 @@
 enum {
     TRIALS = 9,
     TRIAL_US = 3000,
+    COUNTED = 64,
     CALIBRATIONS = 30,
     CALIBRATION_STEPS = 500000,
     VARINTS = 64,
@@ -43,18 +45,6 @@ static uint64_t next_number(void)
     static uint64_t x = UINT64_C(0x9e3779b97f4a7c15);
     x ^= x << 13, x ^= x >> 7, x ^= x << 17;
     return x;
-}
-
-static struct arena arena;
-static struct quota quota = {.arena = &arena, .max_bytes = ARENA_BYTES};
-
-static void memory_init(void)
-{
-    void *mem = aligned_alloc(64, (arena_size(ARENA_BYTES) + 63) / 64 * 64);
-    if (mem == NULL)
-        bench_die("no memory");
-    memset(mem, 0, arena_size(ARENA_BYTES));
-    arena_init(&arena, mem, ARENA_BYTES);
 }
 
 /* ---- varints --------------------------------------------------------------------------------- */
@@ -143,7 +133,7 @@ static unsigned run_ack_receive(void)
     static struct ack ack;
     static uint64_t number;
     if (number == 0)
-        ack_init(&ack, &quota);
+        ack_init(&ack);
     for (unsigned i = 0; i < ACK_BATCH; i++, number++)
         ack_on_packet(&ack, number, true, AQ_ECN_NOT, number);
     ack_batch_end(&ack, false, 25000, number);
@@ -166,7 +156,7 @@ static void frames_init(void)
     frame_encode(&w, &f);
     max_data_size = sizeof max_data_bytes - writer_left(&w);
     encode_stream();
-    ack_init(&ack_made, &quota);
+    ack_init(&ack_made);
     for (uint64_t number = 0; number < 40; number++) {
         if (number % 10 != 7) /* four ranges */
             ack_on_packet(&ack_made, number, true, AQ_ECN_NOT, 1);
@@ -176,6 +166,8 @@ static void frames_init(void)
 
 /* ---- what is in flight ----------------------------------------------------------------------- */
 
+static struct arena arena;
+static struct quota quota = {.arena = &arena, .max_bytes = ARENA_BYTES};
 static struct sent_ring ring;
 static struct rtt rtt;
 
@@ -222,6 +214,11 @@ static unsigned run_sent_acked(void)
 
 static void sent_world_init(void)
 {
+    void *mem = aligned_alloc(64, (arena_size(ARENA_BYTES) + 63) / 64 * 64);
+    if (mem == NULL)
+        bench_die("no memory");
+    memset(mem, 0, arena_size(ARENA_BYTES));
+    arena_init(&arena, mem, ARENA_BYTES);
     sent_init(&ring);
     rtt_init(&rtt);
     rtt_sample(&rtt, 100, 0, 1);
@@ -237,6 +234,17 @@ static unsigned run_heap_set(void)
     for (unsigned i = 0; i < 64; i++)
         heap_set(&heap, (uint32_t)(next_number() % HEAP_IDS), next_number() >> 20);
     sink = heap_top(&heap, NULL);
+    return 64;
+}
+
+/* The earliest deadline passes, and its connection gets another: among 100,000. */
+static unsigned run_heap_fire(void)
+{
+    for (unsigned i = 0; i < 64; i++) {
+        uint32_t id;
+        uint64_t at = heap_top(&heap, &id);
+        heap_set(&heap, id, at + (next_number() >> 20));
+    }
     return 64;
 }
 
@@ -338,11 +346,15 @@ static const struct row rows[] = {
     {"ack_on_packet_in_order", run_ack_receive},
     {"sent_recorded_and_acked", run_sent_acked},
     {"heap_set_of_100000", run_heap_set},
+    {"heap_fire_of_100000", run_heap_fire},
     {"seal_aes_128_gcm_1452", run_seal_128},
     {"seal_aes_256_gcm_1452", run_seal_256},
     {"seal_chacha20_poly1305_1452", run_seal_chacha},
     {"copy_unmask_open_aes_128_gcm_1452", run_open_128},
     {"header_mask_aes_128", run_mask},
+};
+enum {
+    ROWS = sizeof rows / sizeof rows[0]
 };
 
 static double trial(const struct row *row)
@@ -354,6 +366,27 @@ static double trial(const struct row *row)
         now_ns = bench_clock_ns();
     } while (now_ns - begun_ns < (uint64_t)TRIAL_US * 1000);
     return (double)(now_ns - begun_ns) / (double)ops;
+}
+
+/* One row's work, by a name of its own: callgrind collects inside it, and writes after it. */
+__attribute__((noinline)) static uint64_t counted(const struct row *row)
+{
+    uint64_t ops = 0;
+    for (unsigned i = 0; i < COUNTED; i++)
+        ops += row->run();
+    return ops;
+}
+
+static int count(void)
+{
+    (void)printf("{");
+    for (unsigned i = 0; i < ROWS; i++) {
+        (void)rows[i].run(); /* what happens only once */
+        (void)printf("%s\"%s\":%llu", i > 0 ? "," : "", rows[i].name,
+                     (unsigned long long)counted(&rows[i]));
+    }
+    (void)printf("}\n");
+    return 0;
 }
 
 static int compare(const void *a, const void *b)
@@ -379,14 +412,15 @@ int main(int argc, char **argv)
 {
     if (bench_number(argc, argv, "--calibrate", 0) > 0)
         return calibrate();
-    memory_init();
     varints_init();
     frames_init();
     sent_world_init();
     heap_world_init();
     protect_world_init(bench_flag(argc, argv, "--aead", "boringssl"));
+    if (bench_number(argc, argv, "--count", 0) > 0)
+        return count();
     (void)printf("{");
-    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (unsigned i = 0; i < ROWS; i++) {
         double ns[TRIALS];
         (void)trial(&rows[i]);
         for (unsigned t = 0; t < TRIALS; t++)

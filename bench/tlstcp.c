@@ -2,10 +2,15 @@
  *
  *     tlstcp serve --listen ADDR:PORT --cert FILE --key FILE
  *     tlstcp client ADDR:PORT --ca FILE (--download N | --upload N | --ping N [--size N])
+ *     tlstcp client ADDR:PORT --ca FILE (--handshakes N [--resumed 1] | --first-byte N)
  *
  * Records of 16 KiB, AES-128-GCM (BoringSSL's first choice where the CPU has AES), TCP_NODELAY,
  * blocking sockets, one connection after another. The client asks with 9 bytes: a letter and a
- * number. An upload is done when the server says so with one byte. */
+ * number. An upload is done when the server says so with one byte.
+ *
+ * A handshake's time is from connect() until the client has sent its Finished: two round trips, as
+ * many as until a QUIC handshake is confirmed. The next one begins when the server, too, is done
+ * and has closed. */
 #include "bench/bench.h"
 #include "core/buf.h"
 
@@ -25,6 +30,7 @@ enum {
 };
 
 static uint8_t record[RECORD];
+static SSL_SESSION *session; /* the newest the client got */
 
 static SSL_CTX *make_context(void)
 {
@@ -103,8 +109,7 @@ static int serve(int argc, char **argv)
     struct bench_addr addr;
     SSL_CTX *ctx = make_context();
     if (!SSL_CTX_use_certificate_chain_file(ctx, bench_flag(argc, argv, "--cert", ""))
-        || !SSL_CTX_use_PrivateKey_file(ctx, bench_flag(argc, argv, "--key", ""),
-                                        SSL_FILETYPE_PEM))
+        || !SSL_CTX_use_PrivateKey_file(ctx, bench_flag(argc, argv, "--key", ""), SSL_FILETYPE_PEM))
         bench_die("--cert or --key cannot be used");
     bench_parse(bench_flag(argc, argv, "--listen", "127.0.0.1:0"), &addr);
     int listener = bench_bind(&addr, SOCK_STREAM);
@@ -125,22 +130,52 @@ static int serve(int argc, char **argv)
     }
 }
 
-static SSL *dial(int argc, char **argv)
+static int on_session(SSL *ssl, SSL_SESSION *fresh)
 {
-    struct bench_addr addr;
+    (void)ssl;
+    SSL_SESSION_free(session);
+    session = fresh;
+    return 1;
+}
+
+static SSL_CTX *client_context(int argc, char **argv)
+{
+    static const uint16_t algorithms[] = {SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_ED25519};
     SSL_CTX *ctx = make_context();
     if (!SSL_CTX_load_verify_locations(ctx, bench_flag(argc, argv, "--ca", ""), NULL))
         bench_die("--ca cannot be used");
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-    bench_parse(argv[2], &addr);
-    int fd = bench_connect(&addr, SOCK_STREAM);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(ctx, on_session);
+    if (!SSL_CTX_set_verify_algorithm_prefs(ctx, algorithms, 2))
+        bench_die("no signature algorithms");
+    return ctx;
+}
+
+/* Connects and shakes hands, with the newest session where `resumed` asks for it. */
+static SSL *dial(SSL_CTX *ctx, const struct bench_addr *addr, bool resumed)
+{
+    int fd = bench_connect(addr, SOCK_STREAM);
     set_nodelay(fd);
     SSL *ssl = SSL_new(ctx);
     if (ssl == NULL || !SSL_set_fd(ssl, fd) || !SSL_set_tlsext_host_name(ssl, "localhost")
         || !X509_VERIFY_PARAM_set1_host(SSL_get0_param(ssl), "localhost", strlen("localhost"))
-        || SSL_connect(ssl) != 1)
+        || (resumed && !SSL_set_session(ssl, session)) || SSL_connect(ssl) != 1)
         bench_die("the handshake failed");
+    if ((bool)SSL_session_reused(ssl) != resumed)
+        bench_die(resumed ? "not resumed" : "resumed");
     return ssl;
+}
+
+/* Waits until the server has closed, too: it has then done all that it does for this one. */
+static void hang_up(SSL *ssl)
+{
+    int fd = SSL_get_fd(ssl);
+    (void)shutdown(fd, SHUT_WR);
+    while (read(fd, record, sizeof record) > 0)
+        ;
+    SSL_free(ssl);
+    close(fd);
 }
 
 static bool ask(SSL *ssl, char what, uint64_t number)
@@ -170,25 +205,62 @@ static void ping(SSL *ssl, uint64_t count, uint64_t size)
     free(ns);
 }
 
-static int client(int argc, char **argv)
+/* Connections one after the other: until the handshake is done, or the first byte of an answer. */
+static void connect_often(SSL_CTX *ctx, const struct bench_addr *addr, uint64_t count, bool resumed,
+                          bool first_byte)
 {
-    uint64_t down = bench_number(argc, argv, "--download", 0);
-    uint64_t up = bench_number(argc, argv, "--upload", 0);
-    uint64_t pings = bench_number(argc, argv, "--ping", 0), begun_ns = bench_clock_ns();
-    SSL *ssl = dial(argc, argv);
-    uint64_t shaken_ns = bench_clock_ns();
-    if (pings > 0) {
-        ping(ssl, pings, bench_number(argc, argv, "--size", 64));
-        return 0;
+    uint32_t *ns = calloc(count, sizeof *ns);
+    SSL *ssl = dial(ctx, addr, false);
+    if (ns == NULL || !ask(ssl, 'U', 0) || !read_all(ssl, record, 1) || session == NULL)
+        bench_die("no session came"); /* with the answer's byte the tickets came, too */
+    hang_up(ssl);
+    uint64_t begun_ns = bench_clock_ns();
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t dialled_ns = bench_clock_ns();
+        ssl = dial(ctx, addr, resumed);
+        if (first_byte && (!ask(ssl, 'D', 64) || !read_all(ssl, record, 1)))
+            bench_die("the connection was lost");
+        ns[i] = (uint32_t)(bench_clock_ns() - dialled_ns);
+        hang_up(ssl);
     }
+    double seconds = (double)(bench_clock_ns() - begun_ns) / 1e9;
+    bench_sort(ns, count);
+    (void)printf("{\"handshakes\":%llu,\"resumed\":%llu,\"handshakes_per_s\":%.3f,"
+                 "\"latency_us\":{\"p50\":%.3f,\"p99\":%.3f,\"p99_9\":%.3f}}\n",
+                 (unsigned long long)count, resumed ? (unsigned long long)count : 0ULL,
+                 (double)count / seconds, bench_percentile(ns, count, 500) / 1e3,
+                 bench_percentile(ns, count, 990) / 1e3, bench_percentile(ns, count, 999) / 1e3);
+    free(ns);
+}
+
+static void transfer(SSL *ssl, uint64_t down, uint64_t up)
+{
+    uint64_t begun_ns = bench_clock_ns();
     if ((down > 0 && (!ask(ssl, 'D', down) || !read_bulk(ssl, down)))
         || (up > 0 && (!ask(ssl, 'U', up) || !write_bulk(ssl, up) || !read_all(ssl, record, 1))))
         bench_die("the connection was lost");
-    double seconds = (double)(bench_clock_ns() - shaken_ns) / 1e9;
-    (void)printf("{\"seconds\":%.6f,\"bytes\":%llu,\"gbit_per_s\":%.6f,\"handshake_us\":%.3f,"
-                 "\"cipher\":\"%s\"}\n",
+    double seconds = (double)(bench_clock_ns() - begun_ns) / 1e9;
+    (void)printf("{\"seconds\":%.6f,\"bytes\":%llu,\"gbit_per_s\":%.6f,\"cipher\":\"%s\"}\n",
                  seconds, (unsigned long long)(down + up), (double)(down + up) * 8 / seconds / 1e9,
-                 (double)(shaken_ns - begun_ns) / 1e3, SSL_get_cipher(ssl));
+                 SSL_get_cipher(ssl));
+}
+
+static int client(int argc, char **argv)
+{
+    uint64_t pings = bench_number(argc, argv, "--ping", 0);
+    uint64_t handshakes = bench_number(argc, argv, "--handshakes", 0);
+    uint64_t first_bytes = bench_number(argc, argv, "--first-byte", 0);
+    bool resumed = bench_number(argc, argv, "--resumed", 0) != 0;
+    SSL_CTX *ctx = client_context(argc, argv);
+    struct bench_addr addr;
+    bench_parse(argv[2], &addr);
+    if (handshakes + first_bytes > 0)
+        connect_often(ctx, &addr, handshakes + first_bytes, resumed, first_bytes > 0);
+    else if (pings > 0)
+        ping(dial(ctx, &addr, false), pings, bench_number(argc, argv, "--size", 64));
+    else
+        transfer(dial(ctx, &addr, false), bench_number(argc, argv, "--download", 0),
+                 bench_number(argc, argv, "--upload", 0));
     return 0;
 }
 
