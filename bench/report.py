@@ -8,30 +8,42 @@ quartile, and a dot for each run. Charts are inline SVG; nothing is loaded from 
 import html
 import json
 import math
+import os
 import sys
 import time
 
-COLOURS = [("antq", "#d9480f"), ("limit", "#5f3dc4"), ("UDP", "#1971c2"), ("TLS", "#2b8a3e")]
-OTHER = "#868e96"
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from claims import verdict, written  # noqa: E402
+
+FAMILIES = ("antq", "limit", "UDP", "TLS")  # by their names' beginnings; all others are grey
+WIDE, NARROW = 1040, 510
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #212529; --soft: #868e96; --line: #dee2e6; --page: #fff; --card: #f8f9fa; }
+:root { color-scheme: light dark; --ink: #1f2328; --soft: #6b737c; --line: #dfe3e8; --page: #fff; --card: #f6f7f9;
+  --antq: #d9480f; --limit: #6741d9; --UDP: #1971c2; --TLS: #2f9e44; --other: #868e96; --good: #2b8a3e; --bad: #e03131; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e9ecef; --soft: #adb5bd; --line: #495057; --page: #16181b; --card: #212529; } }
+  :root { --ink: #e6e8eb; --soft: #a3abb4; --line: #3a4047; --page: #15171a; --card: #1f2327;
+    --antq: #ff7a3d; --limit: #9775fa; --UDP: #4dabf7; --TLS: #51cf66; --other: #868e96; --good: #51cf66; --bad: #ff6b6b; } }
 * { box-sizing: border-box; }
 body { font: 15px/1.5 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: var(--ink); background: var(--page);
-  margin: 0 auto; max-width: 1080px; padding: 28px 24px 60px; }
-h1 { font-size: 30px; margin: 0; letter-spacing: -.5px; } h2 { font-size: 20px; margin: 40px 0 4px; }
-h3 { font-size: 14px; margin: 18px 0 2px; font-weight: 600; }
+  margin: 0 auto; max-width: 1100px; padding: 32px 28px 64px; }
+h1 { font-size: 32px; margin: 0; letter-spacing: -.6px; }
+h2 { font-size: 21px; margin: 52px 0 2px; padding-top: 18px; border-top: 1px solid var(--line); letter-spacing: -.3px; }
+h3 { font-size: 14px; margin: 16px 0 4px; font-weight: 600; }
 p { margin: 4px 0 10px; } .soft { color: var(--soft); } .small { font-size: 13px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 14px; }
-th { text-align: left; font-weight: 600; color: var(--soft); } th.n, td.n { text-align: right; }
-td, th { padding: 4px 10px; border-bottom: 1px solid var(--line); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px; margin: 20px 0; }
-.tile { background: var(--card); border-radius: 10px; padding: 14px 16px; }
-.tile b { display: block; font-size: 27px; letter-spacing: -.5px; } .tile span { color: var(--soft); font-size: 13px; }
-.warn { background: #fff3bf; color: #5c3c00; padding: 10px 14px; border-radius: 8px; margin: 14px 0; }
-.met { color: #2b8a3e; font-weight: 600; } .missed { color: #e03131; font-weight: 600; }
+th { text-align: left; font-weight: 600; color: var(--soft); } th.n, td.n { text-align: right; white-space: nowrap; }
+td.verdict { white-space: nowrap; } td, th { padding: 5px 10px; border-bottom: 1px solid var(--line); vertical-align: middle; }
+td.group { font-weight: 700; padding-top: 16px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(220px, 1fr)); gap: 12px; margin: 22px 0; }
+.tile { background: var(--card); border-radius: 10px; padding: 14px 16px; border-left: 4px solid var(--antq); }
+.tile b { display: block; font-size: 27px; letter-spacing: -.5px; line-height: 1.3; } .tile small { font-size: 15px; }
+.tile span { display: block; font-size: 13px; } .tile span + span { color: var(--soft); }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 0 20px; }
+@media (max-width: 760px) { .pair { grid-template-columns: 1fr; } }
+.warn, .quiet { padding: 10px 14px; border-radius: 8px; margin: 12px 0; }
+.warn { background: #fff3bf; color: #5c3c00; } .quiet { background: var(--card); }
+.met { color: var(--good); font-weight: 600; } .missed { color: var(--bad); font-weight: 600; }
 svg { display: block; width: 100%; height: auto; } svg text { font: 13px system-ui, "DejaVu Sans", sans-serif; fill: var(--ink); }
 svg .soft { fill: var(--soft); } svg .grid { stroke: var(--line); } svg .whisker { stroke: var(--ink); }
 svg .dot { fill: var(--page); stroke: var(--ink); stroke-width: .8; }
@@ -49,10 +61,8 @@ def escape(text):
 
 
 def colour(name):
-    for prefix, value in COLOURS:
-        if name.startswith(prefix):
-            return value
-    return OTHER
+    family = next((f for f in FAMILIES if name.startswith(f)), "other")
+    return f"var(--{family})"
 
 
 def number(value):
@@ -67,27 +77,34 @@ def number(value):
     return f"{value:.{min(digits, 4)}f}"
 
 
-def nice_top(value):
-    """A round number at or above value, and the step between grid lines."""
+def tick(value):
+    """A round number beside an axis."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
+
+
+def nice_top(value, lines=6):
+    """A round number at or above value, and the step between at most so many grid lines."""
     if value <= 0:
         return 1, 0.5
     step = 10 ** math.floor(math.log10(value))
-    for factor in (0.2, 0.25, 0.5, 1, 2):
-        if value / (step * factor) <= 6:
+    for factor in (0.2, 0.25, 0.5, 1, 2, 2.5, 5):
+        if value / (step * factor) <= lines:
             step *= factor
             break
     return math.ceil(value / step - 1e-9) * step, step
 
 
-def bars(rows, key, unit):
-    """Horizontal bars, one for each row that has the metric."""
+def bars(rows, key, unit, whole=WIDE):
+    """Horizontal bars, one for each row that has the metric. `whole` is the chart's width."""
     rows = [(row, row["metrics"][key]) for row in rows if row["metrics"].get(key)]
     if not rows:
         return ""
-    left, width, line = 220, 760, 30
-    top, step = nice_top(max(m["max"] for _, m in rows))
+    # Some 7 pixels a letter; bold ones are wider.
+    left, line = min(270, 24 + round(7.4 * max(len(row["contender"]) for row, _ in rows))), 30
+    width = whole - left - (80 if whole == WIDE else 62)
+    top, step = nice_top(max(m["max"] for _, m in rows), 6 if whole == WIDE else 3)
     height = line * len(rows) + 26
-    out = [f'<svg viewBox="0 0 1040 {height}" role="img">']
+    out = [f'<svg viewBox="0 0 {whole} {height}" role="img">']
 
     def x(value):
         return left + value / top * width
@@ -95,8 +112,9 @@ def bars(rows, key, unit):
     at = 0
     while at <= top + step / 2:
         out.append(f'<line class="grid" x1="{x(at):.1f}" x2="{x(at):.1f}" y1="0" y2="{height - 22}"/>'
-                   f'<text class="soft" x="{x(at):.1f}" y="{height - 6}" text-anchor="middle">{number(at)}</text>')
+                   f'<text class="soft" x="{x(at):.1f}" y="{height - 6}" text-anchor="middle">{tick(at)}</text>')
         at += step
+    alone = all(row["contender"] != "antq" for row, _ in rows)
     for i, (row, m) in enumerate(rows):
         y, name = i * line + 5, row["contender"]
         weight = ' font-weight="700"' if name.startswith("antq") else ""
@@ -105,7 +123,7 @@ def bars(rows, key, unit):
         out.append(f'<g><title>{escape(tip)}</title>'
                    f'<text x="{left - 10}" y="{y + 15}" text-anchor="end"{weight}>{escape(name)}</text>'
                    f'<rect x="{left}" y="{y}" width="{max(1, x(m["median"]) - left):.1f}" height="{line - 10}" rx="3" '
-                   f'fill="{colour(name)}" fill-opacity="{1 if name == "antq" else .72}"/>'
+                   f'style="fill:{colour(name)}" fill-opacity="{1 if alone or name == "antq" else .7}"/>'
                    f'<line class="whisker" x1="{x(m["min"]):.1f}" x2="{x(m["max"]):.1f}" y1="{y + 10}" y2="{y + 10}"/>'
                    f'<line class="whisker" stroke-width="4" stroke-opacity=".55" x1="{x(m["q1"]):.1f}" '
                    f'x2="{x(m["q3"]):.1f}" y1="{y + 10}" y2="{y + 10}"/>')
@@ -115,12 +133,14 @@ def bars(rows, key, unit):
     return "".join(out)
 
 
-def curve(rows, key, unit, x_title):
+def curve(rows, key, unit, x_title, whole=WIDE):
     """One line for each contender over x, logarithmic; a mark from the least to the greatest run."""
     rows = [(row, row["metrics"][key]) for row in rows if row["metrics"].get(key) and row["x"] is not None]
     if not rows:
         return ""
-    left, right, width, height = 70, 200, 770, 260
+    names = list(dict.fromkeys(row["contender"] for row, _ in rows))
+    left, right, height = 70, 20 if len(names) == 1 else 150, 250 if whole == WIDE else 180
+    width = whole - left - right
     top, step = nice_top(max(m["max"] for _, m in rows))
     points = sorted({row["x"] for row, _ in rows})
     low, high = math.log(points[0]), math.log(points[-1]) or 1
@@ -135,27 +155,29 @@ def curve(rows, key, unit, x_title):
     at = 0
     while at <= top + step / 2:
         out.append(f'<line class="grid" x1="{left}" x2="{left + width}" y1="{y(at):.1f}" y2="{y(at):.1f}"/>'
-                   f'<text class="soft" x="{left - 8}" y="{y(at) + 4:.1f}" text-anchor="end">{number(at)}</text>')
+                   f'<text class="soft" x="{left - 8}" y="{y(at) + 4:.1f}" text-anchor="end">{tick(at)}</text>')
         at += step
     for value in points:
-        out.append(f'<text class="soft" x="{x(value):.1f}" y="{height + 26}" text-anchor="middle">{number(value)}</text>')
+        out.append(f'<text class="soft" x="{x(value):.1f}" y="{height + 26}" text-anchor="middle">{tick(value)}</text>')
     out.append(f'<text class="soft" x="{left + width / 2}" y="{height + 43}" text-anchor="middle">{escape(x_title)}</text>')
     labels = []
-    for name in dict.fromkeys(row["contender"] for row, _ in rows):
+    for name in names:
         line = sorted((row["x"], m) for row, m in rows if row["contender"] == name)
         path = " ".join(f"{x(v):.1f},{y(m['median']):.1f}" for v, m in line)
-        out.append(f'<polyline points="{path}" fill="none" stroke="{colour(name)}" stroke-width="2.5"/>')
+        dash = "" if name == names[0] else ' stroke-dasharray="7 4"'
+        out.append(f'<polyline points="{path}" fill="none" style="stroke:{colour(name)}" stroke-width="2.5"{dash}/>')
         for v, m in line:
             out.append(f'<g><title>{escape(name)} at {v}: median {number(m["median"])} {unit}, {number(m["min"])} to '
                        f'{number(m["max"])}</title><line class="whisker" x1="{x(v):.1f}" x2="{x(v):.1f}" '
                        f'y1="{y(m["min"]):.1f}" y2="{y(m["max"]):.1f}"/><circle cx="{x(v):.1f}" '
-                       f'cy="{y(m["median"]):.1f}" r="4" fill="{colour(name)}"/></g>')
-        labels.append([y(line[-1][1]["median"]), name])
+                       f'cy="{y(m["median"]):.1f}" r="4" style="fill:{colour(name)}"/></g>')
+        if len(names) > 1:
+            labels.append([y(line[-1][1]["median"]), name])
     labels.sort()
     for i, label in enumerate(labels):  # apart from each other
         if i > 0 and label[0] < labels[i - 1][0] + 17:
             label[0] = labels[i - 1][0] + 17
-        out.append(f'<text x="{left + width + 10}" y="{label[0] + 4:.1f}" fill="{colour(label[1])}">{escape(label[1])}</text>')
+        out.append(f'<text x="{left + width + 10}" y="{label[0] + 4:.1f}" font-weight="600" style="fill:{colour(label[1])}">{escape(label[1])}</text>')
     out.append("</svg>")
     return "".join(out)
 
@@ -190,36 +212,64 @@ def median_of(data, key, contender, metric):
     return None
 
 
+def compared(data, key, metric, other, what):
+    """"2.9 times plain UDP", or nothing."""
+    ours, theirs = median_of(data, key, "antq", metric), median_of(data, key, other, metric)
+    return f"{ours / theirs:.1f} times {what}" if ours and theirs else ""
+
+
 def tiles(data):
-    wanted = [("download", "antq", "gbit", "Gbit/s", "download, one stream"),
-              ("upload", "antq", "gbit", "Gbit/s", "upload, one stream"),
-              ("upload", "antq", "cpu_send", "s/GiB", "CPU sending"),
-              ("upload", "antq", "cpu_recv", "s/GiB", "CPU receiving"),
-              ("requests", "antq, 64 bytes back", "rate", "/s", "requests, 64 in flight"),
-              ("ping", "antq", "p50", "µs", "64 bytes there and back"),
-              ("handshake-p256", "antq", "server_us", "µs", "server CPU, full handshake"),
-              ("memory", "antq", "kib", "KiB", "idle connection's memory")]
+    wanted = [("download", "antq", "gbit", "Gbit/s", "download, one stream", ("UDP plain", "plain UDP")),
+              ("upload", "antq", "gbit", "Gbit/s", "upload, one stream", ("TLS 1.3 over TCP", "TLS over TCP")),
+              ("upload", "antq", "cpu_send", "s/GiB", "CPU, sending", ("UDP plain", "plain UDP")),
+              ("upload", "antq", "cpu_recv", "s/GiB", "CPU, receiving", ("UDP plain", "plain UDP")),
+              ("requests", "antq, 64 bytes back", "rate", "/s", "requests, 64 in flight", None),
+              ("ping", "antq", "p50", "µs", "64 bytes there and back", ("UDP plain", "plain UDP")),
+              ("handshake-p256", "antq", "server_us", "µs", "server CPU, full handshake", ("TLS in memory", "TLS in memory")),
+              ("idle-100k", "antq", "kib", "KiB", "memory, each of 100,000 idle connections", None)]
+    if median_of(data, "idle-100k", "antq", "kib") is None:
+        wanted[-1] = ("idle", "antq", "kib", "KiB", "memory, an idle connection", None)
     out = ""
-    for key, contender, metric, unit, title in wanted:
+    for key, contender, metric, unit, title, other in wanted:
         value = median_of(data, key, contender, metric)
         if value is not None:
-            out += f'<div class="tile"><b>{number(value)} <small>{unit}</small></b><span>antq: {escape(title)}</span></div>'
+            than = compared(data, key, metric, *other) if other else ""
+            out += (f'<div class="tile"><b>{number(value)} <small>{unit}</small></b><span>{escape(title)}</span>'
+                    f'<span>{escape(than)}</span></div>')
     return f'<div class="tiles">{out}</div>' if out else ""
 
 
-def ratio_table(data):
-    if not data.get("ratios"):
+def bullet(entry):
+    """How far from the aim, which is the tick: a bar that is green on the right side of it."""
+    if entry["value"] is None or entry["aim"] <= 0:
         return ""
-    rows = ""
-    for r in data["ratios"]:
-        aim, verdict = "", ""
-        if r["aim"] is not None:
-            aim = ("at least " if r["better"] == "high" else "at most ") + number(r["aim"])
-            verdict = '<span class="met">met</span>' if r["met"] else '<span class="missed">missed</span>'
-        rows += (f'<tr><td>{escape(r["title"])}</td><td class="n">{number(r["value"])}</td><td>{aim}</td>'
-                 f'<td>{verdict}</td></tr>')
-    return (f'<h2>Ratios and aims</h2><p class="soft">Of medians of this run.</p><table><tr><th></th><th class="n"></th>'
-            f'<th>aim</th><th></th></tr>{rows}</table>')
+    at, aim = min(1, entry["value"] / entry["aim"] * .6) * 150, .6 * 150
+    side = "good" if entry["met"] else "bad"
+    return (f'<svg viewBox="0 0 150 16" style="width:150px" role="img"><rect x="0" y="5" width="150" height="6" rx="3" '
+            f'style="fill:var(--line)"/><rect x="0" y="5" width="{at:.1f}" height="6" rx="3" style="fill:var(--{side})"/>'
+            f'<line class="whisker" x1="{aim}" x2="{aim}" y1="1" y2="15" stroke-width="2"/></svg>')
+
+
+def claim_table(data):
+    if not data.get("claims"):
+        return ""
+    rows, group = "", None
+    for c in data["claims"]:
+        if c["group"] != group:
+            group = c["group"]
+            rows += f'<tr><td class="group" colspan="4">{escape(group)}</td></tr>'
+        side = "soft" if c["met"] is None else "met" if c["met"] else "missed"
+        aim = ("aim: at least " if c["better"] == "high" else "aim: at most ") + written(c["aim"], c["shown"])
+        detail = f'<div class="soft small">{escape(c["detail"])}</div>' if c["detail"] else ""
+        figure = f'<b>{escape(written(c["value"], c["shown"]))}</b>' if c["value"] is not None else "–"
+        rows += (f'<tr><td>{escape(c["text"])}</td><td class="n">{figure}{detail}</td>'
+                 f'<td title="{escape(aim)}">{bullet(c)}</td><td class="verdict {side}">{escape(verdict(c))}</td></tr>')
+    judged = [c for c in data["claims"] if c["met"] is not None]
+    met = sum(1 for c in judged if c["met"])
+    noisy = ", on a machine too noisy to trust" if data["noise"]["noisy"] else ""
+    return (f'<h2>Must show: {met} of {len(judged)} met{noisy}</h2><p class="soft small">Ratios of medians of this run; the tick is '
+            f'the aim. \u201cClose\u201d: within the quartiles of what was measured, so that another run may say otherwise. '
+            f'{len(data["claims"]) - len(judged)} more could not be judged by this run.</p><table>{rows}</table>')
 
 
 def warnings(data):
@@ -262,17 +312,71 @@ def leaves(data):
     out = ""
     core = data.get("core")
     if core:
-        rows = "".join(f'<tr><td>{escape(k)}</td><td class="n">{number(v) if isinstance(v, (int, float)) else escape(v)}</td></tr>'
-                       for k, v in core.items())
-        out += (f'<h2>The core alone</h2><p class="soft">Two endpoints in memory, no sockets: bench/core.</p>'
-                f'<table>{rows}</table>')
+        backends = core["backends"]
+        head = "".join(f'<th class="n">{escape(b)}</th>' for b in backends)
+        rows = "".join(f'<tr><td>{escape(CORE_ROWS.get(key, key))}</td>'
+                       + "".join(f'<td class="n">{number(got[key])}</td>' for got in backends.values()) + "</tr>"
+                       for key in next(iter(backends.values()), {}))
+        count = (f'<p>{core["instructions"]:,.0f} instructions per packet, both sides together, without the cipher; the budget '
+                 f'is {core["budget"]:,.0f}.</p>' if core.get("budget") else "")
+        out += (f'<h2>The core alone</h2><p class="soft small">Two endpoints in memory, no sockets: bench/core.</p>{count}'
+                f'<table><tr><th></th>{head}</tr>{rows}</table>')
     micro = data.get("micro")
     if micro:
-        rows = "".join(f'<tr><td>{escape(k.replace("_", " "))}</td><td class="n">{number(v["ns"])}</td>'
-                       f'<td class="n soft">{number(v["min"])}–{number(v["max"])}</td></tr>' for k, v in micro.items())
-        out += (f'<h2>The leaves</h2><p class="soft">Nanoseconds per operation: bench/micro.</p><table><tr><th></th>'
-                f'<th class="n">median</th><th class="n">range</th></tr>{rows}</table>')
+        backends = data["backends"]
+        head = "".join(f'<th class="n">ns, {escape(b)}</th>' for b in backends)
+        rows = ""
+        for name, row in micro.items():
+            cells = ""
+            for backend in backends:
+                ns = row["ns"].get(backend)
+                cells += (f'<td class="n" title="{number(ns["min"])} to {number(ns["max"])}">{number(ns["ns"])}</td>'
+                          if ns else '<td class="n soft"></td>')
+            rows += f'<tr><td>{escape(name.replace("_", " "))}</td>{cells}<td class="n">{number(row["instructions"])}</td></tr>'
+        out += (f'<h2>The leaves</h2><p class="soft small">Each operation by itself: bench/micro. Medians of nine; instructions '
+                f'are counted by callgrind, with BoringSSL where there is a cipher.</p><table><tr><th></th>{head}'
+                f'<th class="n">instructions</th></tr>{rows}</table>')
     return out
+
+
+CORE_ROWS = {"packets": "packets", "ack_packets": "packets that acknowledge", "ns_send": "sending, ns per packet",
+             "ns_recv": "receiving, ns per packet", "cipher_seal_ns": "of these the cipher, sealing",
+             "cipher_open_ns": "of these the cipher, opening", "ns_send_without_cipher": "sending without the cipher",
+             "ns_recv_without_cipher": "receiving without the cipher"}
+
+
+def chart(measure, m, whole):
+    drawn = (curve(measure["rows"], m["key"], m["unit"], measure["x_title"], whole) if measure["x_title"]
+             else bars(measure["rows"], m["key"], m["unit"], whole))
+    hint = "more is better" if m["better"] == "high" else "less is better"
+    return (f'<div><h3>{escape(m["title"])}, {escape(shown(m["unit"]))} <span class="soft">({hint})</span></h3>{drawn}</div>'
+            if drawn else "")
+
+
+def section(measure):
+    """The first metric wide, the others in pairs beneath it; a lone second one wide, too. All figures in a table."""
+    if not any(row["metrics"] for row in measure["rows"]):
+        return ""
+    wide = measure["metrics"] if len(measure["metrics"]) == 2 else measure["metrics"][:1]
+    pairs = [m for m in measure["metrics"] if m not in wide]
+    out = f'<h2>{escape(measure["title"])}</h2><p class="soft small">{escape(measure["note"])}</p>'
+    out += "".join(chart(measure, m, WIDE) for m in wide)
+    out += f'<div class="pair">{"".join(chart(measure, m, NARROW) for m in pairs)}</div>' if pairs else ""
+    return out + table(measure)
+
+
+def about_section(data):
+    machine, noise = data["machine"], data["noise"]
+    rows = [("processor", f'{machine["cpu"]}, {machine["cores"]} cores'
+             + (", a virtual machine" if machine["virtual"] else "") + f' ({" ".join(machine["features"])})'),
+            ("memory", f'{machine["memory_bytes"] / 2**30:.0f} GiB'), ("system", machine["system"]),
+            ("load at the start", " ".join(f"{v:.2f}" for v in machine["load_at_start"])),
+            ("noise", f'a loop of fixed work varied by {noise.get("cv", 0):.1%}, slowest to fastest '
+             f'{noise.get("worst", 1):.2f}, in {noise["runs"]} runs; {noise["stolen"]:.2%} stolen by the hypervisor'),
+            ("antq", f'{machine["antq"]}; packet protection: {", ".join(data["backends"])}')]
+    rows += [("peer " + name, text) for name, text in machine["peers"].items()]
+    body = "".join(f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>" for a, b in rows)
+    return f"<h2>The machine</h2><table>{body}</table>"
 
 
 def write(data, path):
@@ -283,56 +387,42 @@ def write(data, path):
              f'<p class="soft">{when} · {escape(machine["antq"])} · {escape(machine["cpu"])}, {machine["cores"]} cores'
              f'{", a virtual machine" if machine["virtual"] else ""} · {escape(machine["system"])}</p>']
     parts += [f'<div class="warn">{escape(text)}</div>' for text in warnings(data)]
+    if not noise["noisy"]:
+        parts.append(f'<div class="quiet">The machine was quiet enough: a loop of fixed work varied by '
+                     f'{noise.get("cv", 0):.1%} (5 % is the limit).</div>')
     parts.append(tiles(data))
-    parts.append(f'<p>{data["bytes"] >> 20:,} MiB a transfer, {data["runs"]} runs of each, in turn (A B C A B C …); client '
-                 f'on core {machine["client_cores"]}, server on core {machine["server_cores"]}, over loopback'
+    parts.append(f'<p class="small">{data["bytes"] >> 20:,} MiB a transfer, {data["runs"]} runs of each, in turn (A B C A B C …); '
+                 f'client on core {machine["client_cores"]}, server on core {machine["server_cores"]}, over loopback'
                  f'{", in a network namespace of their own" if data["payload"]["isolated"] else ""}. Bars are medians; the '
                  f'thin line is the whole range, the thick one the quartiles, a dot is a run. Compare within this page only.</p>')
-    for measure in data["measures"]:
-        if not any(row["metrics"] for row in measure["rows"]):
-            continue
-        parts.append(f'<h2>{escape(measure["title"])}</h2><p class="soft small">{escape(measure["note"])}</p>')
-        for m in measure["metrics"]:
-            chart = (curve(measure["rows"], m["key"], m["unit"], measure["x_title"]) if measure["x_title"]
-                     else bars(measure["rows"], m["key"], m["unit"]))
-            if chart:
-                hint = "more is better" if m["better"] == "high" else "less is better"
-                parts.append(f'<h3>{escape(m["title"])}, {escape(shown(m["unit"]))} <span class="soft">({hint})</span></h3>{chart}')
-        parts.append(table(measure))
-    parts += [ratio_table(data), leaves(data), payload_section(data)]
-    peers = "".join(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in machine["peers"].items())
-    parts.append(f'<h2>The machine</h2><table><tr><td>processor</td><td>{escape(machine["cpu"])}, {machine["cores"]} cores; '
-                 f'{escape(", ".join(machine["features"]))}</td></tr><tr><td>memory</td><td>{machine["memory_bytes"] >> 30} GiB'
-                 f'</td></tr><tr><td>system</td><td>{escape(machine["system"])}</td></tr><tr><td>load at the start</td><td>'
-                 f'{machine["load_at_start"][0]:.2f}</td></tr><tr><td>calibration</td><td>{noise["runs"]} runs of a fixed loop: '
-                 f'coefficient of variation {noise.get("cv", 0):.2%}, slowest to fastest {noise.get("worst", 1):.2f}; '
-                 f'{noise["stolen"]:.2%} stolen</td></tr>{peers}</table>')
+    parts.append(claim_table(data))
+    parts += [section(measure) for measure in data["measures"]]
+    parts += [payload_section(data), leaves(data), about_section(data)]
     parts.append("<h2>Not measured</h2><ul>" + "".join(f"<li>{escape(t)}</li>" for t in data["not_measured"]) + "</ul>")
     with open(path, "w", encoding="utf-8") as f:
         f.write("\n".join(parts) + "\n")
 
 
 def print_text(data):
-    for text in warnings(data):
-        print(f"\nNOTE: {text}")
     for measure in data["measures"]:
         print(f'\n{measure["title"]}')
         titles = [f'{m["title"]}, {m["unit"]}' for m in measure["metrics"]]
-        print(f'  {"":34}' + "".join(f"{t:>30}" for t in titles))
+        print(f'  {"":34}' + "".join(f"{t[:38]:>40}" for t in titles))
         for row in measure["rows"]:
             name = row["contender"] + (f", {row['x']}" if row["x"] is not None else "")
             cells = ""
             for m in measure["metrics"]:
                 got = row["metrics"].get(m["key"])
-                cells += f'{number(got["median"]) + " (" + number(got["min"]) + " to " + number(got["max"]) + ")":>30}' \
-                    if got else f'{"-":>30}'
+                cells += f'{number(got["median"]) + " (" + number(got["min"]) + " to " + number(got["max"]) + ")":>40}' \
+                    if got else f'{"-":>40}'
             print(f"  {name:34}{cells}" + (f'  {row["failed"][:60]}' if row.get("failed") else ""))
-    if data.get("ratios"):
-        print("\nRatios of medians")
-        for r in data["ratios"]:
-            verdict = "" if r["aim"] is None else f' {"met" if r["met"] else "missed"}, ' \
-                f'{"at least" if r["better"] == "high" else "at most"} {number(r["aim"])}'
-            print(f'  {r["title"]:62}{number(r["value"]):>10} {verdict}')
+    if data.get("claims"):
+        print("\nMust show (ratios of medians)")
+        for c in data["claims"]:
+            aim = ("at least " if c["better"] == "high" else "at most ") + written(c["aim"], c["shown"])
+            print(f'  {c["text"][:118]:120}{written(c["value"], c["shown"]):>14}  {verdict(c)} ({aim})')
+    for text in warnings(data):
+        print(f"\nNOTE: {text}")
 
 
 if __name__ == "__main__":

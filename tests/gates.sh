@@ -101,6 +101,50 @@ bad 'an inner name shown' stream_read sh "$t/exports.sh" "$tmp/tree" "$tmp/tree"
 exports 'int aq_two(void) { return 1; }'
 bad 'a declared function that is not there' aq_one sh "$t/exports.sh" "$tmp/tree" "$tmp/tree"
 
+# ---- bench/core.sh, with a callgrind that tells what it is told to: 20,000 packets, a budget of 1,000 instructions each
+mkdir -p "$tmp/core/src/bench" "$tmp/core/build/bench" "$tmp/core/bin"
+tool() { # tool NAME <<script
+    { echo '#!/bin/sh'; cat; } >"$tmp/core/bin/$1"
+    chmod +x "$tmp/core/bin/$1"
+}
+tool valgrind <<'EOF'
+echo "{\"packets\":${PACKETS-20000},\"ns\":1}"
+EOF
+tool callgrind_annotate <<'EOF'
+echo "99,999,999 (100.0%)  PROGRAM TOTALS"
+echo "$OURS (50.0%)  core/send.c:conn_send [/x/core]"
+echo "500,000 ( 2.5%)  bench/core.c:transfer [/x/core]"
+echo "7,000,000 (35.0%)  ???:aes_gcm_seal [/x/libcrypto.so.0]"
+EOF
+tool nm <<'EOF'
+echo '0000 T transfer'
+EOF
+tool cc <<'EOF'
+echo "${CC_NAME-gcc} 12"
+EOF
+tool objcopy </dev/null
+printf '#!/bin/sh\nexit 0\n' >"$tmp/core/build/bench/core"
+chmod +x "$tmp/core/build/bench/core"
+printf '# a comment\ngcc 1000.0\n' >"$tmp/core/src/bench/core.budget"
+core() { # core OURS [VARIABLE=VALUE...]
+    ours=$1; shift
+    env PATH="$tmp/core/bin:$PATH" CC=cc NM=nm OBJCOPY=objcopy SANITIZE= TLS_KIND=shared OURS="$ours" "$@" \
+        sh "$src/bench/core.sh" "$tmp/core/src" "$tmp/core/build"
+}
+good 'instructions at the budget' core 20,000,000
+good 'and 3 % above it' core 20,600,000
+bad 'more than 3 % above it' 'more than 3 % above' core 20,602,000
+same 'what was counted is recorded' 'gcc 1030.1' "$(cat "$tmp/core/build/bench/core.count")"
+good 'fewer by 3 %' core 19,400,000
+same 'which keeps the budget' 'kept' "$(sed -n 's/.*: \(kept\)$/\1/p' "$tmp/log")"
+good 'fewer by more' core 19,398,000
+same 'which says what to lower it to' '969.9' "$(sed -n 's/.*lower it to //p' "$tmp/log")"
+same 'which is recorded' 'gcc 969.9' "$(cat "$tmp/core/build/bench/core.count")"
+bad 'a compiler without a budget' 'no budget for clang' core 20,000,000 CC_NAME=clang
+bad 'too few packets' 'too few packets' core 20,000,000 PACKETS=100
+bad 'a profile without our functions' 'cannot be read' core ''
+same 'a sanitized build' '0 0 1' "$(result env SANITIZE=address sh "$src/bench/core.sh" "$tmp/core/src" "$tmp/core/build")"
+
 # ---- run.sh and summary.sh: they must count what is true
 same 'exit 0' '1 0 0' "$(result true)"
 same 'exit 1' '0 1 0' "$(result false)"
