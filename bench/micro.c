@@ -47,6 +47,19 @@ static uint64_t next_number(void)
     return x;
 }
 
+/* What ACK ranges and sent packets borrow. */
+static struct arena arena;
+static struct quota quota = {.arena = &arena, .max_bytes = ARENA_BYTES};
+
+static void arena_world_init(void)
+{
+    void *mem = aligned_alloc(64, (arena_size(ARENA_BYTES) + 63) / 64 * 64);
+    if (mem == NULL)
+        bench_die("no memory");
+    memset(mem, 0, arena_size(ARENA_BYTES));
+    arena_init(&arena, mem, ARENA_BYTES);
+}
+
 /* ---- varints --------------------------------------------------------------------------------- */
 
 static uint64_t varint_value[VARINTS];
@@ -133,7 +146,7 @@ static unsigned run_ack_receive(void)
     static struct ack ack;
     static uint64_t number;
     if (number == 0)
-        ack_init(&ack);
+        ack_init(&ack, &quota);
     for (unsigned i = 0; i < ACK_BATCH; i++, number++)
         ack_on_packet(&ack, number, true, AQ_ECN_NOT, number);
     ack_batch_end(&ack, false, 25000, number);
@@ -156,7 +169,7 @@ static void frames_init(void)
     frame_encode(&w, &f);
     max_data_size = sizeof max_data_bytes - writer_left(&w);
     encode_stream();
-    ack_init(&ack_made);
+    ack_init(&ack_made, &quota);
     for (uint64_t number = 0; number < 40; number++) {
         if (number % 10 != 7) /* four ranges */
             ack_on_packet(&ack_made, number, true, AQ_ECN_NOT, 1);
@@ -166,8 +179,6 @@ static void frames_init(void)
 
 /* ---- what is in flight ----------------------------------------------------------------------- */
 
-static struct arena arena;
-static struct quota quota = {.arena = &arena, .max_bytes = ARENA_BYTES};
 static struct sent_ring ring;
 static struct rtt rtt;
 
@@ -214,11 +225,6 @@ static unsigned run_sent_acked(void)
 
 static void sent_world_init(void)
 {
-    void *mem = aligned_alloc(64, (arena_size(ARENA_BYTES) + 63) / 64 * 64);
-    if (mem == NULL)
-        bench_die("no memory");
-    memset(mem, 0, arena_size(ARENA_BYTES));
-    arena_init(&arena, mem, ARENA_BYTES);
     sent_init(&ring);
     rtt_init(&rtt);
     rtt_sample(&rtt, 100, 0, 1);
@@ -413,6 +419,7 @@ int main(int argc, char **argv)
     if (bench_number(argc, argv, "--calibrate", 0) > 0)
         return calibrate();
     varints_init();
+    arena_world_init();
     frames_init();
     sent_world_init();
     heap_world_init();
