@@ -57,12 +57,18 @@ class Server:
         self.addr = None
         timer = threading.Timer(timeout_s, self.process.kill)
         timer.start()
-        for line in self.process.stdout:
-            match = re.search(ready, line)
-            if match:
-                self.addr = match.group(1) if match.groups() else None
-                break
-        timer.cancel()
+        try:
+            for line in self.process.stdout:
+                match = re.search(ready, line)
+                if match:
+                    self.addr = match.group(1) if match.groups() else None
+                    break
+        except BaseException:  # we are being ended
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            timer.cancel()
         if self.process.poll() is not None:
             self.log.seek(0)
             raise Failed(f"{command[0]} did not start: {self.log.read()[-300:]}")
@@ -93,9 +99,15 @@ def run_client(command, env=None, timeout_s=CLIENT_TIMEOUT_S):
                                    stdin=subprocess.DEVNULL, preexec_fn=pin(CLIENT_CORES))
         timer = threading.Timer(timeout_s, process.kill)
         timer.start()
-        out = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        timer.cancel()
+        try:
+            out = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # we are being ended
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            timer.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
         process.stdout.close()
         if process.returncode != 0:

@@ -150,6 +150,8 @@ def main():
     parser.add_argument("--runs", type=int, help="rounds of each measure")
     options = parser.parse_args()
     isolated = isolate(sys.argv[1:])
+    # What was started is ended, and the folder removed, also when somebody ends us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     build = os.path.abspath(options.build)
     out = os.path.abspath(options.out or os.path.join(build, "bench"))
     os.makedirs(out, exist_ok=True)
