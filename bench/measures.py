@@ -6,7 +6,6 @@ of the time allowed.
 """
 import os
 import statistics
-import subprocess
 import time
 
 from procs import Failed, foreign_s, net_counter
@@ -101,10 +100,6 @@ RATE = metric("rate", "requests", "per second", "high")
 CURVES = {"full": (1, 3, 10, 30, 100, 300, 1000), "short": (1, 10, 1000)}
 
 
-def antq_help(bench):
-    return subprocess.run([bench.antq, "perf", "--help"], capture_output=True, text=True).stdout
-
-
 def antq_kinds(bench):
     """antq as (contender, flags, over IPv6): with each AEAD backend, without the offloads, over IPv6."""
     kinds = [("antq", [], False)]
@@ -141,8 +136,7 @@ def small(bench, scale):
     ping.add("UDP plain", lambda: bench.udp_ping(count))
     ping.add("TLS 1.3 over TCP", lambda: bench.tls_ping(count))
     ping.add("antq", lambda: bench.requests(count, 1, 64))
-    if "--busy-poll" in antq_help(bench):
-        ping.add("antq, busy polling", lambda: bench.requests(count, 1, 64, ["--busy-poll"]))
+    ping.add("antq, busy polling", lambda: bench.requests(count, 1, 64, ["--busy-poll"]))
     rate = Measure("requests", "Requests on one connection, each a stream, 64 in flight", [RATE] + LATENCY[:2])
     for size in (64, 1024, 16384):
         rate.add(f"antq, {size} bytes back", lambda size=size: bench.requests(

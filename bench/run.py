@@ -209,11 +209,9 @@ def run_all(chosen, plan, runs, noise, log):
         plan.finish(measure, seconds)
 
 
-def not_measured(chosen, runs, mode, bench, data):
-    out = ["0-RTT: `antq perf` has no flag for it yet"] if "--early" not in measures.antq_help(bench) else []
-    if "--busy-poll" not in measures.antq_help(bench):
-        out.append("busy polling: the reactor has no such mode yet")
-    out.append("peers' uploads, requests, handshakes and memory: adapters know downloads only")
+def not_measured(chosen, runs, mode, data):
+    out = ["0-RTT: `antq perf` has no flag for it yet",
+           "peers' uploads, requests, handshakes and memory: adapters know downloads only"]
     if mode == "bench":
         out.append("what only `ninja bench-full` measures: streams and connections up to 1,000, 10,000 and 100,000 idle ones")
     out += [f"{m.title}: {'out of time' if m.rounds == 0 else f'only {m.rounds} rounds of {runs}, for want of time'}"
@@ -254,7 +252,7 @@ def run(options, isolated, bench, out, log):
             "measures": [m.summary() for m in chosen]}
     if not options.only:
         data["core"], data["micro"] = leaves.core(bench, log), leaves.micro(bench)
-    data["not_measured"] = not_measured(chosen, runs, mode, bench, data)
+    data["not_measured"] = not_measured(chosen, runs, mode, data)
     data["claims"] = claims.evaluate(data["measures"], bench.backends, data["payload"], data.get("core"))
     data["seconds"] = round(time.monotonic() - plan.begun)
     with open(os.path.join(out, "report.json"), "w") as f:

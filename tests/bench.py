@@ -77,7 +77,6 @@ class Measures(unittest.TestCase):
     def test_every_measure_has_its_expected_time(self):
         bench = Bench("none", "none")
         bench.backends = ["boringssl"]
-        bench.antq = "true"
         for mode, (limit_s, runs, _, scale) in run.MODES.items():
             chosen = measures.everything(bench, mode, scale, 64 << 30)
             plan = run.Plan(chosen, mode, runs, print)
