@@ -226,7 +226,16 @@ class Bench:
                 run_json(self.antq_client(server, "--requests", "1", *flags))
             before = server.cpu_s()
             got, cpu_s = run_json(self.antq_client(server, "--handshakes", str(count), *flags))
-            return self.shaken(got, count, resumed, server.cpu_s() - before, cpu_s, got["handshake_us"])
+            return {**self.shaken(got, count, resumed, server.cpu_s() - before, cpu_s, got["handshake_us"]),
+                    "confirmed": got["confirmed_us"]["p50"]}
+
+    def busy_handshakes(self, count, key, resumed):
+        """The server's CPU where it need not sleep between any two packets: what a core can do."""
+        with self.antq_server(key=key) as server:
+            got, cpu_s = run_json(self.conns(server, count, "--handshakes", "1", "--resumed", str(int(resumed))))
+            server_s = server.cpu_s()
+            return {"rate": got["handshakes_per_s"], "server_us": server_s / count * 1e6,
+                    "client_us": cpu_s / count * 1e6, "per_core": count / server_s}
 
     def tls_handshakes(self, count, key, resumed):
         with self.tls_server(key) as server:
