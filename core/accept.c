@@ -65,7 +65,7 @@ static void accept_reset(struct endpoint *ep, const struct aq_datagram *d, const
     cid_reset_token(&ep->cid_key, &cid, r->data + n - RESET_TOKEN_SIZE);
     reply_give(ep, r, n);
     ep->stats.resets++;
-    TRACE_LINE(&ep->tracer, TRACE_RESET, 0, 1, 0, 0, now);
+    TRACE_LINE(&ep->tracer, AQ_TRACE_RESET, 0, 1, 0, 0, now);
     ep->reset_tokens_us = (ep->reset_tokens_us > now ? ep->reset_tokens_us : now) + RESET_GAP_US;
 }
 
@@ -172,7 +172,7 @@ static void accept_retry(struct endpoint *ep, const struct aq_datagram *d,
                packet_write_retry(r->data, REPLY_SIZE, h->version, &h->scid, &token.retry_scid,
                                   &h->dcid, &iov, (uint8_t)rng_below(&ep->rng, 16)));
     ep->stats.retries++;
-    TRACE_LINE(&ep->tracer, TRACE_RETRY, 0, 1, 0, 0, now);
+    TRACE_LINE(&ep->tracer, AQ_TRACE_RETRY, 0, 1, 0, 0, now);
 }
 
 /* Begins a connection for a first Initial and gives it the datagram. */

@@ -444,10 +444,10 @@ enum aq_status { /* computed, in this order of precedence */
 };
 enum aq_congested { /* why AQ_STATUS_CONGESTED */
     AQ_CONGESTED_NOT,
-    AQ_CONGESTED_STREAMS,
-    AQ_CONGESTED_FLOW,
-    AQ_CONGESTED_WINDOW,
-    AQ_CONGESTED_PACER,
+    AQ_CONGESTED_STREAMS, /* the peer allows no more streams */
+    AQ_CONGESTED_FLOW,    /* the peer's MAX_DATA is used up */
+    AQ_CONGESTED_WINDOW,  /* the congestion window is full */
+    AQ_CONGESTED_PACER,   /* the pacer holds the next packets back */
 };
 
 struct aq_conn_stats {
@@ -463,7 +463,9 @@ struct aq_conn_stats {
     uint64_t handshake_us; /* from the first packet to the completed handshake; 0: not yet */
     uint64_t sent_bytes, sent_packets, recv_bytes,
         recv_packets; /* UDP payload; packets not datagrams */
-    uint64_t lost_packets, lost_bytes, resent_bytes, duplicate_packets, undecryptable_packets;
+    uint64_t lost_packets, lost_bytes;
+    uint64_t resent_bytes; /* of streams, sent again after a loss */
+    uint64_t duplicate_packets, undecryptable_packets;
     uint64_t pto_count, key_updates;
     uint64_t ecn_ect0, ecn_ect1, ecn_ce; /* received */
     uint32_t streams_open;
@@ -479,7 +481,7 @@ struct aq_conn_stats {
     uint64_t datagrams_dropped_sending, datagrams_dropped_receiving;
 };
 
-/* AQ_OK or AQ_GONE. */
+/* AQ_OK or AQ_GONE. A caller of an older version gets as much as its size says. */
 AQ_API int aq_conn_stats(struct aq_endpoint *ep, aq_conn conn, struct aq_conn_stats *stats);
 
 /* What TLS agreed on. Strings and bytes are the connection's, valid until it ends. */
@@ -635,11 +637,91 @@ struct aq_endpoint_stats {
 };
 AQ_API void aq_endpoint_stats(const struct aq_endpoint *ep, struct aq_endpoint_stats *stats);
 
-/* The trace: typed events in a ring (config.trace_events). Names and fields: aq_trace_text. */
+/* The trace: typed events in a ring (config.trace_events), the raw material of logs such as qlog.
+ * The fields space, a, b and c mean, by type, what stands beside it. A piece is up to 24 bytes,
+ * laid over a, b and c in memory; space >> 8 says of what (enum aq_trace_piece), space & 255 how
+ * many there are. */
+enum aq_trace_type {
+    AQ_TRACE_NONE,
+    AQ_TRACE_CONN_STARTED, /* a: 1 we are the server, b: version, c: MTU; the slot's first event.
+                              Its ids, then its addresses follow, the remote one last */
+    AQ_TRACE_CONN_STATE,   /* a: old, b: new, enum aq_trace_state */
+    AQ_TRACE_ADDRESS,      /* space: family | 256 for the remote one; a, b: address, in memory as in
+                              struct aq_addr; c: port */
+    AQ_TRACE_CID,          /* a piece */
+    AQ_TRACE_TEXT,         /* a piece; longer texts are several in a row */
+    AQ_TRACE_PARAM, /* space: 1 the peer's; a: transport parameter's id (RFC 9000 §18.2), b: its
+                       value, times in ms */
+    AQ_TRACE_PACKET_SENT, /* space: packet number space, 0 Initial, 1 Handshake, 2 1-RTT; a: number,
+                             b: bytes, c: 1 ack-eliciting | 2 in flight | 32 MTU probe; its frames
+                             follow */
+    AQ_TRACE_PACKET_RECEIVED, /* the same; c 0 */
+    AQ_TRACE_FRAME, /* of the packet before. space: frame type, 65535: larger. a, b, c: its first
+                       three fields in the order of RFC 9000 §19, for bytes their size; ACK:
+                       largest, delay as sent, ranges after the first; STREAM: id, offset, size * 2
+                       + fin; PADDING: bytes */
+    AQ_TRACE_ACK_RANGE,      /* of the ACK before: a: smallest, b: largest */
+    AQ_TRACE_ACK_ECN,        /* of the ACK before: a: ECT(0), b: ECT(1), c: CE */
+    AQ_TRACE_PACKET_DROPPED, /* a: enum aq_trace_drop, b: bytes */
+    AQ_TRACE_PACKET_LOST,    /* space, a, b as sent */
+    AQ_TRACE_METRICS,        /* a: latest RTT, b: smoothed, c: variation, all in us */
+    AQ_TRACE_WINDOW, /* space: enum aq_trace_cc; a: congestion window, b: ssthresh, c: in flight */
+    AQ_TRACE_PACE,   /* a: bytes per second, b: least RTT in us */
+    AQ_TRACE_TIMER,  /* a: which one fired, the connection's own numbers */
+    AQ_TRACE_PTO,    /* space; a: how many in a row */
+    AQ_TRACE_KEY_INSTALLED, /* space: level, 0 Initial, 1 0-RTT, 2 Handshake, 3 1-RTT; a: 1 the
+                               sending one; b: key phase */
+    AQ_TRACE_KEY_DISCARDED, /* space: packet number space; both directions */
+    AQ_TRACE_KEY_UPDATED,   /* as installed; a: 1 we began it */
+    AQ_TRACE_STREAM_STATE,  /* a: stream id, which is over; b, c: its states */
+    AQ_TRACE_CLOSE, /* space: enum aq_closer; a: code, b: frame type, c: 1 the application's code */
+    AQ_TRACE_PATH,  /* space: path; a: state, 0 unvalidated, 1 validating, 2 valid, 3 failed */
+    AQ_TRACE_RETRY, /* a: 1 sent, 0 received */
+    AQ_TRACE_RESET, /* a: 1 stateless reset sent */
+    AQ_TRACE_MTU,   /* space: path; a: UDP payload, bytes */
+    AQ_TRACE_TYPES
+};
+enum aq_trace_state {
+    AQ_TRACE_STATE_FREE,
+    AQ_TRACE_STATE_HANDSHAKE,
+    AQ_TRACE_STATE_CONNECTED,
+    AQ_TRACE_STATE_CONFIRMED,
+    AQ_TRACE_STATE_CLOSING,
+    AQ_TRACE_STATE_DRAINING,
+    AQ_TRACE_STATE_OVER, /* what follows until the slot's next start tells nothing */
+};
+enum aq_trace_piece {
+    AQ_PIECE_CID_ORIGINAL, /* the client's first Destination Connection ID */
+    AQ_PIECE_CID_LOCAL,
+    AQ_PIECE_CID_REMOTE,
+    AQ_PIECE_CID_FRAME, /* of the NEW_CONNECTION_ID before */
+    AQ_PIECE_CIPHER,
+    AQ_PIECE_ALPN,
+    AQ_PIECE_REASON, /* of the close before: not trusted */
+    AQ_PIECE_WHERE,
+};
+enum aq_trace_drop {
+    AQ_DROP_AUTH,      /* not authentic: damaged, forged, or keys that are gone */
+    AQ_DROP_DUPLICATE, /* its number has been received */
+    AQ_DROP_NO_KEYS,
+    AQ_DROP_MEMORY,
+    AQ_DROP_VERSION, /* not the connection's version */
+    AQ_DROP_CID,     /* another Source Connection ID than before, or a server's token */
+    AQ_DROP_SHORT,   /* header not readable, or a client's Initial in less than 1,200 bytes */
+    AQ_DROP_PATH,    /* from an address where the connection is not */
+    AQ_DROP_CLOSED,
+    AQ_DROP_NOT_QUIC,
+    AQ_DROPS
+};
+enum aq_trace_cc {
+    AQ_CC_SLOW_START,
+    AQ_CC_AVOIDANCE,
+    AQ_CC_RECOVERY
+};
 struct aq_trace {
     uint64_t time_us;
     uint32_t conn; /* slot, UINT32_MAX: the endpoint */
-    uint16_t type;
+    uint16_t type; /* enum aq_trace_type */
     uint16_t space;
     uint64_t a, b, c;
 };

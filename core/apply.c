@@ -22,7 +22,11 @@ static void sums_to_cc(struct conn *c, const struct loss_result *result, uint64_
     cc_on_result(&p->cc, sum, &p->rtt, now);
     if (sum->persistent)
         rtt_on_persistent(&p->rtt); /* RFC 9002 §5.2 */
-    trace_window(&c->tracer, p->cc.cwnd_bytes, p->cc.ssthresh_bytes, p->cc.in_flight_bytes, now);
+    trace_window(&c->tracer,
+                 cc_in_recovery(&p->cc, sum->acked_newest_sent_us) ? AQ_CC_RECOVERY
+                 : p->cc.cwnd_bytes < p->cc.ssthresh_bytes         ? AQ_CC_SLOW_START
+                                                                   : AQ_CC_AVOIDANCE,
+                 p->cc.cwnd_bytes, p->cc.ssthresh_bytes, p->cc.in_flight_bytes, now);
 }
 
 static void detect(struct conn *c, enum space_id id, struct loss_result *result, uint64_t now)
@@ -82,7 +86,8 @@ static int apply_ack(struct conn *c, const struct frame *f, struct apply *a, uin
         return AQ_OK;
     if (result.has_sample) {
         rtt_sample(&p->rtt, result.sample_us, ack_delay_us(c, f, a->space), now);
-        trace_metrics(&c->tracer, p->rtt.latest_us, p->rtt.smoothed_us, p->cc.in_flight_bytes, now);
+        trace_metrics(&c->tracer, p->rtt.latest_us, p->rtt.smoothed_us, p->rtt.var_us, now);
+        trace_pace(&c->tracer, p->pace.rate_bytes_per_s, p->rtt.min_us, now);
     }
     if (a->space == SPACE_APP && f->ack.largest < c->limited_below)
         result.path[0].app_limited = true;

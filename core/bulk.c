@@ -113,6 +113,8 @@ static void bulk_commit(struct conn *c, const struct bulk *b, uint32_t slot, uin
     r->value = offset;
     r->size = (uint16_t)b->payload;
     trace_packet_sent(&c->tracer, SPACE_APP, c->app.sent.next, b->mtu, sent.flags, now);
+    trace_stream_frame(&c->tracer, FRAME_STREAM | FRAME_STREAM_OFF,
+                       stream_at(&c->ep->streams, slot)->id, offset, b->payload, now);
     sent_commit(&c->app.sent, &sent);
 }
 

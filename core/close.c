@@ -43,6 +43,11 @@ static void close_enter(struct conn *c, enum conn_state state, const char *reaso
         tls_free(&c->hand->tls);
     }
     c->armed = 0;
+    trace_close(&c->tracer, c->closing.by, c->closing.code, c->closing.frame_type,
+                c->closing.application, now);
+    trace_bytes(&c->tracer, AQ_PIECE_REASON, reason, size < CLOSE_REASON ? size : CLOSE_REASON,
+                now);
+    trace_text(&c->tracer, AQ_PIECE_WHERE, c->closing.where, now);
     conn_set_state(c, state, now);
     conn_drop_flight(c);
     close_set_reason(c, reason, size);
@@ -50,7 +55,6 @@ static void close_enter(struct conn *c, enum conn_state state, const char *reaso
         handshake_over(c, now);
     else /* in steps, so that many end in one turn */
         conn_arm(c, TIMER_CLOSE, (now + linger + LINGER_STEP_US) / LINGER_STEP_US * LINGER_STEP_US);
-    trace_close(&c->tracer, c->closing.by, c->closing.code, c->closing.frame_type, now);
     conn_event(c, AQ_EVENT_CLOSED);
     conn_wake(c);
 }

@@ -10,6 +10,11 @@ enum {
     PTO_SHIFT_MAX = 16
 };
 
+_Static_assert((int)CONN_FREE == AQ_TRACE_STATE_FREE
+                   && (int)CONN_CONFIRMED == AQ_TRACE_STATE_CONFIRMED
+                   && (int)CONN_OVER == AQ_TRACE_STATE_OVER,
+               "a trace tells states by number");
+
 void conn_set_state(struct conn *c, enum conn_state next, uint64_t now)
 {
     static const uint8_t may[CONN_STATES] = {

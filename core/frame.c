@@ -162,6 +162,50 @@ const struct frame_row *frame_row(uint64_t type)
     return &rows[type < FRAME_STREAM + STREAM_TYPES ? FRAME_STREAM : type - (STREAM_TYPES - 1)];
 }
 
+static void values_walk(const struct frame *f, const char *letter, uint64_t v[3])
+{
+    unsigned slot = 0, n = 0;
+    for (; *letter && n < 3; letter++) {
+        switch (*letter) {
+        case 'v':
+        case 'm':
+        case 'b':
+        case '-': v[n++] = slot_value(f, slot++); break;
+        case 'd':
+        case 'D':
+        case 'x':
+        case 'c':
+            v[n++] = slot_value(f, slot + 1);
+            slot += 2;
+            break;
+        case '8': {
+            struct reader r = reader_make(slot_data(f, slot++), PATH_BYTES);
+            v[n++] = read_uint(&r, PATH_BYTES);
+            break;
+        }
+        default: return;
+        }
+    }
+}
+
+void frame_values(const struct frame *f, uint64_t v[3])
+{
+    const struct frame_row *row = frame_row(f->type);
+    v[0] = v[1] = v[2] = 0;
+    assert(row); /* it was decoded */
+    if (row->type == FRAME_STREAM) {
+        v[0] = f->stream.id;
+        v[1] = f->stream.offset;
+        v[2] = f->stream.size << 1 | f->stream.fin;
+    } else if (row->type == FRAME_ACK || row->type == FRAME_ACK_ECN) {
+        v[0] = f->ack.largest;
+        v[1] = f->ack.delay;
+        v[2] = f->ack.range_count;
+    } else {
+        values_walk(f, row->fields, v);
+    }
+}
+
 int frame_allowed(uint64_t type, uint8_t in, uint8_t by)
 {
     const struct frame_row *row = frame_row(type);

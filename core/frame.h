@@ -165,6 +165,11 @@ size_t frame_size(const struct frame *f);
 /* Writes it; the writer is bad if it did not fit, and then nothing was written. Not for ACK. */
 void frame_encode(struct writer *w, const struct frame *f);
 
+/* Up to three numbers that tell what a decoded frame says, the others 0: its fields in wire order,
+ * for bytes their size, for PATH frames their 8 bytes. ACK: largest, delay, ranges after the first;
+ * STREAM: id, offset, size * 2 + fin. For traces: none is an address in memory. */
+void frame_values(const struct frame *f, uint64_t v[3]);
+
 /* Walks the ranges of a decoded ACK from the largest down. */
 struct ack_iter {
     struct reader r;

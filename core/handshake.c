@@ -28,7 +28,7 @@ static int on_secret(void *arg, enum level level, bool write, const struct secre
 {
     struct conn *c = arg;
     struct keys_long *k = &c->hand->keys[1];
-    trace_key(&c->tracer, TRACE_KEY_INSTALLED, level, write, 0, c->ep->now_us);
+    trace_key(&c->tracer, AQ_TRACE_KEY_INSTALLED, level, write, 0, c->ep->now_us);
     if (level == LEVEL_APP && write)
         keys_set_tx(&c->keys, c->version, secret);
     else if (level == LEVEL_APP)
@@ -137,6 +137,34 @@ static void begin_path(struct conn *c, const struct conn_start *start, uint64_t 
         path_set_state(p, PATH_VALID);
 }
 
+static void trace_params(const struct conn *c, bool peer, const struct params *p, uint64_t now)
+{
+    unsigned count;
+    const struct param_row *rows = params_rows(&count);
+    for (unsigned i = 0; i < count && trace_is_on(&c->tracer); i++) {
+        uint64_t value;
+        if (params_number(p, i, &value))
+            TRACE_LINE(&c->tracer, AQ_TRACE_PARAM, peer, rows[i].id, value, 0, now);
+    }
+}
+
+static void trace_start(const struct conn *c, const struct conn_start *start, uint64_t now)
+{
+    const struct path *p = &c->paths[c->active];
+    const struct tracer *tr = &c->tracer;
+    struct cid own;
+    if (!trace_is_on(tr))
+        return;
+    TRACE_LINE(tr, AQ_TRACE_CONN_STARTED, 0, c->server, c->version, p->mtu, now);
+    endpoint_cid(c->ep, c, 0, &own);
+    trace_bytes(tr, AQ_PIECE_CID_ORIGINAL, start->odcid.bytes, start->odcid.size, now);
+    trace_bytes(tr, AQ_PIECE_CID_LOCAL, own.bytes, own.size, now);
+    trace_bytes(tr, AQ_PIECE_CID_REMOTE, cid_peer_active(&c->peer_cids)->bytes,
+                cid_peer_active(&c->peer_cids)->size, now);
+    trace_put_address(tr, false, &p->local, now);
+    trace_put_address(tr, true, &p->remote, now);
+}
+
 /* TLS begins: a client's at once, a server's when an authentic Initial has brought its first CRYPTO
  * bytes. */
 static int begin_tls(struct conn *c, const struct conn_start *start)
@@ -155,6 +183,7 @@ static int begin_tls(struct conn *c, const struct conn_start *start)
     tls.params_size = params_encode(&own, 31 * (1000000 + rng_below(&c->ep->rng, 1000000)) + 27,
                                     params, sizeof params);
     assert(tls.params_size);
+    trace_params(c, false, &own, c->ep->now_us);
     int error = tls_start(&c->hand->tls, &tls, &sink, c);
     return error == AQ_OK || error == TLS_LATER ? AQ_OK : AQ_MISUSE;
 }
@@ -217,6 +246,7 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
     streams_init(&c->streams, c->slot, start->server, window);
     flow_init(&c->flow, ep->config.conn_window, ep->config.conn_window_max, 0, now);
     begin_path(c, start, now);
+    trace_start(c, start, now);
     conn_set_state(c, CONN_HANDSHAKE, now);
     if (start->server) { /* later packets of the first flight come to the client's own choice of id
                           */
@@ -270,6 +300,7 @@ static int take_params(struct conn *c)
         return AQ_TRANSPORT_PARAMETER_ERROR;
     keep_params(c, &p);
     c->params_known = true;
+    trace_params(c, true, &p, c->ep->now_us);
     if (params_has(&p, PARAM_PREFERRED_ADDRESS)) { /* RFC 9000 §5.1.1: the id in it is number 1 */
         error = cid_peer_add(&c->peer_cids, 1, 0, &p.preferred.cid, p.preferred.token);
         if (error != AQ_OK)
@@ -318,6 +349,8 @@ static int take_facts(struct conn *c)
 {
     struct tls_names names;
     tls_facts(&c->hand->tls, &c->facts, &names);
+    trace_text(&c->tracer, AQ_PIECE_CIPHER, c->facts.cipher, c->ep->now_us);
+    trace_text(&c->tracer, AQ_PIECE_ALPN, names.alpn, c->ep->now_us);
     size_t alpn = strlen(names.alpn) + 1, name = strlen(names.server_name) + 1;
     if (alpn + name <= sizeof c->short_names) {
         memcpy(c->short_names, names.alpn, alpn);
@@ -425,7 +458,7 @@ int handshake_on_retry(struct conn *c, const struct packet_head *h, const uint8_
     loss_forget(&hand->space[0].sent, &c->quota, true, &apply_sink, &arg, bytes);
     cc_on_left(&conn_path(c)->cc, bytes[0]);
     c->pto_count = 0;
-    TRACE_LINE(&c->tracer, TRACE_RETRY, 0, 0, 0, 0, now);
+    TRACE_LINE(&c->tracer, AQ_TRACE_RETRY, 0, 0, 0, 0, now);
     return AQ_OK;
 }
 
@@ -448,7 +481,7 @@ void handshake_discard(struct conn *c, enum space_id space, uint64_t now)
     protect_hp_wipe(&h->keys[space].rx_hp);
     c->pto_count = 0;
     *gone = true;
-    trace_key(&c->tracer, TRACE_KEY_DISCARDED, space, 0, 0, now);
+    trace_key(&c->tracer, AQ_TRACE_KEY_DISCARDED, space, 0, 0, now);
 }
 
 bool handshake_can_end(const struct conn *c)

@@ -156,6 +156,25 @@ static bool decode_value(const struct param_row *row, struct reader *r, struct p
     return ok && !r->bad && reader_left(r) == 0;
 }
 
+bool params_number(const struct params *p, unsigned row, uint64_t *value)
+{
+    const uint8_t *at = (const uint8_t *)p + rows[row].offset;
+    if (!params_has(p, (enum param_row_index)row))
+        return false;
+    switch ((enum param_kind)rows[row].kind) {
+    case KIND_INT: memcpy(value, at, sizeof *value); return true;
+    case KIND_MS:
+        memcpy(value, at, sizeof *value);
+        *value = ms_from_us(*value);
+        return true;
+    case KIND_FLAG: *value = 1; return true;
+    case KIND_CID:
+    case KIND_TOKEN:
+    case KIND_ADDRESS: break;
+    }
+    return false;
+}
+
 static const struct param_row *row_of(uint64_t id)
 {
     for (unsigned i = 0; i < PARAM_ROWS; i++) {

@@ -91,6 +91,9 @@ static inline void params_set(struct params *p, enum param_row_index row)
     p->present |= UINT64_C(1) << row;
 }
 
+/* The value of a row that is present and is a number or a flag, in the wire's units. */
+bool params_number(const struct params *p, unsigned row, uint64_t *value);
+
 /* Decodes what `by` (BY_CLIENT or BY_SERVER) sent. AQ_OK, and p holds it with defaults for the
  * rest; or TRANSPORT_PARAMETER_ERROR, and p is as before: truncated, twice the same id (of the
  * table, or of the first 32 unknown ones), out of bounds, not his to send. Unknown ones are

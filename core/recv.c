@@ -17,6 +17,11 @@ struct recv {
     uint64_t now;
 };
 
+static void recv_drop(const struct recv *r, enum aq_trace_drop why, size_t size)
+{
+    trace_packet_dropped(&r->c->tracer, why, size, r->now);
+}
+
 /* An authentic, new packet: its frames, its acknowledgement. */
 static void recv_packet(struct recv *r, enum space_id id, const struct sealed *s, bool old_phase)
 {
@@ -35,11 +40,13 @@ static void recv_packet(struct recv *r, enum space_id id, const struct sealed *s
     if (ack_is_duplicate(&space->ack, s->number)) { /* RFC 9000 §12.3 */
         c->counts.duplicates++;
         c->ep->stats.drop_duplicate++;
+        recv_drop(r, AQ_DROP_DUPLICATE, s->size);
         return;
     }
     r->processed = c->got_packet = true;
     c->counts.recv_packets++;
     trace_packet_received(&c->tracer, id, s->number, s->size, r->now);
+    trace_frames(&c->tracer, s->data + head, s->size - head - AEAD_TAG_SIZE, r->now);
     /* RFC 9000 §17.2, §17.3: reserved bits must be zero once protection is off. */
     if (s->data[0] & (id == SPACE_APP ? 0x18 : 0x0c)) {
         a.where = "RFC 9000 17.2: reserved bits";
@@ -53,7 +60,7 @@ static void recv_packet(struct recv *r, enum space_id id, const struct sealed *s
     }
     if (error < 0) { /* no memory for it: not acknowledged, so it comes again */
         c->ep->stats.drop_memory++;
-        trace_packet_dropped(&c->tracer, (unsigned)-error, s->size, r->now);
+        recv_drop(r, AQ_DROP_MEMORY, s->size);
         return;
     }
     space = conn_space(c, id); /* its keys may have gone meanwhile */
@@ -69,7 +76,7 @@ static void recv_failed(struct recv *r, const struct sealed *s)
     uint64_t failures = s->data[0] & 0x80 ? 0 : ++c->keys.failures;
     c->ep->stats.drop_auth++;
     c->counts.undecryptable++;
-    trace_packet_dropped(&c->tracer, 0, s->size, r->now);
+    recv_drop(r, AQ_DROP_AUTH, s->size);
     if (!(s->data[0] & 0x80) && s->size >= 21
         && cid_peer_is_reset(&c->peer_cids,
                              s->data + s->size - RESET_TOKEN_SIZE)) { /* RFC 9000 §10.3.1 */
@@ -89,19 +96,19 @@ static void recv_hold(struct recv *r, const uint8_t *data, size_t size)
 {
     struct conn *c = r->c;
     struct hand *h = c->hand;
-    c->ep->stats.drop_no_keys++;
-    if (!h || c->state != CONN_HANDSHAKE || size > 2048)
-        return;
-    if (!h->held)
+    bool may = h && c->state == CONN_HANDSHAKE && size <= 2048;
+    if (may && !h->held)
         h->held = quota_take(&c->quota, HELD_SIZE);
-    if (!h->held || h->held_size + size + 2 > HELD_SIZE)
+    if (!may || !h->held || h->held_size + size + 2 > HELD_SIZE) {
+        c->ep->stats.drop_no_keys++;
+        recv_drop(r, AQ_DROP_NO_KEYS, size);
         return;
+    }
     uint8_t *p = h->held + h->held_size;
     p[0] = (uint8_t)(size >> 8);
     p[1] = (uint8_t)size;
     memcpy(p + 2, data, size);
     h->held_size += (uint32_t)size + 2;
-    c->ep->stats.drop_no_keys--;
 }
 
 /* ---- short headers ---- */
@@ -119,7 +126,7 @@ static void recv_opened(struct recv *r, struct sealed *s)
     }
     if (updated) {
         c->counts.key_updates++;
-        trace_key(&c->tracer, TRACE_KEY_UPDATED, LEVEL_APP, 0, c->keys.rx_phase, r->now);
+        trace_key(&c->tracer, AQ_TRACE_KEY_UPDATED, LEVEL_APP, 0, c->keys.rx_phase, r->now);
         conn_arm(c, TIMER_KEYS, r->now + 3 * conn_pto(c, SPACE_APP)); /* RFC 9001 §6.5 */
     }
     recv_packet(r, SPACE_APP, s, old_phase);
@@ -181,6 +188,8 @@ static bool recv_long_checks(struct recv *r, const struct packet_head *h)
     if (h->type == PACKET_INITIAL && !c->server && h->token_size)
         return false; /* RFC 9000 §17.2.2: a server's Initial carries no token */
     if (h->type == PACKET_HANDSHAKE && c->server) {
+        if (conn_path(c)->state != PATH_VALID)
+            trace_path(&c->tracer, c->active, PATH_VALID, r->now);
         path_set_state(conn_path(c), PATH_VALID);    /* RFC 9000 §8.1 */
         handshake_discard(c, SPACE_INITIAL, r->now); /* RFC 9001 §4.9.1 */
     }
@@ -194,6 +203,7 @@ static void recv_long(struct recv *r, uint8_t *data, const struct packet_head *h
     struct keys_long *keys = recv_keys(c, h);
     if (!keys) {
         c->ep->stats.drop_no_keys++;
+        recv_drop(r, AQ_DROP_NO_KEYS, h->size);
         return;
     }
     if (!keys->rx.set) {
@@ -212,10 +222,12 @@ static void recv_long(struct recv *r, uint8_t *data, const struct packet_head *h
         recv_failed(r, &s);
         return;
     }
-    if (recv_long_checks(r, h))
+    if (recv_long_checks(r, h)) {
         recv_packet(r, id, &s, false);
-    else
+    } else {
         c->ep->stats.drop_unknown_cid++;
+        recv_drop(r, AQ_DROP_CID, h->size);
+    }
 }
 
 /* RFC 9000 §6.2: only in answer to a first flight, and not when it lists our version. */
@@ -243,6 +255,7 @@ static void recv_coalesced(struct recv *r, uint8_t *data, uint32_t size)
         struct packet_head h;
         if (packet_parse(data + at, size - at, CID_SIZE, &h) != AQ_OK) {
             c->ep->stats.drop_short++;
+            recv_drop(r, AQ_DROP_SHORT, size - at);
             return;
         }
         if (at == 0)
@@ -259,12 +272,15 @@ static void recv_coalesced(struct recv *r, uint8_t *data, uint32_t size)
                 &(struct sealed){
                     .data = data + at, .size = size - at, .pn_offset = 1 + CID_SIZE, .ok = true},
                 1);
-        else if (h.type == PACKET_UNKNOWN_VERSION || h.version != c->version)
+        else if (h.type == PACKET_UNKNOWN_VERSION || h.version != c->version) {
             c->ep->stats.drop_version++;
-        else if (h.type == PACKET_INITIAL && c->server && size < INITIAL_MIN_DATAGRAM)
+            recv_drop(r, AQ_DROP_VERSION, h.size);
+        } else if (h.type == PACKET_INITIAL && c->server && size < INITIAL_MIN_DATAGRAM) {
             c->ep->stats.drop_short++; /* RFC 9000 §14.1 */
-        else
+            recv_drop(r, AQ_DROP_SHORT, h.size);
+        } else {
             recv_long(r, data + at, &h);
+        }
         at += (uint32_t)h.size;
     }
 }
@@ -295,9 +311,11 @@ static void recv_replay(struct recv *r)
 
 /* While closing every packet is a reason to repeat the close, ever more rarely (RFC 9000 §10.2.1).
  */
-static void recv_closing(struct conn *c)
+static void recv_closing(struct recv *r, size_t size)
 {
+    struct conn *c = r->c;
     c->ep->stats.drop_closed++;
+    recv_drop(r, AQ_DROP_CLOSED, size);
     if (c->state != CONN_CLOSING)
         return;
     c->closing.packets++;
@@ -341,13 +359,15 @@ void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data
     if (!path_matches(path, d)) {
         c->ep->stats.drop_path +=
             n; /* another address: migration is not offered (disable_active_migration) */
+        for (unsigned i = 0; i < n; i++)
+            recv_drop(&r, AQ_DROP_PATH, size[i]);
         return;
     }
     for (unsigned i = 0; i < n; i++) {
         path->recv_bytes += size[i];
         c->counts.recv_bytes += size[i];
         if (!conn_is_open(c)) {
-            recv_closing(c);
+            recv_closing(&r, size[i]);
         } else if (data[i][0] & 0x80) {
             recv_short(&r, batch, m);
             m = 0;
@@ -357,6 +377,7 @@ void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data
             recv_replay(&r);
         } else if (!(data[i][0] & 0x40)) { /* RFC 9000 §17.3.1: the fixed bit is 1 */
             c->ep->stats.drop_not_quic++;
+            recv_drop(&r, AQ_DROP_NOT_QUIC, size[i]);
         } else {
             batch[m++] = (struct sealed){
                 .data = data[i], .size = size[i], .pn_offset = 1 + CID_SIZE, .ok = true};

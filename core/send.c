@@ -151,6 +151,8 @@ static void packet_commit(struct conn *c, struct out *o, struct batch *b)
         o->space->probes--;
     conn_sent(c, 1, o->flags & SENT_ELICITING, o->now);
     trace_packet_sent(&c->tracer, o->id, o->number, size, o->flags, o->now);
+    trace_frames(&c->tracer, o->start + o->pn_offset + o->pn_size,
+                 size - AEAD_TAG_SIZE - o->pn_offset - o->pn_size, o->now);
 }
 
 /* Nothing worth sending was found: as if it had never begun. */
@@ -298,7 +300,7 @@ static void maybe_update_keys(struct conn *c, uint64_t now)
     }
     keys_update(&c->keys);
     c->update_wanted = false;
-    trace_key(&c->tracer, TRACE_KEY_UPDATED, LEVEL_APP, 1, c->keys.tx_phase, now);
+    trace_key(&c->tracer, AQ_TRACE_KEY_UPDATED, LEVEL_APP, 1, c->keys.tx_phase, now);
 }
 
 /* One packet of path->mtu_max bytes that says whether the path carries it (RFC 9000 §14.3; RFC

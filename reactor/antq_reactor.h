@@ -27,6 +27,9 @@ struct aq_loop_config {
     /* Called with one line of text for what an operator should know (kernel granted less
      * buffer...). NULL: none. */
     void (*on_warning)(void *user, const char *text);
+    /* Called several times a turn while there is a trace (endpoint.trace_events): the time to read
+     * it with aq_trace_read. 65,536 events suffice then. NULL: nobody reads it here. */
+    void (*on_trace)(void *user, struct aq_loop *loop);
     uint64_t close_code; /* application code that aq_loop_stop closes connections with [0] */
     /* aq_loop_run looks for packets without sleeping for so long after the last one that came or
      * went; AQ_NEVER: always. It answers sooner, and keeps a core busy meanwhile: one for each such

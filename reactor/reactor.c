@@ -456,6 +456,8 @@ static void loop_work(struct aq_loop *loop)
         unsigned events = loop_events(loop);
         unsigned trains = loop_send(loop);
         loop_sockets_want(loop);
+        if (loop->config.on_trace)
+            loop->config.on_trace(loop->config.user, loop);
         if (events == 0 && trains == 0) {
             loop->more = false;
             break;
