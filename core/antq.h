@@ -448,6 +448,13 @@ enum aq_congested { /* why AQ_STATUS_CONGESTED */
     AQ_CONGESTED_FLOW,    /* the peer's MAX_DATA is used up */
     AQ_CONGESTED_WINDOW,  /* the congestion window is full */
     AQ_CONGESTED_PACER,   /* the pacer holds the next packets back */
+    AQ_CONGESTED_ADDRESS, /* the client's address is not validated yet: three times what it sent */
+    AQ_CONGESTED_MEMORY,  /* a write was cut short by memory_bytes or conn_memory_bytes */
+};
+/* Whether packets are marked for Explicit Congestion Notification (RFC 9000 §13.4). What is
+ * received is counted and reported to the peer in any case. */
+enum aq_ecn_state {
+    AQ_ECN_STATE_OFF, /* never marked */
 };
 
 struct aq_conn_stats {
@@ -479,6 +486,12 @@ struct aq_conn_stats {
      * or, of those to be sent, the path's MTU had become too small */
     uint64_t datagrams_sent, datagrams_acked, datagrams_lost, datagrams_received;
     uint64_t datagrams_dropped_sending, datagrams_dropped_receiving;
+    /* Packets declared lost whose acknowledgement came all the same: reordering, not loss. Counted
+     * for the 64 numbers up to the newest lost one. */
+    uint64_t spurious_packets;
+    enum aq_ecn_state ecn_state;               /* of what we send */
+    uint32_t paths;                            /* in use; the fields above are the active one's */
+    uint64_t streams_opened, streams_accepted; /* by us, by the peer, since the beginning */
 };
 
 /* AQ_OK or AQ_GONE. A caller of an older version gets as much as its size says. */

@@ -196,8 +196,12 @@ int aq_ping(struct aq_endpoint *endpoint, aq_conn conn, uint64_t now_us)
 static enum aq_congested congested_why(const struct conn *c)
 {
     const struct path *p = &c->paths[c->active];
+    if (conn_is_open(c) && path_room(p) < MTU_BASE)
+        return AQ_CONGESTED_ADDRESS;
     if (c->streams.wanted[0] || c->streams.wanted[1])
         return AQ_CONGESTED_STREAMS;
+    if (c->armed >> TIMER_MEMORY & 1)
+        return AQ_CONGESTED_MEMORY;
     /* Streams that wait for the connection's limit lose their turn once the peer was told. */
     if (flow_tx_room(&c->flow) == 0
         && (c->streams.send_head != POOL_NONE || !flow_tx_says_blocked(&c->flow)))
@@ -266,6 +270,12 @@ int aq_conn_stats(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_sta
         .acks_received = c->counts.acks_received,
         .ack_every_packets = (uint64_t)c->ackfreq.threshold + 1,
         .ack_within_us = c->ackfreq.asked_us,
+        .spurious_packets = c->counts.spurious_packets,
+        .ecn_state = AQ_ECN_STATE_OFF,
+        .paths = sizeof c->paths / sizeof *c->paths,
+        .streams_opened = c->streams.local_next[STREAMS_BIDI] + c->streams.local_next[STREAMS_UNI],
+        .streams_accepted =
+            c->streams.peer_opened[STREAMS_BIDI] + c->streams.peer_opened[STREAMS_UNI],
     };
     if (c->datagrams) {
         s.datagrams_sent = c->datagrams->sent;

@@ -82,6 +82,7 @@ static int apply_ack(struct conn *c, const struct frame *f, struct apply *a, uin
     }
     if (a->space == SPACE_HANDSHAKE)
         c->peer_validated_us = true; /* RFC 9002 §6.2.2.1: the server has our Handshake packet */
+    c->counts.spurious_packets += result.spurious_packets;
     if (!result.any_acked)
         return AQ_OK;
     if (result.has_sample) {

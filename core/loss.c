@@ -157,6 +157,33 @@ static void packet_acked(struct sent_ring *ring, struct sent *sent, struct loss_
     }
 }
 
+/* Numbers declared lost are remembered beyond their life in the ring: 64 up to the newest. */
+static void lost_note(struct sent_ring *ring, uint64_t number)
+{
+    if (!ring->lost_mask || number > ring->lost_newest) {
+        uint64_t shift = number - ring->lost_newest;
+        ring->lost_mask = ring->lost_mask && shift < 64 ? ring->lost_mask << shift : 0;
+        ring->lost_newest = number;
+    }
+    if (ring->lost_newest - number < 64)
+        ring->lost_mask |= UINT64_C(1) << (ring->lost_newest - number);
+}
+
+/* How many of them the range [lo, hi) acknowledges: their loss was spurious. */
+static unsigned lost_take(struct sent_ring *ring, uint64_t lo, uint64_t hi)
+{
+    unsigned taken = 0;
+    for (uint64_t left = ring->lost_mask; left; left &= left - 1) {
+        unsigned bit = (unsigned)__builtin_ctzll(left);
+        uint64_t number = ring->lost_newest - bit;
+        if (number < lo || number >= hi)
+            continue;
+        ring->lost_mask &= ~(UINT64_C(1) << bit);
+        taken++;
+    }
+    return taken;
+}
+
 int loss_on_ack(struct sent_ring *ring, const struct frame_ack *ack, const struct loss_sink *sink,
                 void *arg, struct loss_result *result, uint64_t now)
 {
@@ -169,7 +196,11 @@ int loss_on_ack(struct sent_ring *ring, const struct frame_ack *ack, const struc
     bool largest_new = largest && largest->state == SENT_OUTSTANDING;
     struct ack_iter it;
     uint64_t lo, hi;
-    for (ack_iter_init(&it, ack); ack_iter_next(&it, &lo, &hi) && hi > ring->first;) {
+    uint64_t floor = ring->lost_mask ? sat_sub(ring->lost_newest, 63) : ring->first;
+    floor = floor < ring->first ? floor : ring->first;
+    for (ack_iter_init(&it, ack); ack_iter_next(&it, &lo, &hi) && hi > floor;) {
+        if (ring->lost_mask)
+            result->spurious_packets += lost_take(ring, lo, hi);
         if (!range_clip(ring, &lo, &hi))
             continue;
         for (uint64_t number = lo; number < hi; number++) {
@@ -303,6 +334,7 @@ void loss_detect(struct sent_ring *ring, const struct rtt *const rtt[PATHS_MAX],
             continue;
         }
         packet_lost(ring, sent, &result->path[sent->path]);
+        lost_note(ring, number);
         run_extend(walk, sent, &result->path[sent->path]);
         sink->packet(arg, sent, number, true);
         records_tell(ring, sent, arg, sink->lost);

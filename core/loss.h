@@ -55,6 +55,7 @@ struct loss_result {
     bool has_sample;    /* the largest was newly acknowledged and something eliciting was: §5.1 */
     uint64_t sample_us; /* now - its sending time, on path sample_path */
     uint8_t sample_path;
+    unsigned spurious_packets; /* declared lost earlier, acknowledged by this ACK */
     uint64_t ect_acked; /* newly acknowledged packets that were sent with ECT: for ECN validation */
 };
 

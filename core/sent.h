@@ -86,7 +86,9 @@ struct sent_ring {
     uint64_t largest_acked; /* UINT64_MAX none */
     uint64_t loss_time_us;  /* earliest time at which a packet counts as lost, UINT64_MAX none */
     uint64_t last_eliciting_us;
-    uint32_t eliciting_in_flight; /* packets */
+    uint32_t eliciting_in_flight;    /* packets */
+    uint64_t lost_newest, lost_mask; /* bit i: number lost_newest - i was declared lost and has not
+                                        been acknowledged since */
     uint64_t skipped; /* the newest skipped number, UINT64_MAX none: an ACK of it is an attack */
 };
 

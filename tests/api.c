@@ -553,3 +553,51 @@ Test(api, released)
     cr_expect_eq(side_count(&p->client, AQ_EVENT_STREAM_CLOSED), 1);
     pair_free(p);
 }
+
+/* What an operator asks for. A caller built against an older, shorter struct gets what it knows. */
+Test(api, stats)
+{
+    struct pair *p = pair_connected(NULL, NULL);
+    struct aq_iov iov = {bytes, 30000};
+    aq_stream stream, uni;
+    cr_assert_eq(aq_stream_open(p->client.ep, p->client.conn, false, NULL, &stream), AQ_OK);
+    cr_assert_eq(aq_stream_open(p->client.ep, p->client.conn, true, NULL, &uni), AQ_OK);
+    cr_assert_eq(aq_stream_write(p->client.ep, stream, &iov, 1, AQ_FIN), 30000);
+    p->client.lose_nth = p->client.sent + 2;
+    pair_run(p, 500000);
+    struct aq_conn_stats s = pair_stats(&p->client);
+    cr_expect(s.sent_packets >= p->client.sent && s.sent_bytes == p->client.sent_bytes);
+    cr_expect(s.lost_packets == 1 && s.spurious_packets == 0, "one is lost, and stays so");
+    cr_expect(s.lost_bytes >= 1000 && s.resent_bytes >= 1000 && s.resent_bytes <= s.lost_bytes);
+    cr_expect(s.rtt_us >= 2 * PAIR_DELAY_US && s.rtt_min_us <= s.rtt_us && s.rtt_latest_us);
+    cr_expect(s.cwnd_bytes && s.pacing_bytes_per_s && s.in_flight_bytes == 0 && s.mtu == 1452);
+    cr_expect(s.paths == 1 && s.ecn_state == AQ_ECN_STATE_OFF);
+    cr_expect(s.streams_opened == 2 && s.streams_accepted == 0);
+    cr_expect_eq(pair_stats(&p->server).streams_accepted, 1, "the other was never used");
+    cr_expect_eq(s.congested, AQ_CONGESTED_NOT);
+    memset(&s, 0x55, sizeof s);
+    s.size = offsetof(struct aq_conn_stats, spurious_packets);
+    cr_assert_eq(aq_conn_stats(p->client.ep, p->client.conn, &s), AQ_OK);
+    cr_expect_eq(s.size, offsetof(struct aq_conn_stats, spurious_packets));
+    cr_expect_eq(s.spurious_packets, UINT64_C(0x5555555555555555), "beyond the caller's struct");
+    pair_free(p);
+}
+
+/* RFC 9000 §8.1: a server whose client is not validated waits for more from it, and says so. */
+Test(api, stats_address)
+{
+    struct pair *p = pair_new(NULL, NULL);
+    struct pair_datagram d;
+    pair_dial(p);
+    side_turn(&p->client, p->now_us);
+    cr_assert(side_take(&p->client, &d));
+    p->server.mute = true;
+    side_recv(&p->server, &p->client.addr, d.data, d.size, p->now_us);
+    for (unsigned i = 0; i < 7; i++) { /* what it sends is lost: probes use up the rest */
+        p->now_us += 1300000;
+        side_turn(&p->server, p->now_us);
+    }
+    cr_expect_eq(pair_stats(&p->server).congested, AQ_CONGESTED_ADDRESS);
+    cr_expect_leq(p->server.sent_bytes, 3 * (uint64_t)d.size);
+    pair_free(p);
+}
