@@ -5,5 +5,6 @@
 
 int echo_main(int argc, char **argv);
 int perf_main(int argc, char **argv);
+int qlog_main(int argc, char **argv);
 
 #endif

@@ -5,6 +5,7 @@
  * order in explain_close is that of a user's questions: did anybody answer, do we trust them, do
  * they want us, what broke then. */
 #include "apps/client.h"
+#include "apps/qlog.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -30,6 +31,7 @@ const struct option_row connect_rows[] = {
     ROW("idle-timeout", 0, OPTION_SECONDS, idle_us, "SECONDS", 100000, 3600000000, "a connection silent for so long is lost (default 30)"),
     ROW("ticket", 0, OPTION_TEXT, ticket, "FILE", 0, 0, "resume with the session in FILE if it exists; keep new ones there"),
     ROW("keylog", 0, OPTION_TEXT, keylog, "FILE", 0, 0, "append TLS secrets for Wireshark to FILE (or SSLKEYLOGFILE)"),
+    ROW("qlog", 0, OPTION_TEXT, qlog, "DIR", 0, 0, "write what each connection does to a file in DIR (or QLOGDIR)"),
     ROW("key-update-every", 0, OPTION_NUMBER, key_update_every, "N", 1, UINT64_MAX, "update the keys after every N packets"),
     ROW("ipv4", '4', OPTION_FLAG, ipv4, NULL, 0, 0, "use IPv4 only"),
     ROW("ipv6", '6', OPTION_FLAG, ipv6, NULL, 0, 0, "use IPv6 only"),
@@ -101,6 +103,13 @@ static bool make_tls(struct client *client)
     return true;
 }
 
+static void on_trace(void *user, struct aq_loop *loop)
+{
+    struct client *client = user;
+
+    qlog_drain(client->qlog, aq_loop_endpoint(loop));
+}
+
 static void on_warning(void *user, const char *text)
 {
     const struct client *client = user;
@@ -124,6 +133,7 @@ static int make_loop(struct client *client)
     config.on_event = on_event;
     config.user = client;
     config.on_warning = on_warning;
+    config.on_trace = on_trace;
     config.handle_signals = true;
     config.no_gso = flags->no_gso;
     config.no_gro = flags->no_gro;
@@ -141,6 +151,9 @@ static int make_loop(struct client *client)
     config.endpoint.aead = flags->aead; /* NULL: auto */
     if (flags->mtu != 0) {
         config.endpoint.max_udp_payload = (uint16_t)flags->mtu;
+    }
+    if (client->qlog != NULL) {
+        qlog_configure(&config.endpoint);
     }
     problem = config_problem(&config.endpoint);
     if (problem != NULL) {
@@ -214,6 +227,9 @@ bool client_open(struct client *client, const char *target, int *code)
         return false;
     }
     if (!make_tls(client)) {
+        return false;
+    }
+    if (!qlog_wanted(flags->qlog, client->max_conns, &client->qlog)) {
         return false;
     }
     *code = make_loop(client);
@@ -435,6 +451,8 @@ int client_run(struct client *client)
 
 void client_free(struct client *client)
 {
+    qlog_free(client->qlog, client->ep);
+    client->qlog = NULL;
     if (client->loop != NULL) {
         aq_loop_free(client->loop);
     }

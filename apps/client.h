@@ -13,7 +13,7 @@
 /* The connection flags of every client. */
 struct connect_flags {
     bool insecure, json, verbose, progress, no_gso, no_gro, busy_poll, ipv4, ipv6;
-    const char *ca, *alpn, *cc, *aead, *keylog, *server_name, *ticket;
+    const char *ca, *alpn, *cc, *aead, *keylog, *qlog, *server_name, *ticket;
     struct option_pin pin;
     uint64_t timeout_us, idle_us, busy_poll_us, mtu, key_update_every;
 };
@@ -41,6 +41,7 @@ struct client {
 
     struct aq_tls *tls;
     struct aq_loop *loop;
+    struct qlog *qlog; /* NULL: none */
     struct aq_endpoint *ep;
     struct aq_addr remote;
     char remote_text[64];

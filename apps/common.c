@@ -312,7 +312,20 @@ bool alpn_parse(struct alpn_list *list, const char *text)
     }
 }
 
+static bool failed_log;
+
+void log_failed(void)
+{
+    failed_log = true;
+}
+
+bool logs_failed(void)
+{
+    return failed_log;
+}
+
 static int keylog_fd = -1;
+static bool keylog_told;
 
 bool keylog_open(const char *path)
 {
@@ -333,9 +346,18 @@ void keylog_line(void *user, const char *line)
     char newline = '\n';
     struct iovec pieces[2] = {{bytes.base, strlen(line)}, {&newline, 1}};
 
+    ssize_t size = (ssize_t)strlen(line) + 1;
+    ssize_t done;
+
     (void)user;
-    if (writev(keylog_fd, pieces, 2) < 0) {
-        complain("cannot write to the key log: %s", strerror(errno));
+    errno = ENOSPC; /* what a short write means */
+    done = writev(keylog_fd, pieces, 2);
+    if (done != size) {
+        log_failed();
+        if (!keylog_told) {
+            complain("cannot write to the key log: %s", strerror(errno));
+        }
+        keylog_told = true;
     }
 }
 

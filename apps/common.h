@@ -84,6 +84,11 @@ struct alpn_list {
 };
 bool alpn_parse(struct alpn_list *list, const char *text);
 
+/* A log that was asked for could not be written, which was told: the program goes on, and its exit
+ * code becomes EXIT_FAILED. */
+void log_failed(void);
+bool logs_failed(void);
+
 /* Opens the key log for appending; -1 with a complaint when that fails. One per process. */
 bool keylog_open(const char *path);
 /* For aq_tls_config.keylog: one write per line, so that lines of several processes do not mix. */

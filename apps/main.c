@@ -22,6 +22,7 @@ static const struct subcommand subcommands[] = {
     {"echo", echo_main,
      "round trips like ping, or standard input there and back; `echo serve` answers"},
     {"perf", perf_main, "measures downloads, uploads, requests, handshakes; `perf serve` answers"},
+    {"qlog", qlog_main, "shows a qlog file, as --qlog DIR writes them, as lines and a sum"},
 };
 enum {
     SUBCOMMAND_COUNT = sizeof subcommands / sizeof subcommands[0]
@@ -123,6 +124,9 @@ int main(int argc, char **argv)
     code = dispatch(argc, argv);
     if (fflush(stdout) != 0 && code == EXIT_DONE) {
         complain("cannot write to standard output");
+        code = EXIT_FAILED;
+    }
+    if (logs_failed() && code == EXIT_DONE) { /* it was told when it happened */
         code = EXIT_FAILED;
     }
     return code;

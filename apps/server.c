@@ -4,6 +4,7 @@
  * alone and comes last, when everything that can fail has succeeded. A connection's end is
  * logged when it was no ordinary one; with --verbose all are, and their beginnings. */
 #include "apps/server.h"
+#include "apps/qlog.h"
 
 #include <errno.h>
 #include <string.h>
@@ -27,6 +28,7 @@ const struct option_row listen_rows[] = {
     ROW("mtu", 0, OPTION_NUMBER, mtu, "N", 1200, 65527, "largest UDP payload to send, bytes (default 1452)"),
     ROW("idle-timeout", 0, OPTION_SECONDS, idle_us, "SECONDS", 100000, 3600000000, "a connection silent for so long is lost (default 30)"),
     ROW("keylog", 0, OPTION_TEXT, keylog, "FILE", 0, 0, "append TLS secrets for Wireshark to FILE"),
+    ROW("qlog", 0, OPTION_TEXT, qlog, "DIR", 0, 0, "write what each connection does to a file in DIR (or QLOGDIR)"),
     ROW("no-gso", 0, OPTION_FLAG, no_gso, NULL, 0, 0, "send without UDP segmentation offload"),
     ROW("no-gro", 0, OPTION_FLAG, no_gro, NULL, 0, 0, "receive without UDP receive offload"),
     ROW("busy-poll", 0, OPTION_FLAG, busy_poll, NULL, 0, 0, "poll for packets before sleeping: sooner answers, a busy core"),
@@ -99,6 +101,13 @@ static void on_event(void *user, struct aq_loop *loop, const struct aq_event *ev
     }
 }
 
+static void on_trace(void *user, struct aq_loop *loop)
+{
+    struct server *server = user;
+
+    qlog_drain(server->qlog, aq_loop_endpoint(loop));
+}
+
 static void on_warning(void *user, const char *text)
 {
     (void)user;
@@ -146,6 +155,7 @@ static int make_loop(struct server *server)
     config.on_event = on_event;
     config.user = server;
     config.on_warning = on_warning;
+    config.on_trace = on_trace;
     config.handle_signals = true;
     config.no_gso = flags->no_gso;
     config.no_gro = flags->no_gro;
@@ -164,6 +174,9 @@ static int make_loop(struct server *server)
     config.endpoint.aead = flags->aead; /* NULL: auto */
     if (flags->mtu != 0) {
         config.endpoint.max_udp_payload = (uint16_t)flags->mtu;
+    }
+    if (server->qlog != NULL) {
+        qlog_configure(&config.endpoint);
     }
     problem = config_problem(&config.endpoint);
     if (problem != NULL) {
@@ -232,6 +245,9 @@ bool server_open(struct server *server, int *code)
     if (!make_tls(server)) {
         return false;
     }
+    if (!qlog_wanted(flags->qlog, (uint32_t)flags->max_conns, &server->qlog)) {
+        return false;
+    }
     *code = make_loop(server);
     if (*code != EXIT_DONE) {
         return false;
@@ -265,6 +281,8 @@ int server_run(struct server *server)
 
 void server_free(struct server *server)
 {
+    qlog_free(server->qlog, server->ep);
+    server->qlog = NULL;
     if (server->loop != NULL) {
         aq_loop_free(server->loop);
     }

@@ -11,7 +11,7 @@
 
 /* The flags of every server. */
 struct listen_flags {
-    const char *listen, *cert, *key, *alpn, *cc, *aead, *keylog;
+    const char *listen, *cert, *key, *alpn, *cc, *aead, *keylog, *qlog;
     bool retry, json, verbose, no_gso, no_gro, busy_poll;
     uint64_t max_conns, max_streams, mtu, idle_us, busy_poll_us;
 };
@@ -28,6 +28,7 @@ struct server {
 
     struct aq_tls *tls;
     struct aq_loop *loop;
+    struct qlog *qlog; /* NULL: none */
     struct aq_endpoint *ep;
     struct alpn_list alpn;
 };

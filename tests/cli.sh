@@ -52,6 +52,8 @@ expect_out 0 'usage: antq perf HOST:PORT' help perf
 expect_out 0 '^  --pin HASH' echo --help
 expect_out 0 '^  --listen ADDR:PORT' echo serve --help
 expect_out 0 '^  --handshakes N' perf --help
+expect_out 0 'usage: antq qlog FILE' help qlog
+expect_out 0 '^  --summary' qlog --help
 expect_out 0 '^  --listen ADDR:PORT' perf serve --help
 expect 2 '^usage: antq'
 expect 2 '^antq: no subcommand "frobnicate"' frobnicate
@@ -61,6 +63,9 @@ for sub in echo perf; do
     expect 2 '^antq: unknown flag --frobnicate; `antq '$sub' --help`' $sub --frobnicate h:1
     expect 2 '^antq: unknown flag --frobnicate; `antq '$sub' serve --help`' $sub serve --frobnicate
     expect 2 '^antq: HOST:PORT is missing' $sub
+    expect_out 0 '^  --qlog DIR' $sub --help
+    expect_out 0 '^  --qlog DIR' $sub serve --help
+    expect 2 '^antq: --qlog needs a value: DIR' $sub h:1 --qlog
     expect 2 '^antq: one HOST:PORT is expected' $sub a:1 b:2
     expect 2 '^antq: --pin expects .*64 hexadecimal' $sub 127.0.0.1:1 --pin abc
     expect 2 '^antq: --insecure, --ca and --pin exclude' $sub 127.0.0.1:1 --insecure --ca x

@@ -1,5 +1,5 @@
 /* corpus.c -- writes the fuzzers' first inputs, from the rows of the tests: `corpus DIR` makes DIR/header,
- * DIR/frames, DIR/params, DIR/tokens and DIR/conn. Each is small, a few hundred bytes at most. */
+ * DIR/frames, DIR/params, DIR/tokens, DIR/json and DIR/conn. Each is small, a few hundred bytes at most. */
 #include "tests/sim/attacks.h"
 #include "core/frame.h"
 #include "core/packet.h"
@@ -124,6 +124,19 @@ static void put_outside(void)
     }
 }
 
+static void put_json(void)
+{
+    static const char *const texts[] = {
+        "{\"time\":0.159,\"name\":\"transport:packet_sent\",\"data\":{\"header\":{\"packet_type\":\"1RTT\",\"packet_number\":0}}}",
+        "{\"frames\":[{\"frame_type\":\"ack\",\"acked_ranges\":[[0],[2,9]]},{\"fin\":true,\"x\":null}]}",
+        "[-1.5e+3,\"\\u00e4\\n\\\"\",{},[],false]",
+        "[1,2",
+    };
+
+    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++)
+        put("json", (const uint8_t *)texts[i], strlen(texts[i]));
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -132,9 +145,10 @@ int main(int argc, char **argv)
     }
     root = argv[1];
     folder("");
-    static const char *const targets[] = {"header", "frames", "params", "tokens", "conn"};
-    for (unsigned i = 0; i < 5; i++)
+    static const char *const targets[] = {"header", "frames", "params", "tokens", "conn", "json"};
+    for (unsigned i = 0; i < sizeof targets / sizeof *targets; i++)
         folder(targets[i]);
+    put_json();
     for (unsigned i = 0; i < attacks_count; i++) {
         if (attacks[i].victim & VICTIM_SERVER)
             put_frames(attacks[i].frames, attacks[i].packet, false);
