@@ -118,6 +118,7 @@ struct conn {
     uint32_t pto_count;
     uint32_t acks_alone; /* packets sent since the last ack-eliciting one */
     uint32_t armed;      /* 1 << timer */
+    struct peer_params peer;
     uint64_t last_recv_us, last_eliciting_sent_us;
     uint64_t skip_at;       /* next packet number to skip (RFC 9000 §21.4) */
     uint64_t limited_below; /* packets below were sent when the application had no more (RFC 9002
@@ -129,7 +130,6 @@ struct conn {
     struct keys_app keys;
     struct conn_counts counts;
     struct path paths[1]; /* grows with migration; records name paths by index */
-    struct peer_params peer;
     struct cid_local cids;
     struct cid_peer peer_cids;
 

@@ -83,10 +83,10 @@ struct sent_ring {
         next; /* numbers first..next-1 are in the ring; next is the next number to use */
     uint32_t record_first, record_next,
         record_begin;       /* free-running; begin: first record of the packet being built */
+    uint32_t eliciting_in_flight; /* packets */
     uint64_t largest_acked; /* UINT64_MAX none */
     uint64_t loss_time_us;  /* earliest time at which a packet counts as lost, UINT64_MAX none */
     uint64_t last_eliciting_us;
-    uint32_t eliciting_in_flight;    /* packets */
     uint64_t lost_newest, lost_mask; /* bit i: number lost_newest - i was declared lost and has not
                                         been acknowledged since */
     uint64_t skipped; /* the newest skipped number, UINT64_MAX none: an ACK of it is an attack */
