@@ -45,7 +45,7 @@ enum timer_id {
 };
 enum {
     MEMORY_WAIT_US = 10000,
-    SHORT_NAMES = 40,
+    SHORT_NAMES = 32,
     CLOSE_REASON = 128
 };
 
