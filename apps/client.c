@@ -24,7 +24,7 @@ const struct option_row connect_rows[] = {
     ROW("pin", 0, OPTION_PIN, pin, "HASH", 0, 0, "accept only the public key with this SHA-256 (hex), nothing else counts"),
     ROW("server-name", 0, OPTION_TEXT, server_name, "NAME", 0, 0, "name to ask for and to verify, instead of HOST"),
     ROW("alpn", 0, OPTION_TEXT, alpn, "NAME", 0, 0, "application protocols to offer, separated by commas"),
-    ROW("cc", 0, OPTION_TEXT, cc, "NAME", 0, 0, "congestion control: cubic (default) or newreno"),
+    ROW("cc", 0, OPTION_TEXT, cc, "NAME", 0, 0, "congestion control: cubic (default), newreno or bbr"),
     ROW("aead", 0, OPTION_TEXT, aead, "NAME", 0, 0, "packet protection: auto (default), boringssl or ipsec-mb"),
     ROW("mtu", 0, OPTION_NUMBER, mtu, "N", 1200, 65527, "largest UDP payload to send, bytes (default 1452)"),
     ROW("timeout", 0, OPTION_SECONDS, timeout_us, "SECONDS", 1000, 3600000000, "wait so long for the handshake (default 10)"),

@@ -23,7 +23,7 @@ const struct option_row listen_rows[] = {
     ROW("retry", 0, OPTION_FLAG, retry, NULL, 0, 0, "make every client prove its address first (Retry)"),
     ROW("max-conns", 0, OPTION_NUMBER, max_conns, "N", 1, 1000000, "connections at once (default 1024); more are refused"),
     ROW("max-streams", 0, OPTION_NUMBER, max_streams, "N", 1, 100000, "streams at once that each client may open (default 100)"),
-    ROW("cc", 0, OPTION_TEXT, cc, "NAME", 0, 0, "congestion control: cubic (default) or newreno"),
+    ROW("cc", 0, OPTION_TEXT, cc, "NAME", 0, 0, "congestion control: cubic (default), newreno or bbr"),
     ROW("aead", 0, OPTION_TEXT, aead, "NAME", 0, 0, "packet protection: auto (default), boringssl or ipsec-mb"),
     ROW("mtu", 0, OPTION_NUMBER, mtu, "N", 1200, 65527, "largest UDP payload to send, bytes (default 1452)"),
     ROW("idle-timeout", 0, OPTION_SECONDS, idle_us, "SECONDS", 100000, 3600000000, "a connection silent for so long is lost (default 30)"),

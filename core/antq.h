@@ -281,7 +281,7 @@ struct aq_config {
     uint64_t max_ack_delay_us;          /* [25 ms] */
     uint16_t max_udp_payload;           /* largest datagram we send; 1,200 until probed [1452] */
     uint8_t active_cid_limit;           /* connection ids the peer may give us, 2 to 8 [4] */
-    const char *cc;                     /* "cubic" or "newreno" ["cubic"] */
+    const char *cc;                     /* "cubic", "newreno" or "bbr" ["cubic"] */
     bool fixed_mtu; /* start at max_udp_payload instead of 1,200: the caller knows the path */
     uint64_t
         key_update_packets; /* start a key update after this many packets; 0: at the AEAD's limit */
@@ -487,7 +487,7 @@ struct aq_conn_stats {
     uint64_t datagrams_sent, datagrams_acked, datagrams_lost, datagrams_received;
     uint64_t datagrams_dropped_sending, datagrams_dropped_receiving;
     /* Packets declared lost whose acknowledgement came all the same: reordering, not loss. Counted
-     * for the 64 numbers up to the newest lost one. */
+     * while something is in flight, the newest losses only. */
     uint64_t spurious_packets;
     enum aq_ecn_state ecn_state;               /* of what we send */
     uint32_t paths;                            /* in use; the fields above are the active one's */

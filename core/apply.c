@@ -17,8 +17,12 @@ static void sums_to_cc(struct conn *c, const struct loss_result *result, uint64_
     const struct loss_path *sum = &result->path[0];
     c->counts.lost_packets += sum->lost_packets;
     c->counts.lost_bytes += sum->lost_bytes;
-    if (!sum->acked_packets && !sum->lost_packets && !sum->acked_bytes && !sum->lost_bytes)
+    c->counts.spurious_packets += (uint32_t)sum->spurious_packets;
+    if (!sum->acked_packets && !sum->lost_packets && !sum->acked_bytes && !sum->lost_bytes
+        && !sum->spurious_packets)
         return;
+    if (sum->lost_packets + sum->spurious_packets)
+        rtt_adapt(&p->rtt, sum);
     cc_on_result(&p->cc, sum, &p->rtt, now);
     if (sum->persistent)
         rtt_on_persistent(&p->rtt); /* RFC 9002 §5.2 */
@@ -82,7 +86,6 @@ static int apply_ack(struct conn *c, const struct frame *f, struct apply *a, uin
     }
     if (a->space == SPACE_HANDSHAKE)
         c->peer_validated_us = true; /* RFC 9002 §6.2.2.1: the server has our Handshake packet */
-    c->counts.spurious_packets += result.spurious_packets;
     if (!result.any_acked)
         return AQ_OK;
     if (result.has_sample) {

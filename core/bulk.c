@@ -128,7 +128,7 @@ static void bulk_account(struct conn *c, const struct bulk *b, uint32_t slot, un
     struct stream_chunk chunk = {.offset = s->sendq.sent, .size = size, .is_new = size};
     stream_on_sent(s, &c->flow, &chunk);
     s->records += n;
-    cc_on_sent(&p->cc, (uint64_t)n * b->mtu);
+    cc_on_sent(&p->cc, (uint64_t)n * b->mtu, now);
     pace_on_sent(&p->pace, (uint64_t)n * b->mtu);
     conn_sent(c, n, true, now);
     if (!stream_wants_send(s, &c->flow))

@@ -6,7 +6,13 @@
  * sent before the recovery period began, none while the window is not used (RFC 9002 §7.8),
  * never below the minimum window (RFC 9002 §7.2).
  *
- * Called by conn.c, recv.c and send.c, one struct per path. RFC 9002 §7, §B. */
+ * A controller that works from a model (BBR) is told everything and decides by itself; the flight,
+ * the recovery period and persistent congestion are the same for it.
+ *
+ * An event whose lost packets all arrive after all was reordering: what it took is given back
+ * (RFC 9438 §4.9), unless a mark of the network or persistent congestion has confirmed it.
+ *
+ * Called by apply.c and send.c, one struct per path. RFC 9002 §7, §B. */
 #include "core/cc.h"
 
 #include <assert.h>
@@ -14,7 +20,7 @@
 
 const struct cc_ops *cc_find(const char *name)
 {
-    static const struct cc_ops *const all[] = {&cc_cubic, &cc_newreno};
+    static const struct cc_ops *const all[] = {&cc_cubic, &cc_newreno, &cc_bbr};
     if (!name)
         return &cc_cubic;
     for (unsigned i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -45,6 +51,20 @@ void cc_init(struct cc *cc, const struct cc_ops *ops, uint32_t mtu, uint64_t now
     ops->init(cc, now);
 }
 
+void cc_attach(struct cc *cc, struct quota *quota, uint64_t now)
+{
+    if (!cc->ops->attach || cc->ops->attach(cc, quota, now))
+        return;
+    cc->ops = &cc_cubic;
+    cc_cubic.init(cc, now);
+}
+
+void cc_detach(struct cc *cc)
+{
+    if (cc->ops->detach)
+        cc->ops->detach(cc);
+}
+
 void cc_set_mtu(struct cc *cc, uint32_t mtu)
 {
     assert(mtu > 0 && mtu <= UINT16_MAX);
@@ -55,11 +75,6 @@ void cc_set_mtu(struct cc *cc, uint32_t mtu)
     cc->mtu = mtu;
     if (cc->cwnd_bytes < cc_minimum(cc))
         cc->cwnd_bytes = cc_minimum(cc);
-}
-
-void cc_on_sent(struct cc *cc, uint64_t bytes)
-{
-    cc->in_flight_bytes += bytes;
 }
 
 void cc_on_left(struct cc *cc, uint64_t bytes)
@@ -74,14 +89,47 @@ bool cc_in_recovery(const struct cc *cc, uint64_t sent_us)
     return cc->recovery_start_us != 0 && sent_us <= cc->recovery_start_us;
 }
 
-static void congestion_event(struct cc *cc, uint64_t sent_us, uint64_t now)
+static uint32_t saturated(uint64_t value)
 {
+    return value < UINT32_MAX ? (uint32_t)value : UINT32_MAX;
+}
+
+static void congestion_event(struct cc *cc, uint64_t sent_us, bool certain, uint64_t now)
+{
+    if (certain)
+        cc->undo.armed = false;
     if (cc_in_recovery(cc, sent_us))
         return; /* RFC 9002 §7.3.2: once per round trip */
+    cc->undo = (struct cc_undo){.after_us = cc->recovery_start_us,
+                                .cwnd = saturated(cc->cwnd_bytes),
+                                .ssthresh = saturated(cc->ssthresh_bytes),
+                                .armed = !certain};
     cc->recovery_start_us = now;
     cc->events++;
     cc->ops->on_congestion(cc, sent_us, now);
     assert(cc->cwnd_bytes >= cc_minimum(cc));
+}
+
+/* RFC 9438 §4.9: when the last packet of an event has arrived, the event is taken back. Packets of
+ * an older event do not count; those of a report that mixes both count as lost, so that an event
+ * is rather kept than taken back wrongly. */
+static void undo_on_report(struct cc *cc, const struct loss_path *sum, uint64_t now)
+{
+    struct cc_undo *undo = &cc->undo;
+    if (sum->lost_packets && sum->lost_newest_sent_us > undo->after_us)
+        undo->lost += (uint32_t)sum->lost_packets;
+    if (!sum->spurious_packets || sum->spurious_oldest_sent_us <= undo->after_us)
+        return;
+    undo->lost -= sum->spurious_packets < undo->lost ? (uint32_t)sum->spurious_packets : undo->lost;
+    if (undo->lost > 0 || !undo->armed)
+        return;
+    undo->armed = false;
+    cc->recovery_start_us = 0;
+    if (cc->cwnd_bytes < undo->cwnd)
+        cc->cwnd_bytes = undo->cwnd;
+    cc->ssthresh_bytes = undo->ssthresh == UINT32_MAX ? UINT64_MAX : undo->ssthresh;
+    if (cc->ops->on_spurious)
+        cc->ops->on_spurious(cc, now);
 }
 
 void cc_on_result(struct cc *cc, const struct loss_path *sum, const struct rtt *rtt, uint64_t now)
@@ -90,23 +138,28 @@ void cc_on_result(struct cc *cc, const struct loss_path *sum, const struct rtt *
     /* RFC 9002 §B.8: the event sets the threshold, persistent congestion then collapses the
      * window and ends the recovery period, and what was acknowledged grows it from there. */
     if (sum->lost_packets > 0)
-        congestion_event(cc, sum->lost_newest_sent_us, now);
+        congestion_event(cc, sum->lost_newest_sent_us, false, now);
+    if (sum->lost_packets + sum->spurious_packets > 0)
+        undo_on_report(cc, sum, now);
     if (sum->persistent) {
         cc->cwnd_bytes = cc_minimum(cc); /* RFC 9002 §7.6.2 */
         cc->recovery_start_us = 0;
+        cc->undo.armed = false;
         cc->ops->on_persistent(cc, now);
     }
-    if (sum->acked_packets == 0 || cc_in_recovery(cc, sum->acked_newest_sent_us))
-        return;
-    struct loss_path growth = *sum;
-    if (sum->app_limited)
-        growth.acked_bytes = 0; /* RFC 9002 §7.8 */
-    cc->ops->on_acked(cc, &growth, rtt, now);
+    if (cc->ops->on_report) {
+        cc->ops->on_report(cc, sum, rtt, now);
+    } else if (sum->acked_packets > 0 && !cc_in_recovery(cc, sum->acked_newest_sent_us)) {
+        struct loss_path growth = *sum;
+        if (sum->app_limited)
+            growth.acked_bytes = 0; /* RFC 9002 §7.8 */
+        cc->ops->on_acked(cc, &growth, rtt, now);
+    }
     if (cc->cwnd_bytes > CC_WINDOW_MAX)
         cc->cwnd_bytes = CC_WINDOW_MAX;
 }
 
 void cc_on_ce(struct cc *cc, uint64_t sent_us, uint64_t now)
 {
-    congestion_event(cc, sent_us, now); /* RFC 9002 §7.1 */
+    congestion_event(cc, sent_us, true, now); /* RFC 9002 §7.1 */
 }

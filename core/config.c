@@ -82,7 +82,7 @@ static const char *config_check_transport(const struct aq_config *c)
         || (c->datagram_queue & (c->datagram_queue - 1)))
         return "datagram_queue must be a power of two, 4,096 to 16,777,216";
     if (!cc_find(c->cc))
-        return "cc must be cubic or newreno";
+        return "cc must be cubic, newreno or bbr";
     return protect_check(c->aead);
 }
 

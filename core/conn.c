@@ -145,6 +145,7 @@ void conn_drop_flight(struct conn *c)
     }
     ack_clear(&c->app.ack);
     sent_clear(&c->app.sent, &c->quota);
+    cc_detach(&conn_path(c)->cc);
     for (uint32_t i = c->streams.all; i != POOL_NONE; i = stream_at(&c->ep->streams, i)->all_next) {
         struct stream *s = stream_at(&c->ep->streams, i);
         s->records = 0;

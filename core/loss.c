@@ -7,6 +7,11 @@
  * trimmed from the front by the caller, so the part of the ring that a later ACK can name again
  * is a handful of packets. Work is thus bounded by the packets newly named plus the ranges.
  *
+ * A packet that was given up may come after all (reordering, a network that paused). Lost packets
+ * are chained through their slots, newest first, also after the ring has let go of them; an ACK is
+ * compared with the newest few. What is found there undoes the congestion event (cc.c) and raises
+ * the thresholds a little (rtt_adapt).
+ *
  * Times come from a clock that may jump: sums saturate and an RTT sample is at most RTT_MAX_US
  * (SECURITY.md row 24).
  *
@@ -20,7 +25,9 @@
 /* No path is longer; a longer sample is a clock that jumped or a host that slept. */
 enum {
     RTT_MAX_US = 60000000,
-    PERSISTENT_THRESHOLD = 3
+    PERSISTENT_THRESHOLD = 3,
+    LATE_LOOK = 32, /* lost packets that an ACK is compared with */
+    CALM_REPORTS = 16
 };
 
 static uint64_t max_u64(uint64_t a, uint64_t b)
@@ -79,6 +86,37 @@ void rtt_sample(struct rtt *rtt, uint64_t latest_us, uint64_t ack_delay_us, uint
 void rtt_on_persistent(struct rtt *rtt)
 {
     rtt->min_us = rtt->latest_us; /* RFC 9002 §5.2 */
+}
+
+static uint64_t threshold_us(const struct rtt *rtt)
+{
+    /* RFC 9002 §6.1.2: max(9/8 * max(smoothed_rtt, latest_rtt), kGranularity) */
+    uint64_t rtt_us = max_u64(rtt->smoothed_us, rtt->latest_us);
+    unsigned eighths = LOSS_TIME_EIGHTHS + rtt->reorder_eighths;
+    return max_u64(rtt_us / 8 * eighths + rtt_us % 8 * eighths / 8, LOSS_GRANULARITY_US);
+}
+
+void rtt_adapt(struct rtt *rtt, const struct loss_path *sum)
+{
+    unsigned packets = LOSS_PACKET_THRESHOLD + rtt->reorder_packets;
+    if (sum->spurious_packets) {
+        rtt->calm = 0;
+        /* RFC 9002 §6.1.1: at most doubled at once. */
+        if (sum->spurious_distance >= packets) {
+            packets =
+                packets * 2 < LOSS_PACKET_THRESHOLD_MAX ? packets * 2 : LOSS_PACKET_THRESHOLD_MAX;
+            rtt->reorder_packets = (uint8_t)(packets - LOSS_PACKET_THRESHOLD);
+        }
+        /* RFC 9002 §6.1.2 */
+        if (sum->spurious_late_us > threshold_us(rtt)
+            && rtt->reorder_eighths < LOSS_TIME_EIGHTHS_MAX - LOSS_TIME_EIGHTHS)
+            rtt->reorder_eighths++;
+    } else if (sum->lost_packets && (rtt->reorder_packets || rtt->reorder_eighths)
+               && ++rtt->calm >= CALM_REPORTS) {
+        rtt->calm = 0;
+        rtt->reorder_packets /= 2;
+        rtt->reorder_eighths /= 2;
+    }
 }
 
 uint64_t rtt_pto(const struct rtt *rtt)
@@ -157,31 +195,44 @@ static void packet_acked(struct sent_ring *ring, struct sent *sent, struct loss_
     }
 }
 
-/* Numbers declared lost are remembered beyond their life in the ring: 64 up to the newest. */
-static void lost_note(struct sent_ring *ring, uint64_t number)
+/* Lost packets that this ACK names after all, among the newest. Both the chain and the ACK go
+ * downwards. */
+static void late_look(const struct sent_ring *ring, const struct frame_ack *ack,
+                      struct loss_result *result, uint64_t now)
 {
-    if (!ring->lost_mask || number > ring->lost_newest) {
-        uint64_t shift = number - ring->lost_newest;
-        ring->lost_mask = ring->lost_mask && shift < 64 ? ring->lost_mask << shift : 0;
-        ring->lost_newest = number;
+    uint64_t number = ring->lost, kept = sent_kept(ring), lo = UINT64_MAX, hi = UINT64_MAX;
+    struct ack_iter it;
+    ack_iter_init(&it, ack);
+    for (unsigned i = 0; i < LATE_LOOK && number >= kept; i++) {
+        while (number < lo)
+            if (!ack_iter_next(&it, &lo, &hi))
+                return;
+        struct sent *sent = slot(ring, number);
+        struct loss_path *path = &result->path[sent->path];
+        uint64_t back = sent->record;
+        if (number < hi && sent->state == SENT_LOST) {
+            sent->state = SENT_ACKED;
+            result->any_acked = true;
+            path->spurious_packets++;
+            path->spurious_oldest_sent_us = sent->time_us;
+            path->spurious_distance = max_u64(path->spurious_distance, ack->largest - number);
+            path->spurious_late_us = max_u64(path->spurious_late_us, sat_sub(now, sent->time_us));
+        }
+        if (back == 0 || back > number)
+            return;
+        number -= back;
     }
-    if (ring->lost_newest - number < 64)
-        ring->lost_mask |= UINT64_C(1) << (ring->lost_newest - number);
 }
 
-/* How many of them the range [lo, hi) acknowledges: their loss was spurious. */
-static unsigned lost_take(struct sent_ring *ring, uint64_t lo, uint64_t hi)
+/* Its records' fate is told: the slot can bear the chain. MTU probes say nothing about reordering;
+ * what is lost out of order, on another path, is not remembered. */
+static void late_remember(struct sent_ring *ring, struct sent *sent, uint64_t number)
 {
-    unsigned taken = 0;
-    for (uint64_t left = ring->lost_mask; left; left &= left - 1) {
-        unsigned bit = (unsigned)__builtin_ctzll(left);
-        uint64_t number = ring->lost_newest - bit;
-        if (number < lo || number >= hi)
-            continue;
-        ring->lost_mask &= ~(UINT64_C(1) << bit);
-        taken++;
-    }
-    return taken;
+    if (sent->flags & SENT_MTU_PROBE || (ring->lost != UINT64_MAX && number < ring->lost))
+        return;
+    uint64_t back = ring->lost == UINT64_MAX ? 0 : number - ring->lost;
+    sent->record = back < UINT32_MAX ? (uint32_t)back : 0;
+    ring->lost = number;
 }
 
 int loss_on_ack(struct sent_ring *ring, const struct frame_ack *ack, const struct loss_sink *sink,
@@ -196,11 +247,7 @@ int loss_on_ack(struct sent_ring *ring, const struct frame_ack *ack, const struc
     bool largest_new = largest && largest->state == SENT_OUTSTANDING;
     struct ack_iter it;
     uint64_t lo, hi;
-    uint64_t floor = ring->lost_mask ? sat_sub(ring->lost_newest, 63) : ring->first;
-    floor = floor < ring->first ? floor : ring->first;
-    for (ack_iter_init(&it, ack); ack_iter_next(&it, &lo, &hi) && hi > floor;) {
-        if (ring->lost_mask)
-            result->spurious_packets += lost_take(ring, lo, hi);
+    for (ack_iter_init(&it, ack); ack_iter_next(&it, &lo, &hi) && hi > ring->first;) {
         if (!range_clip(ring, &lo, &hi))
             continue;
         for (uint64_t number = lo; number < hi; number++) {
@@ -214,6 +261,8 @@ int loss_on_ack(struct sent_ring *ring, const struct frame_ack *ack, const struc
     }
     if (ring->largest_acked == UINT64_MAX || ack->largest > ring->largest_acked)
         ring->largest_acked = ack->largest;
+    if (ring->lost != UINT64_MAX)
+        late_look(ring, ack, result, now);
     /* RFC 9002 §5.1 */
     if (largest_new && result->eliciting_acked) {
         result->has_sample = true;
@@ -228,6 +277,7 @@ int loss_on_ack(struct sent_ring *ring, const struct frame_ack *ack, const struc
 /* What one walk needs of one path. */
 struct loss_walk {
     uint64_t delay_us;        /* §6.1.2: the time threshold */
+    unsigned packets;         /* §6.1.1: the packet threshold */
     uint64_t persistent_us;   /* §7.6.1: the duration */
     uint64_t first_sample_us; /* §7.6.2: packets sent before do not count */
     uint64_t run_start_us;    /* sending time of the first lost packet of the present run */
@@ -236,9 +286,8 @@ struct loss_walk {
 
 static void walk_init(struct loss_walk *walk, const struct rtt *rtt, uint64_t max_ack_delay_us)
 {
-    /* RFC 9002 §6.1.2: max(9/8 * max(smoothed_rtt, latest_rtt), kGranularity) */
-    uint64_t rtt_us = max_u64(rtt->smoothed_us, rtt->latest_us);
-    walk->delay_us = max_u64(rtt_us + rtt_us / 8, LOSS_GRANULARITY_US);
+    walk->delay_us = threshold_us(rtt);
+    walk->packets = LOSS_PACKET_THRESHOLD + rtt->reorder_packets;
     /* RFC 9002 §7.6.1. The peer's max_ack_delay is below 2^14 ms; what is more is not believed. */
     if (max_ack_delay_us > RTT_MAX_US)
         max_ack_delay_us = RTT_MAX_US;
@@ -295,14 +344,14 @@ static void packet_lost(struct sent_ring *ring, struct sent *sent, struct loss_p
     path->lost_newest_sent_us = max_u64(path->lost_newest_sent_us, sent->time_us);
 }
 
-/* RFC 9002 §6.1.1: three packets sent later, one of them or one still later acknowledged. A number
- * that we skipped is no packet (RFC 9002 §A.10). */
-static bool number_lost(const struct sent_ring *ring, uint64_t number)
+/* RFC 9002 §6.1.1: three packets sent later (or what the threshold is by now), one of them or one
+ * still later acknowledged. A number that we skipped is no packet (RFC 9002 §A.10). */
+static bool number_lost(const struct sent_ring *ring, uint64_t number, unsigned threshold)
 {
     unsigned later = 0;
-    for (uint64_t i = number + 1; i <= ring->largest_acked && later < LOSS_PACKET_THRESHOLD; i++)
+    for (uint64_t i = number + 1; i <= ring->largest_acked && later < threshold; i++)
         later += slot(ring, i)->state != SENT_SKIPPED;
-    return later >= LOSS_PACKET_THRESHOLD;
+    return later >= threshold;
 }
 
 void loss_detect(struct sent_ring *ring, const struct rtt *const rtt[PATHS_MAX],
@@ -328,16 +377,16 @@ void loss_detect(struct sent_ring *ring, const struct rtt *const rtt[PATHS_MAX],
         if (sent->state != SENT_OUTSTANDING || !(sent->flags & SENT_IN_FLIGHT))
             continue;
         uint64_t due_us = sat_add(sent->time_us, walk->delay_us);
-        if (due_us > now && !number_lost(ring, number)) {
+        if (due_us > now && !number_lost(ring, number, walk->packets)) {
             if (due_us < ring->loss_time_us)
                 ring->loss_time_us = due_us;
             continue;
         }
         packet_lost(ring, sent, &result->path[sent->path]);
-        lost_note(ring, number);
         run_extend(walk, sent, &result->path[sent->path]);
         sink->packet(arg, sent, number, true);
         records_tell(ring, sent, arg, sink->lost);
+        late_remember(ring, sent, number);
     }
 }
 

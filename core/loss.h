@@ -12,6 +12,9 @@
 enum {
     PATHS_MAX = 4,
     LOSS_PACKET_THRESHOLD = 3,
+    LOSS_PACKET_THRESHOLD_MAX = 24,
+    LOSS_TIME_EIGHTHS = 9,
+    LOSS_TIME_EIGHTHS_MAX = 16,
     LOSS_GRANULARITY_US = 1000,
     LOSS_RTT_INITIAL_US = 333000
 };
@@ -19,12 +22,19 @@ enum {
 struct rtt {
     uint64_t latest_us, smoothed_us, var_us, min_us;
     uint64_t first_sample_us; /* when; UINT64_MAX: no sample yet */
+    /* What reordering has added to the thresholds: packets, eighths of a round trip; and reports of
+     * losses since that were none of its making. */
+    uint8_t reorder_packets, reorder_eighths, calm;
 };
 void rtt_init(struct rtt *rtt);
 /* §5.3. ack_delay_us already limited to the peer's max_ack_delay where that applies. */
 void rtt_sample(struct rtt *rtt, uint64_t latest_us, uint64_t ack_delay_us, uint64_t now);
 /* §5.2: after persistent congestion the minimum starts again from the newest sample. */
 void rtt_on_persistent(struct rtt *rtt);
+/* §6.1.1, §6.1.2: packets that were lost and came late raise the thresholds, real losses without
+ * any such lower them again. */
+struct loss_path;
+void rtt_adapt(struct rtt *rtt, const struct loss_path *sum);
 /* §6.2.1: smoothed + max(4 * var, granularity), without max_ack_delay. */
 uint64_t rtt_pto(const struct rtt *rtt);
 
@@ -45,8 +55,12 @@ struct loss_path {
     uint64_t acked_newest_sent_us; /* sending time of the newest acked one in flight */
     uint64_t lost_newest_sent_us; /* and of the newest lost one that is no MTU probe (lost_packets >
                                      0) */
-    bool app_limited;             /* the newest acked packet was sent app-limited */
-    bool persistent;              /* persistent congestion, RFC 9002 §7.6 */
+    uint64_t spurious_packets;    /* lost ones that have arrived after all: RFC 9002 §6.1 */
+    uint64_t spurious_oldest_sent_us; /* sending time of the oldest of them */
+    uint64_t spurious_distance;       /* most packets by which one came late, */
+    uint64_t spurious_late_us;        /* and the longest way */
+    bool app_limited;                 /* the newest acked packet was sent app-limited */
+    bool persistent;                  /* persistent congestion, RFC 9002 §7.6 */
 };
 struct loss_result {
     struct loss_path path[PATHS_MAX];
@@ -55,13 +69,13 @@ struct loss_result {
     bool has_sample;    /* the largest was newly acknowledged and something eliciting was: §5.1 */
     uint64_t sample_us; /* now - its sending time, on path sample_path */
     uint8_t sample_path;
-    unsigned spurious_packets; /* declared lost earlier, acknowledged by this ACK */
     uint64_t ect_acked; /* newly acknowledged packets that were sent with ECT: for ECN validation */
 };
 
-/* One ACK. AQ_OK, or PROTOCOL_VIOLATION: a number never sent, or skipped (RFC 9000 §13.1,
- * SECURITY.md row 1), checked before anything is changed. Overwrites result. Does not sample the
- * RTT and does not look for losses: the caller samples, then calls loss_detect. */
+/* One ACK; also of packets that were given up as lost, while the ring still shows them. AQ_OK, or
+ * PROTOCOL_VIOLATION: a number never sent, or skipped (RFC 9000 §13.1, SECURITY.md row 1), checked
+ * before anything is changed. Overwrites result. Does not sample the RTT and does not look for
+ * losses: the caller samples, then calls loss_detect. */
 int loss_on_ack(struct sent_ring *ring, const struct frame_ack *ack, const struct loss_sink *sink,
                 void *arg, struct loss_result *result, uint64_t now);
 

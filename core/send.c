@@ -144,7 +144,7 @@ static void packet_commit(struct conn *c, struct out *o, struct batch *b)
                                        .ok = true};
     sent_commit(&o->space->sent, &sent);
     if (o->flags & SENT_IN_FLIGHT) {
-        cc_on_sent(&p->cc, size);
+        cc_on_sent(&p->cc, size, o->now);
         pace_on_sent(&p->pace, size);
     }
     if (o->flags & SENT_ELICITING && o->space->probes)
@@ -387,6 +387,7 @@ static void send_idle(struct conn *c, uint64_t now)
     struct path *p = conn_path(c);
     if (!more_to_send(c)) {
         c->limited_below = c->app.sent.next;
+        cc_on_limited(&p->cc);
         return;
     }
     if (cc_room(&p->cc) >= p->mtu && pace_room(&p->pace) < p->mtu)

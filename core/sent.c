@@ -12,6 +12,9 @@
  * a peer that only sends never needs to. It is therefore let go as soon as it stands at the
  * front, with no fate told to anyone; otherwise a receiver's ACKs would fill the ring for ever.
  *
+ * What has left the front keeps its slot until the array comes round, so that a lost packet that is
+ * acknowledged after all can be told (loss.c); nothing is reserved for that.
+ *
  * Called by send.c and loss.c. RFC 9002 §A.1, RFC 9000 §21.4. */
 #include "core/sent.h"
 
@@ -29,6 +32,7 @@ void sent_init(struct sent_ring *ring)
     ring->largest_acked = UINT64_MAX;
     ring->loss_time_us = AQ_NEVER;
     ring->skipped = UINT64_MAX;
+    ring->lost = UINT64_MAX;
 }
 
 /* The smallest capacity, twice the present one or the most that fits the smallest block, that
@@ -52,6 +56,7 @@ static bool packets_grow(struct sent_ring *ring, struct quota *quota, uint64_t n
         return false;
     for (uint64_t number = ring->first; number < ring->next; number++)
         v[number & (cap - 1)] = ring->v[number & (ring->cap - 1)];
+    ring->kept = ring->first; /* what had left the ring stays behind */
     if (ring->cap)
         quota_give(quota, ring->v, ring->cap * sizeof *v);
     ring->v = v;
@@ -96,6 +101,8 @@ static void memory_give(struct sent_ring *ring, struct quota *quota)
     ring->v = NULL;
     ring->r = NULL;
     ring->cap = ring->record_cap = 0;
+    ring->kept = ring->next;
+    ring->lost = UINT64_MAX;
 }
 
 int sent_reserve(struct sent_ring *ring, struct quota *quota, unsigned packets, unsigned records)

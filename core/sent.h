@@ -65,8 +65,10 @@ enum {
 
 struct sent {
     uint64_t time_us;
-    uint32_t record; /* first record, position in the record ring (free-running) */
-    uint16_t size;   /* bytes of the packet, as counted in flight */
+    uint32_t
+        record;    /* first record, position in the record ring (free-running); of a lost packet,
+                      once its records' fate is told: how far back the lost one before is, 0: none */
+    uint16_t size; /* bytes of the packet, as counted in flight */
     uint8_t records;
     uint8_t state; /* enum sent_state */
     uint8_t flags;
@@ -87,9 +89,9 @@ struct sent_ring {
     uint64_t largest_acked; /* UINT64_MAX none */
     uint64_t loss_time_us;  /* earliest time at which a packet counts as lost, UINT64_MAX none */
     uint64_t last_eliciting_us;
-    uint64_t lost_newest, lost_mask; /* bit i: number lost_newest - i was declared lost and has not
-                                        been acknowledged since */
     uint64_t skipped; /* the newest skipped number, UINT64_MAX none: an ACK of it is an attack */
+    uint64_t lost;    /* the newest lost packet, UINT64_MAX none: it may arrive after all */
+    uint64_t kept;    /* slots of numbers from here have never been anything else's */
 };
 
 void sent_init(struct sent_ring *ring);
@@ -111,6 +113,12 @@ void sent_skip(struct sent_ring *ring);
 static inline struct sent *sent_at(const struct sent_ring *ring, uint64_t number)
 {
     return number >= ring->first && number < ring->next ? &ring->v[number & (ring->cap - 1)] : NULL;
+}
+/* A packet that has left the ring may still be seen for a while, as long as no new one has taken
+ * its place: the first number of which that is true. */
+static inline uint64_t sent_kept(const struct sent_ring *ring)
+{
+    return ring->next > ring->kept + ring->cap ? ring->next - ring->cap : ring->kept;
 }
 static inline struct record *sent_record_at(const struct sent_ring *ring, uint32_t position)
 {

@@ -67,6 +67,7 @@ Test(cc, by_name)
 {
     cr_expect_eq(cc_find("cubic"), &cc_cubic);
     cr_expect_eq(cc_find("newreno"), &cc_newreno);
+    cr_expect_eq(cc_find("bbr"), &cc_bbr);
     cr_expect_eq(cc_find(NULL), &cc_cubic);
     cr_expect_null(cc_find(""));
     cr_expect_null(cc_find("cubi"));
@@ -112,11 +113,11 @@ Test(cc, mtu_changes)
 Test(cc, flight)
 {
     struct cc cc = cc_make(&cc_newreno, 12000);
-    cc_on_sent(&cc, 11000);
+    cc_on_sent(&cc, 11000, 0);
     cr_expect_eq(cc_room(&cc), 1000);
-    cc_on_sent(&cc, 1000);
+    cc_on_sent(&cc, 1000, 0);
     cr_expect_eq(cc_room(&cc), 0);
-    cc_on_sent(&cc, 1000); /* a probe: RFC 9002 §7.5 */
+    cc_on_sent(&cc, 1000, 0); /* a probe: RFC 9002 §7.5 */
     cr_expect_eq(cc_room(&cc), 0);
     cc_on_left(&cc, 12000);
     cr_expect_eq(cc.in_flight_bytes, 1000);
@@ -184,7 +185,7 @@ Test(cc, lost_probe)
 {
     struct rtt rtt = rtt_make(100 * MS);
     struct cc cc = cc_make(&cc_cubic, 100000);
-    cc_on_sent(&cc, 3000);
+    cc_on_sent(&cc, 3000, 0);
     cc_on_result(&cc, &(struct loss_path){.lost_bytes = 1400}, &rtt, 10);
     cr_expect_eq(cc.in_flight_bytes, 1600);
     cr_expect_eq(cc.cwnd_bytes, 100000);
@@ -214,7 +215,7 @@ Test(cc, persistent_congestion)
     struct rtt rtt = rtt_make(100 * MS);
     for (unsigned i = 0; i < 2; i++) {
         struct cc cc = cc_make(controllers[i], 100000);
-        cc_on_sent(&cc, 50000);
+        cc_on_sent(&cc, 50000, 0);
         struct loss_path sum = {.acked_bytes = 1000,
                                 .acked_packets = 1,
                                 .acked_newest_sent_us = 900,
@@ -274,7 +275,6 @@ Test(cc, cubic_k)
     struct cc cc = cubic_at_epoch(&rtt);
     cr_expect_eq(cc.cubic.w_max, 120000);
     cr_expect_eq(cc.cubic.cwnd_prior, 120000);
-    cr_expect_eq(cc.cubic.w_epoch, 84000);
     cr_expect_eq(cc.cubic.epoch_start_us, 2 * SECOND);
     cr_expect_geq(cc.cubic.k_us, 4217160);
     cr_expect_leq(cc.cubic.k_us, 4217170);
@@ -460,7 +460,7 @@ Test(cc, random_reports)
             struct rtt rtt = rtt_make(1 + random_next(&state) % (dice % 3 ? 1000 : 60000000));
             uint64_t before = cc.cwnd_bytes;
             now += random_next(&state) % 50000;
-            cc_on_sent(&cc, cc_room(&cc));
+            cc_on_sent(&cc, cc_room(&cc), now);
             struct loss_path sum = {.acked_bytes = random_next(&state) % (cc.in_flight_bytes + 1),
                                     .acked_packets = 1,
                                     .acked_newest_sent_us = now - random_next(&state) % 100,

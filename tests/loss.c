@@ -459,32 +459,3 @@ Test(loss, work_is_bounded)
     }
     world_end(w);
 }
-
-/* A loss that was none: the late acknowledgement is counted, once, also when the packet has left
- * the ring; those of 64 numbers up to the newest lost one are remembered. */
-Test(loss, spurious)
-{
-    struct world *w = world_new();
-    rtt_sample(&w->rtt[0], 100 * MS, 0, 0);
-    send_many(w, 200, 1000);
-    cr_assert_eq(ack_range(w, 70, 79, 2000), AQ_OK);
-    detect(w, 0, 2000);
-    cr_expect_eq(w->result.path[0].lost_packets, 70);
-    cr_expect_eq(w->ring.first, 80);
-    cr_assert_eq(ack_range(w, 79, 79, 2000), AQ_OK);
-    cr_expect_eq(w->result.spurious_packets, 0, "nothing new");
-    cr_assert_eq(ack_range(w, 69, 79, 2000), AQ_OK);
-    cr_expect_eq(w->result.spurious_packets, 1, "69 was not lost");
-    cr_expect_not(w->result.any_acked);
-    cr_assert_eq(ack_range(w, 69, 79, 2000), AQ_OK);
-    cr_expect_eq(w->result.spurious_packets, 0, "it counts once");
-    cr_assert_eq(ack_range(w, 0, 79, 2000), AQ_OK);
-    cr_expect_eq(w->result.spurious_packets, 63, "6 to 68; those before are forgotten");
-    /* far later losses push the old ones out */
-    cr_assert_eq(ack_range(w, 190, 199, 3000), AQ_OK);
-    detect(w, 0, 3000);
-    cr_expect_eq(w->ring.lost_newest, 189);
-    cr_assert_eq(ack_range(w, 0, 199, 3000), AQ_OK);
-    cr_expect_eq(w->result.spurious_packets, 64, "126 to 189");
-    world_end(w);
-}
