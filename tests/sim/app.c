@@ -31,7 +31,7 @@ static void config_fill(const struct scenario *row, struct aq_config *config)
     if (row->max_udp_payload)
         config->max_udp_payload = row->max_udp_payload;
     config->fixed_mtu = row->fixed_mtu;
-    config->cc = row->newreno ? "newreno" : "cubic";
+    config->cc = row->cc;
     config->key_update_packets = row->key_update_packets;
 }
 

@@ -39,7 +39,7 @@ struct scenario {
     uint16_t max_udp_payload; /* 0: the default */
     bool fixed_mtu;
     bool retry;
-    bool newreno;
+    const char *cc; /* NULL: the default */
     bool by_reference;   /* writes with AQ_REF */
     bool slow_reader;    /* consumes in pieces, with pauses */
     bool resets;         /* some streams are reset or stopped half way */

@@ -5,6 +5,7 @@
  *     sim --seeds N [--first SEED]    N seeds of the grid
  *     sim --seed S [--trace FILE]     one seed again, with its trace
  *     sim --twice N [--first SEED]    each seed twice: the traces must be identical
+ *     ... --cc NAME                   seeds with this congestion control, whatever they would have
  *
  * The grid is loss 0 to 30 %, round trips of 1 to 800 ms, bursts, reordering, duplication, corruption,
  * rates and queues, MTU 1,200 to 9,000, late hosts, stepped clocks; a seed names one point of it, so a
@@ -33,7 +34,7 @@ static const struct scenario rows[] = {
     {.name = "retry, loss", .seed = 6, LINKS(.delay_us = MS(20), .loss_ppm = PERCENT(20)), .bytes = 1 << 18,
      .streams = 4, .retry = true},
     {.name = "newreno", .seed = 7, LINKS(.delay_us = MS(20), .loss_ppm = PERCENT(2)), .bytes = 1 << 20,
-     .streams = 4, .newreno = true},
+     .streams = 4, .cc = "newreno"},
     {.name = "bottleneck", .seed = 8,
      LINKS(.delay_us = MS(20), .rate_bytes = 1250000, .queue_bytes = 60000), .bytes = 4 << 20, .streams = 2},
     {.name = "bufferbloat", .seed = 9,
@@ -102,6 +103,22 @@ static const struct scenario rows[] = {
      .bytes = 1, .streams = 1, .expect = EXPECT_TIMEOUT, .handshake_timeout_us = SECONDS(100)},
     {.name = "refused", .seed = 40, LINKS(.delay_us = MS(20)), .bytes = 1, .streams = 1,
      .expect = EXPECT_REFUSED, .handshake_timeout_us = SECONDS(10)},
+    {.name = "bbr", .seed = 43, LINKS(.delay_us = MS(20), .loss_ppm = PERCENT(2)), .bytes = 1 << 20,
+     .streams = 4, .cc = "bbr"},
+    {.name = "bbr, bottleneck", .seed = 44,
+     LINKS(.delay_us = MS(20), .rate_bytes = 1250000, .queue_bytes = 60000), .bytes = 16 << 20, .streams = 2,
+     .cc = "bbr"},
+    {.name = "bbr, bufferbloat", .seed = 45,
+     LINKS(.delay_us = MS(5), .rate_bytes = 250000, .queue_bytes = 1000000), .bytes = 2 << 20, .streams = 2,
+     .cc = "bbr"},
+    {.name = "bbr, loss 30 %", .seed = 46, LINKS(.delay_us = MS(50), .loss_ppm = PERCENT(30)),
+     .bytes = 1 << 18, .streams = 4, .streams_uni = 2, .cc = "bbr"},
+    {.name = "bbr, reordering", .seed = 47, LINKS(.delay_us = MS(30), .reorder_ppm = PERCENT(30),
+     .reorder_us = MS(30)), .bytes = 1 << 20, .streams = 4, .cc = "bbr"},
+    {.name = "bbr, suspended", .seed = 48, LINKS(.delay_us = MS(20)), .bytes = 4 << 20, .streams = 4,
+     .suspend_us = SECONDS(30), .clock_step_us = SECONDS(40), .late_us = MS(20), .cc = "bbr"},
+    {.name = "bbr, vanishes", .seed = 49, LINKS(.delay_us = MS(20)), .bytes = 1 << 20, .streams = 4,
+     .close = CLOSE_VANISH, .expect = EXPECT_PREFIX, .idle_timeout_us = SECONDS(30), .cc = "bbr"},
     {.name = "everything", .seed = 41, LINKS(.delay_us = MS(100), .jitter_us = MS(20), .rate_bytes = 2000000,
      .queue_bytes = 100000, .loss_ppm = PERCENT(5), .burst_ppm = 2000, .burst_size = 8,
      .reorder_ppm = PERCENT(10), .reorder_us = MS(50), .duplicate_ppm = PERCENT(5),
@@ -177,7 +194,9 @@ static void grid_point(uint64_t seed, struct scenario *row)
     row->streams_uni = (unsigned)pick(&rng, 0, 4);
     row->max_streams = one_in(&rng, 4) ? (uint32_t)pick(&rng, 1, 4) : 0;
     row->retry = one_in(&rng, 4);
-    row->newreno = one_in(&rng, 4);
+    row->cc = one_in(&rng, 4) ? "newreno" : "cubic";
+    if (sim_mix(~seed) % 3 == 0)
+        row->cc = "bbr"; /* by the seed alone: all else of its point is the same */
     row->by_reference = one_in(&rng, 3);
     row->slow_reader = one_in(&rng, 6);
     row->key_update_packets = one_in(&rng, 4) ? pick(&rng, 20, 500) : 0;
@@ -200,10 +219,10 @@ static void row_print(const struct scenario *row)
                l->reorder_ppm, (unsigned long long)l->reorder_us, l->duplicate_ppm, l->corrupt_ppm, l->ce_ppm,
                l->mtu);
     }
-    printf("  %llu bytes, %u+%u streams, limit %u, payload %u,%s%s%s%s%s key update %llu, window %llu, "
+    printf("  %llu bytes, %u+%u streams, limit %u, payload %u, %s,%s%s%s%s key update %llu, window %llu, "
            "late %llu us, step %llu us, suspend %llu us, close %d\n",
            (unsigned long long)row->bytes, row->streams, row->streams_uni, row->max_streams,
-           row->max_udp_payload, row->retry ? " retry," : "", row->newreno ? " newreno," : "",
+           row->max_udp_payload, row->cc ? row->cc : "cubic", row->retry ? " retry," : "",
            row->by_reference ? " by reference," : "", row->slow_reader ? " slow reader," : "",
            row->again ? " again," : "", (unsigned long long)row->key_update_packets,
            (unsigned long long)row->window, (unsigned long long)row->late_us,
@@ -227,7 +246,7 @@ static double real_now(void)
 }
 
 struct options {
-    const char *program, *row, *trace;
+    const char *program, *row, *trace, *cc;
     bool rows, twice, verbose;
     uint64_t first, count;
 };
@@ -305,7 +324,7 @@ static void run(const struct options *options, const struct scenario *row, bool 
 static void usage(const char *program)
 {
     printf("usage: %s --rows | --row NAME | --seeds N | --seed SEED | --twice N\n"
-           "       [--first SEED] [--trace FILE] [-v]\n", program);
+           "       [--first SEED] [--cc NAME] [--trace FILE] [-v]\n", program);
 }
 
 static uint64_t number(const char *program, const char *text)
@@ -335,6 +354,8 @@ static void options_read(struct options *options, int argc, char **argv)
             exit(strcmp(flag, "--help") == 0 ? 0 : 2);
         } else if (i++, strcmp(flag, "--row") == 0) {
             options->row = value;
+        } else if (strcmp(flag, "--cc") == 0) {
+            options->cc = value;
         } else if (strcmp(flag, "--trace") == 0) {
             options->trace = value;
         } else if (strcmp(flag, "--first") == 0) {
@@ -367,6 +388,8 @@ int main(int argc, char **argv)
             run(&options, &rows[i], true, &totals);
     for (uint64_t i = 0; i < options.count; i++) {
         grid_point(options.first + i, &point);
+        if (options.cc)
+            point.cc = options.cc;
         run(&options, &point, false, &totals);
     }
     sim_tls_free();
