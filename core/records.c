@@ -205,8 +205,18 @@ static void packet_fate(void *arg, const struct sent *sent, uint64_t number, boo
 
 const struct loss_sink apply_sink = {record_acked, record_lost, packet_fate};
 
-/* RFC 9002 §6.2.4: a probe carries what is most wanted: the oldest packets' frames are queued once
- * more, while the packets themselves stay in flight with their fate open. */
+/* Whether a lost one of this kind is sent again at all (RFC 9000 §13.3). */
+static bool record_is_owed(const struct record *r)
+{
+    static const uint32_t never = 1U << RECORD_NONE | 1U << RECORD_ACK | 1U << RECORD_PING
+                                  | 1U << RECORD_PATH_CHALLENGE | 1U << RECORD_PATH_RESPONSE
+                                  | 1U << RECORD_MTU_PROBE | 1U << RECORD_DATAGRAM;
+    return !(never >> r->kind & 1);
+}
+
+/* RFC 9002 §6.2.4: a probe carries what is most wanted: the frames of the two oldest packets that
+ * have any to be sent again are queued once more, while the packets themselves stay in flight with
+ * their fate open. Behind them goes new data; a PING only where there is neither. */
 void conn_probe(struct conn *c, enum space_id id, uint64_t now)
 {
     struct space *space = conn_space(c, id);
@@ -217,9 +227,13 @@ void conn_probe(struct conn *c, enum space_id id, uint64_t now)
         const struct sent *s = sent_at(ring, n);
         if (!s || s->state != SENT_OUTSTANDING || !(s->flags & SENT_ELICITING))
             continue;
-        for (unsigned i = 0; i < s->records; i++)
-            record_lost(&arg, sent_record_at(ring, s->record + i));
-        packets++;
+        bool owed = false;
+        for (unsigned i = 0; i < s->records; i++) {
+            const struct record *r = sent_record_at(ring, s->record + i);
+            owed |= record_is_owed(r);
+            record_lost(&arg, r);
+        }
+        packets += owed;
     }
     conn_wake(c);
 }

@@ -256,6 +256,55 @@ Test(cc_bbr, app_limited)
     path_end(p);
 }
 
+/* Draft, "Summary of Control Behavior": each state's pacing is its gain times bw, less a hundredth.
+ */
+Test(cc_bbr, gains)
+{
+    static const unsigned percent[BBR_STATES] = {277, 50, 90, 100, 100, 125, 100};
+    struct path_model *p = path_new(1250000, 40 * MS, 1000000);
+    const struct cc_bbr *b = p->cc.bbr;
+    uint64_t seen = 0;
+    for (unsigned i = 0; i < 8000; i++) {
+        run(p, MS);
+        if (!b->full_bw_reached)
+            continue; /* in Startup the rate only grows */
+        seen |= UINT64_C(1) << b->state;
+        cr_assert_eq(b->pacing_rate, b->bw * percent[b->state] / 100 * 99 / 100, "state %u",
+                     b->state);
+        cr_assert_leq(b->bw, bbr_max_bw(b));
+        if (bbr_in_probe_bw(b))
+            cr_assert_leq(p->cc.cwnd_bytes, b->max_inflight);
+    }
+    cr_expect_eq(seen, (1 << BBR_STATES) - 1 - (1 << BBR_STARTUP));
+    path_end(p);
+}
+
+/* Draft, "ProbeBW_CRUISE": 15 % below inflight_long, at least a packet below it, at least four
+ * packets. */
+Test(cc_bbr, headroom)
+{
+    struct path_model *p = path_new(1250000, 40 * MS, 1000000);
+    struct cc_bbr *b = p->cc.bbr;
+    cr_expect_eq(bbr_inflight_with_headroom(&p->cc), UINT64_MAX);
+    b->inflight_long = 100000;
+    cr_expect_eq(bbr_inflight_with_headroom(&p->cc), 85000);
+    b->inflight_long = 6 * MTU;
+    cr_expect_eq(bbr_inflight_with_headroom(&p->cc), 5 * MTU);
+    b->inflight_long = 0;
+    cr_expect_eq(bbr_inflight_with_headroom(&p->cc), 4 * MTU);
+    b->inflight_long = UINT64_MAX;
+    run(p, 2 * SECOND);
+    for (unsigned i = 0; i < 3000 && b->state != BBR_DOWN; i++)
+        run(p, MS);
+    for (unsigned i = 0; i < 3000 && b->state != BBR_CRUISE; i++)
+        run(p, MS);
+    b->inflight_long = 40000;
+    run(p, 3 * MS);
+    cr_expect_eq(b->state, BBR_CRUISE, "%u", b->state);
+    cr_expect_leq(p->cc.cwnd_bytes, b->inflight_long * 85 / 100 + 1);
+    path_end(p);
+}
+
 /* RFC 9002 §7.6.2: persistent congestion leaves the minimum; the window then grows by what is
  * acknowledged, not at once to what it was. */
 Test(cc_bbr, persistent_congestion)
