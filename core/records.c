@@ -205,12 +205,13 @@ static void packet_fate(void *arg, const struct sent *sent, uint64_t number, boo
 
 const struct loss_sink apply_sink = {record_acked, record_lost, packet_fate};
 
-/* Whether a lost one of this kind is sent again at all (RFC 9000 §13.3). */
+/* Whether a probe sends one of this kind again (RFC 9000 §13.3; record_lost says how). */
 static bool record_is_owed(const struct record *r)
 {
     static const uint32_t never = 1U << RECORD_NONE | 1U << RECORD_ACK | 1U << RECORD_PING
                                   | 1U << RECORD_PATH_CHALLENGE | 1U << RECORD_PATH_RESPONSE
-                                  | 1U << RECORD_MTU_PROBE | 1U << RECORD_DATAGRAM;
+                                  | 1U << RECORD_MTU_PROBE | 1U << RECORD_DATAGRAM
+                                  | 1U << RECORD_RETIRE_CID;
     return !(never >> r->kind & 1);
 }
 
