@@ -135,6 +135,7 @@ static int make_loop(struct client *client)
     config.on_warning = on_warning;
     config.on_trace = on_trace;
     config.handle_signals = true;
+    config.close_code = client->close_code;
     config.no_gso = flags->no_gso;
     config.no_gro = flags->no_gro;
     config.busy_poll_us = flags->busy_poll ? flags->busy_poll_us : 0;

@@ -23,6 +23,7 @@ static const struct subcommand subcommands[] = {
      "round trips like ping, or standard input there and back; `echo serve` answers"},
     {"perf", perf_main, "measures downloads, uploads, requests, handshakes; `perf serve` answers"},
     {"qlog", qlog_main, "shows a qlog file, as --qlog DIR writes them, as lines and a sum"},
+    {"http", http_main, "`http get` fetches files over HTTP/3; `http serve` serves a folder"},
 };
 enum {
     SUBCOMMAND_COUNT = sizeof subcommands / sizeof subcommands[0]

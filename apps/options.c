@@ -285,11 +285,18 @@ static bool parse_word(struct parser *parser, const char *argument, const char *
         return wrong(parser, "unexpected word \"%s\": `%s` takes flags only", argument,
                      parser->command->name);
     }
-    if (*word != NULL) {
+    if (parser->command->words != NULL) {
+        size_t *count = parser->command->word_count;
+
+        if (*count == parser->command->word_max) {
+            return wrong(parser, "at most %zu %s are taken", *count, parser->command->word);
+        }
+        parser->command->words[(*count)++] = argument;
+    } else if (*word != NULL) {
         return wrong(parser, "one %s is expected, but both \"%s\" and \"%s\" are given",
                      parser->command->word, *word, argument);
     }
-    *word = argument;
+    *word = *word != NULL ? *word : argument;
     return true;
 }
 

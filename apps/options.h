@@ -56,6 +56,9 @@ struct command {
     const char *about; /* lines for the help */
     const struct option_set *sets;
     size_t set_count;
+    /* Where the command takes several words: room for word_max of them, and their number. */
+    const char **words;
+    size_t word_max, *word_count;
 };
 
 enum parse_result {
@@ -66,7 +69,7 @@ enum parse_result {
 
 /* Reads argv[0] to argv[argc - 1] (the program's and the subcommand's names are not among them).
  * Values not named keep what they have: set the defaults before. *word, where the command takes
- * one, gets it. PARSE_HELP when --help or -h was met; PARSE_WRONG with a sentence in error, at
+ * one, gets it (or the first). PARSE_HELP when --help or -h was met; PARSE_WRONG with a sentence in error, at
  * most error_size bytes. */
 enum parse_result options_parse(const struct command *command, int argc, char **argv,
                                 const char **word, char *error, size_t error_size);

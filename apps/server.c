@@ -7,7 +7,10 @@
 #include "apps/qlog.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #define ROW(name, letter, kind, field, argument, min, max, help)                           \
     {                                                                                      \
@@ -68,7 +71,9 @@ static void log_close(struct server *server, aq_conn conn)
     if (aq_conn_close_info(server->ep, conn, &info) != AQ_OK) {
         return;
     }
-    if (server->flags.verbose || (!close_is_ordinary(&info) && !aq_loop_stopping(server->loop))) {
+    if (server->flags.verbose
+        || (!close_is_ordinary(&info) && !(info.application && info.code == server->close_code)
+            && !aq_loop_stopping(server->loop))) {
         note("connection from %s %s", remote_text(server, conn, remote, sizeof remote),
              close_text(&info, text, sizeof text));
     }
@@ -96,9 +101,47 @@ static void on_event(void *user, struct aq_loop *loop, const struct aq_event *ev
         log_close(server, event->conn);
     } else if (event->kind == AQ_EVENT_CONNECTED) {
         log_connected(server, event->conn);
-    } else if (event->stream != 0) {
-        server->on_stream(server->ep, event);
     }
+    if (event->stream != 0) {
+        server->on_stream(server->ep, event);
+    } else if (server->on_conn != NULL) {
+        server->on_conn(server->ep, event);
+    }
+}
+
+/* A signal, for a subcommand that ends in its own way. */
+static void on_signal(void *user)
+{
+    struct server *server = user;
+    struct signalfd_siginfo info;
+
+    if (read(server->signal_fd, &info, sizeof info) != (ssize_t)sizeof info) {
+        return;
+    }
+    if (server->ending) {
+        aq_loop_stop(server->loop);
+    } else {
+        server->ending = true;
+        server->on_stop(server);
+    }
+}
+
+static bool watch_signals(struct server *server)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) == 0) {
+        server->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    }
+    if (server->signal_fd < 0
+        || aq_loop_watch(server->loop, server->signal_fd, on_signal, server) != AQ_OK) {
+        complain("cannot wait for signals: %s", strerror(errno));
+        return false;
+    }
+    return true;
 }
 
 static void on_trace(void *user, struct aq_loop *loop)
@@ -156,7 +199,8 @@ static int make_loop(struct server *server)
     config.user = server;
     config.on_warning = on_warning;
     config.on_trace = on_trace;
-    config.handle_signals = true;
+    config.handle_signals = server->on_stop == NULL;
+    config.close_code = server->close_code;
     config.no_gso = flags->no_gso;
     config.no_gro = flags->no_gro;
     config.busy_poll_us = flags->busy_poll ? flags->busy_poll_us : 0;
@@ -189,6 +233,10 @@ static int make_loop(struct server *server)
         return EXIT_FAILED;
     }
     server->ep = aq_loop_endpoint(server->loop);
+    server->signal_fd = -1;
+    if (server->on_stop != NULL && !watch_signals(server)) {
+        return EXIT_FAILED;
+    }
     return EXIT_DONE;
 }
 

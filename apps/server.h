@@ -2,8 +2,8 @@
  * ends.
  *
  * A subcommand parses its flags into struct server, calls server_open, which prints the line
- * that says it is ready, then server_run until a signal. It is told of streams only; connections
- * are the server's, which keeps no state of its own for them: the core's limits are the limits. */
+ * that says it is ready, then server_run until a signal. It is told of streams, and of connections
+ * if it asks; the server keeps no state of its own for them: the core's limits are the limits. */
 #ifndef APPS_SERVER_H
 #define APPS_SERVER_H
 
@@ -25,12 +25,20 @@ void listen_flags_init(struct listen_flags *flags, const char *alpn);
 struct server {
     struct listen_flags flags;
     void (*on_stream)(struct aq_endpoint *ep, const struct aq_event *event); /* events of streams */
+    /* Of connections, for a subcommand that keeps something for each; NULL: none. */
+    void (*on_conn)(struct aq_endpoint *ep, const struct aq_event *event);
+    /* NULL: the first SIGTERM or SIGINT closes all connections. Else it is called at the first, to
+     * end in good order with aq_loop_stop; the second closes all connections. */
+    void (*on_stop)(struct server *server);
+    uint64_t close_code; /* application code of an ordinary end */
 
     struct aq_tls *tls;
     struct aq_loop *loop;
     struct qlog *qlog; /* NULL: none */
     struct aq_endpoint *ep;
     struct alpn_list alpn;
+    int signal_fd; /* with on_stop */
+    bool ending;   /* on_stop was called */
 };
 
 /* False: *code is the exit code, the reason was told. */

@@ -27,6 +27,7 @@ deny nat     'core/(conn|stream|send|recv|endpoint)\.h'      'nat sees frames, a
 deny crypto  'core/(conn|stream|send|recv|endpoint)\.h|nat/|reactor/|apps/' 'crypto sees bytes and keys'
 deny reactor 'core/(conn|stream|send|recv|frame|packet|endpoint|hand|space|sent|loss|path)\.h|nat/|apps/|crypto/(tls|protect|schedule|identity)\.h' 'the reactor sees datagrams and deadlines'
 deny apps    'nat/|crypto/|core/([b-z]|a[a-mo-z]|an[a-su-z])|reactor/([b-z]|a[a-mo-z])' 'apps use the public headers only'
+deny apps/http 'nat/|crypto/|core/([b-z]|a[a-mo-z]|an[a-su-z])|reactor/([b-z]|a[a-mo-z])' 'apps use the public headers only'
 deny apps/examples '(nat|crypto|core|reactor|apps)/'         'examples include what an installed program would'
 
 seams='nat_(init|on_frame|next_frame|next_probe|on_path|on_record|tick|deadline|next_event)'

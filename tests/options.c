@@ -39,7 +39,8 @@ static enum parse_result parse_as(const char *takes, int argc, const char *const
     char *argv[9] = {NULL};
     const struct option_set sets[] = {{"First:", rows, 4, &values},
                                       {"Second:", more_rows, 3, &values}};
-    const struct command command = {"antq test", takes, "About.", sets, 2};
+    const struct command command = {
+        .name = "antq test", .word = takes, .about = "About.", .sets = sets, .set_count = 2};
 
     memset(&values, 0, sizeof values);
     error[0] = '\0';
@@ -79,7 +80,8 @@ Test(options, every_kind_is_stored_in_its_place)
 Test(options, what_is_not_named_keeps_its_default)
 {
     const struct option_set sets[] = {{"First:", rows, 4, &values}};
-    const struct command command = {"antq test", NULL, "About.", sets, 1};
+    const struct command command = {
+        .name = "antq test", .about = "About.", .sets = sets, .set_count = 1};
 
     memset(&values, 0, sizeof values);
     values.count = 10;
@@ -263,7 +265,8 @@ Test(options, help_tells_of_every_flag)
 {
     const struct option_set sets[] = {{"First:", rows, 4, &values},
                                       {"Second:", more_rows, 3, &values}};
-    const struct command command = {"antq test", "WORD", "About.", sets, 2};
+    const struct command command = {
+        .name = "antq test", .word = "WORD", .about = "About.", .sets = sets, .set_count = 2};
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
@@ -285,11 +288,41 @@ Test(options, help_tells_of_every_flag)
 Test(options, errors_are_cut_to_the_room_there_is)
 {
     const struct option_set sets[] = {{"First:", rows, 4, &values}};
-    const struct command command = {"antq test", NULL, "About.", sets, 1};
+    const struct command command = {
+        .name = "antq test", .about = "About.", .sets = sets, .set_count = 1};
     char flag[] = "--nonsense";
     char *argv[] = {flag, NULL};
     char small[8] = "xxxxxxx";
 
     cr_assert_eq(options_parse(&command, 1, argv, NULL, small, sizeof small), PARSE_WRONG);
     cr_assert_str_eq(small, "unknown");
+}
+
+Test(options, several_words_where_they_are_taken)
+{
+    const struct option_set sets[] = {{"First:", rows, 4, &values}};
+    const char *words[3] = {NULL}, *first;
+    size_t count = 0;
+    const struct command command = {.name = "antq test",
+                                    .word = "WORD...",
+                                    .about = "About.",
+                                    .sets = sets,
+                                    .set_count = 1,
+                                    .words = words,
+                                    .word_max = 3,
+                                    .word_count = &count};
+    char a[] = "a", flag[] = "--quick", b[] = "b", c[] = "c", d[] = "d";
+    char *argv[] = {a, flag, b, c, d, NULL};
+
+    cr_assert_eq(options_parse(&command, 4, argv, &first, error, sizeof error), PARSE_RUN);
+    cr_assert_eq(count, 3);
+    cr_assert_str_eq(first, "a");
+    cr_assert_str_eq(words[0], "a");
+    cr_assert_str_eq(words[2], "c");
+    count = 0;
+    cr_assert_eq(options_parse(&command, 5, argv, &first, error, sizeof error), PARSE_WRONG);
+    cr_assert_not_null(strstr(error, "at most 3"));
+    count = 0;
+    cr_assert_eq(options_parse(&command, 0, argv, &first, error, sizeof error), PARSE_WRONG);
+    cr_assert_not_null(strstr(error, "WORD... is missing"));
 }
