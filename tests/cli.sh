@@ -55,6 +55,13 @@ expect_out 0 '^  --handshakes N' perf --help
 expect_out 0 'usage: antq qlog FILE' help qlog
 expect_out 0 '^  --summary' qlog --help
 expect_out 0 '^  --listen ADDR:PORT' perf serve --help
+expect_out 0 'antq http' help
+if "$ANTQ" http --help >/dev/null 2>&1; then # tests/http.sh looks closer
+    expect_out 0 'usage: antq http serve DIR' help http serve
+    expect_out 0 'usage: antq http get URL' help http get
+else
+    expect 1 '^antq: this antq was built without HTTP/3: install nghttp3' http get https://h/
+fi
 expect 2 '^usage: antq'
 expect 2 '^antq: no subcommand "frobnicate"' frobnicate
 expect 2 '^antq: no subcommand "frobnicate"' help frobnicate

@@ -88,6 +88,13 @@ refused 1 '^antq: .*/none: HTTP status 404' "$base/small" "$base/none" "$base/em
 fetch "$base/%2e%2e%2fsecret2" --output-dir "$T/got" || true
 [ -z "$(find "$T/got" -name '.antq-*')" ] && [ ! -e "$T/secret2" ] || fail 'something was left behind'
 fetch "$base/small" -o /dev/null && [ -c /dev/null ] || fail 'not into a device'
+# A file that cannot be written does not disturb another: at most 50 KiB a file here.
+status=0
+(trap '' XFSZ && ulimit -f 100 && exec "$ANTQ" http get "$base/big" "$base/folder/" --ca "$T/cert.pem" \
+    --output-dir "$T/got" --force >"$T/run.out" 2>"$T/run.err") || status=$?
+[ "$status" -eq 1 ] && grep -q '^antq: .*/big: cannot write it: File too large' "$T/run.err" || fail 'no file too large'
+cmp "$T/www/folder/index.html" "$T/got/index.html" && cmp "$T/www/big" "$T/got/big" || fail 'the others suffer'
+[ -z "$(find "$T/got" -name '.antq-*')" ] || fail 'a part of a file was left behind'
 ok 'files appear whole or not at all'
 fetch "$base/small" "$base/big" --output-dir "$T/got" --force --json || fail 'no JSON'
 python3 -c 'import json, sys; o = json.load(open(sys.argv[1])); assert o["done"] == 2 and len(o["transfers"]) == 2' \
@@ -117,7 +124,7 @@ can '404'
 rm -rf "$T/got" && mkdir "$T/got"
 several=
 for n in 1 2 3 4 5 6; do
-    ln "$T/www/big" "$T/www/big$n"
+    ln -f "$T/www/big" "$T/www/big$n"
     several="$several $base/big$n"
 done
 for alpn in h3 hq-interop; do

@@ -380,9 +380,6 @@ static void h3_stopped(struct web *web, struct web_stream *stream)
 static void h3_reset(struct web *web, struct web_stream *stream)
 {
     (void)nghttp3_conn_shutdown_stream_read(of(web)->http, id_of(stream));
-    if (web->server) {
-        nghttp3_conn_shutdown_stream_write(of(web)->http, id_of(stream));
-    }
     pump(of(web)); /* QPACK tells of the cancelled stream */
 }
 

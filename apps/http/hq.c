@@ -48,13 +48,6 @@ static void hq_nothing(struct web *web, struct web_stream *stream)
     (void)web, (void)stream;
 }
 
-static void hq_closed(struct web *web, struct web_stream *stream)
-{
-    (void)web;
-    free(stream->state);
-    stream->state = NULL;
-}
-
 static void hq_stop(struct web *web)
 {
     (void)web;
@@ -257,6 +250,6 @@ const struct web_kind hq_kind = {
     .resume = send_body,
     .stopped = hq_nothing,
     .reset = hq_nothing,
-    .closed = hq_closed,
+    .closed = hq_nothing,
     .stop = hq_stop,
 };

@@ -104,12 +104,21 @@ static void on_fields_end(void *user, struct web_stream *stream)
     }
     log_request(exchange);
     web_answer(stream, answer->fields, answer->count, answer->has_body);
-    if (answer->status == 405) { /* RFC 9114 §4.1: whatever else the request holds is not needed */
-        (void)aq_stream_stop(stream->web->ep, stream->handle, H3_NO_ERROR);
+}
+
+/* RFC 9114 §8.1: half a request has no answer. One that is answered already may end as it likes. */
+static void on_reset(void *user, struct web_stream *stream, uint64_t code)
+{
+    const struct exchange *exchange = stream->user;
+
+    (void)user, (void)code;
+    if (exchange == NULL || !exchange->answered) {
+        (void)aq_stream_reset(stream->web->ep, stream->handle, H3_REQUEST_INCOMPLETE);
     }
 }
 
-/* The content of a request says nothing to us. */
+/* The content of a request says nothing to us. It is read and forgotten: RFC 9114 §4.1 would let us
+ * ask for no more of it, but then Chromium waits for ever for the answer that it has. */
 static void on_data(void *user, struct web_stream *stream, const uint8_t *data, size_t size)
 {
     (void)user, (void)stream, (void)data, (void)size;
@@ -158,6 +167,7 @@ static const struct web_ops ops = {
     .body = on_body,
     .body_released = on_body_released,
     .opened = on_opened,
+    .reset = on_reset,
     .closed = on_closed,
 };
 

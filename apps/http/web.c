@@ -88,6 +88,7 @@ static void stream_free(struct web *web, struct web_stream *stream)
         web->requests--;
         web->requests_closed++;
     }
+    free(stream->state);
     free(stream);
 }
 
@@ -224,11 +225,6 @@ static void on_reset(struct web *web, struct web_stream *stream, uint64_t code)
     web->kind->reset(web, stream);
     if (stream->request && web->ops->reset != NULL) {
         web->ops->reset(web->user, stream, code);
-    }
-    /* RFC 9114 §4.1.1: half a request has no answer. A peer may reset only what it has not ended.
-     */
-    if (stream->request && web->server) {
-        (void)aq_stream_reset(web->ep, stream->handle, H3_REQUEST_CANCELLED);
     }
 }
 

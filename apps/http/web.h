@@ -23,6 +23,7 @@ enum {
     H3_INTERNAL_ERROR = 0x102,
     H3_REQUEST_REJECTED = 0x10b,
     H3_REQUEST_CANCELLED = 0x10c,
+    H3_REQUEST_INCOMPLETE = 0x10d,
 };
 /* Its name there, or NULL. */
 const char *h3_code_name(uint64_t code);
@@ -52,7 +53,7 @@ struct web_stream {
     uint64_t id, released;
     bool request; /* bidirectional: not a control stream */
     void *user;   /* the subcommand's */
-    void *state;  /* the kind's */
+    void *state;  /* the kind's, from malloc or NULL; freed with the stream */
 };
 
 /* All calls are made with the web's user pointer first. None may free the web or its streams. */

@@ -63,6 +63,33 @@ ok "net log: $(cat "$T/judge.out")"
 [ "$(grep -c 'handshake completed' "$T/server.err")" -eq 1 ] || fail 'more than one connection'
 ok 'the server tells the same: 101 requests, one connection'
 
+# What a script can ask for: a large file, its digest; a part of it; its fields alone; another method.
+cat >"$T/www/ask.html" <<'HTML'
+<!DOCTYPE html><title>ask</title><link rel="icon" href="data:,"><body><script>
+(async function () {
+    var said = {}, big = await (await fetch("/big", {cache: "no-store"})).arrayBuffer();
+    var digest = new Uint8Array(await crypto.subtle.digest("SHA-256", big));
+    said.digest = Array.from(digest, function (b) { return ("0" + b.toString(16)).slice(-2); }).join("");
+    var part = await fetch("/big", {cache: "no-store", headers: {Range: "bytes=100-299"}});
+    said.part = part.status + ":" + (await part.arrayBuffer()).byteLength;
+    var head = await fetch("/small", {method: "HEAD"});
+    said.head = head.status + ":" + head.headers.get("content-length");
+    said.post = (await fetch("/small", {method: "POST", body: big})).status;
+    document.body.setAttribute("data-said", JSON.stringify(said).replace(/"/g, ""));
+})();
+</script>
+HTML
+browse /ask.html || fail "chromium ended with $?"
+said=$(grep -o 'data-said="[^"]*"' "$T/dom.out") || fail 'the page did not end'
+case $said in *"digest:$(sha256sum <"$T/www/big" | cut -d ' ' -f 1),"*) ;; *) fail "other bytes: $said" ;; esac
+can 'transfer of 8 MiB'
+case $said in *part:206:200,*) ;; *) fail "byte ranges: $said" ;; esac
+can 'byte ranges'
+case $said in *head:200:13,*) ;; *) fail "HEAD: $said" ;; esac
+can HEAD
+case $said in *post:405*) ;; *) fail "POST: $said" ;; esac
+can '405'
+
 browse /folder/ || fail "chromium ended with $?"
 grep -q '<p>index' "$T/dom.out" || fail 'no index'
 if grep -q 'session resumed' "$T/server.err"; then can 'session resumed'; else cannot 'session resumed' 'not asked for'; fi
