@@ -18,7 +18,7 @@ browse() { # browse PATH: its DOM in $T/dom.out, the log in $T/net.json
     # shellcheck disable=SC2086
     HOME=$T timeout 60 chromium --headless $sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir="$T/profile" \
         --origin-to-force-quic-on="localhost:$port" --host-resolver-rules='MAP localhost 127.0.0.1' \
-        --ignore-certificate-errors-spki-list="$spki" --log-net-log="$T/net.json" --virtual-time-budget=20000 \
+        --ignore-certificate-errors-spki-list="$spki" --log-net-log="$T/net.json" \
         --dump-dom "https://localhost:$port$1" >"$T/dom.out" 2>"$T/chromium.log"
 }
 
@@ -63,31 +63,41 @@ ok "net log: $(cat "$T/judge.out")"
 [ "$(grep -c 'handshake completed' "$T/server.err")" -eq 1 ] || fail 'more than one connection'
 ok 'the server tells the same: 101 requests, one connection'
 
-# What a script can ask for: a large file, its digest; a part of it; its fields alone; another method.
+# What a script can ask for: a large file, its checksum; a part of it; its fields alone; another method.
+# Synchronously, so that the page is not loaded, and its DOM not printed, before all is said.
 cat >"$T/www/ask.html" <<'HTML'
 <!DOCTYPE html><title>ask</title><link rel="icon" href="data:,"><body><script>
-(async function () {
-    var said = {}, big = await (await fetch("/big", {cache: "no-store"})).arrayBuffer();
-    var digest = new Uint8Array(await crypto.subtle.digest("SHA-256", big));
-    said.digest = Array.from(digest, function (b) { return ("0" + b.toString(16)).slice(-2); }).join("");
-    var part = await fetch("/big", {cache: "no-store", headers: {Range: "bytes=100-299"}});
-    said.part = part.status + ":" + (await part.arrayBuffer()).byteLength;
-    var head = await fetch("/small", {method: "HEAD"});
-    said.head = head.status + ":" + head.headers.get("content-length");
-    said.post = (await fetch("/small", {method: "POST", body: big})).status;
-    document.body.setAttribute("data-said", JSON.stringify(said).replace(/"/g, ""));
-})();
+function ask(method, path, range, content) {
+    var x = new XMLHttpRequest();
+    x.open(method, path, false);
+    x.overrideMimeType("text/plain; charset=x-user-defined");
+    if (range) x.setRequestHeader("Range", range);
+    x.send(content);
+    return x;
+}
+function adler32(text) {
+    for (var a = 1, b = 0, i = 0; i < text.length; i++) {
+        a = (a + (text.charCodeAt(i) & 255)) % 65521;
+        b = (b + a) % 65521;
+    }
+    return b * 65536 + a;
+}
+var big = ask("GET", "/big").responseText, part = ask("GET", "/big?", "bytes=100-299"), head = ask("HEAD", "/small");
+document.body.setAttribute("data-said", "sum:" + adler32(big) + " part:" + part.status + ":" +
+    part.responseText.length + " head:" + head.status + ":" + head.getResponseHeader("content-length") +
+    " post:" + ask("POST", "/small", null, "x".repeat(1000000)).status + ".");
 </script>
 HTML
 browse /ask.html || fail "chromium ended with $?"
 said=$(grep -o 'data-said="[^"]*"' "$T/dom.out") || fail 'the page did not end'
-case $said in *"digest:$(sha256sum <"$T/www/big" | cut -d ' ' -f 1),"*) ;; *) fail "other bytes: $said" ;; esac
+sum=$(python3 -c 'import sys, zlib; print(zlib.adler32(open(sys.argv[1], "rb").read()))' "$T/www/big")
+case $said in *"sum:$sum "*) ;; *) fail "other bytes: $said" ;; esac
 can 'transfer of 8 MiB'
-case $said in *part:206:200,*) ;; *) fail "byte ranges: $said" ;; esac
+case $said in *part:206:200\ *) ;; *) fail "byte ranges: $said" ;; esac
 can 'byte ranges'
-case $said in *head:200:13,*) ;; *) fail "HEAD: $said" ;; esac
+case $said in *head:200:13\ *) ;; *) fail "HEAD: $said" ;; esac
 can HEAD
-case $said in *post:405*) ;; *) fail "POST: $said" ;; esac
+case $said in *post:405.*) ;; *) fail "POST: $said" ;; esac
 can '405'
 
 browse /folder/ || fail "chromium ended with $?"
