@@ -53,6 +53,9 @@ static void ping_write(struct ping *ping)
         return;
     }
     taken = aq_stream_write(client->ep, ping->stream, &piece, 1, AQ_REF);
+    if (taken == AQ_GONE) {
+        return; /* the connection ended this turn, before our timer: its event tells why */
+    }
     if (taken < 0) {
         client_fail(client, "%sthe stream to %s cannot be written: %s",
                     ping->received == 0 ? "no echo: " : "", client->remote_text,
