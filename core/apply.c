@@ -352,6 +352,19 @@ static int apply_stream_data_blocked(struct conn *c, const struct frame *f, stru
     return find(c, f->stream_data_blocked.id, true, &s, &slot, a, now);
 }
 
+/* ---- extensions ---- */
+
+/* PROTOCOL §1: a frame of an extension that was not negotiated is a PROTOCOL_VIOLATION. We offer
+ * neither NAT traversal nor address discovery as long as nothing here acts on them. */
+static int apply_extension(struct conn *c, const struct frame *f, struct apply *a, uint64_t now)
+{
+    (void)c;
+    (void)f;
+    (void)now;
+    a->where = "nat/PROTOCOL.md 1: a frame that was not negotiated";
+    return AQ_PROTOCOL_VIOLATION;
+}
+
 /* ---- the table ---- */
 
 static apply_fn apply_of(uint64_t type)
@@ -395,7 +408,7 @@ static apply_fn apply_of(uint64_t type)
         [FRAME_ACK_FREQUENCY]       = apply_ack_frequency,
         /* clang-format on */
     };
-    return type < sizeof table / sizeof *table ? table[type] : NULL;
+    return type < sizeof table / sizeof *table ? table[type] : apply_extension;
 }
 
 int frames_apply(struct conn *c, const uint8_t *payload, size_t size, struct apply *a, uint64_t now)

@@ -16,6 +16,8 @@
  *     r       bytes to the packet's end                            pointer, size
  *     c       1-byte size from 1 to 20, bytes: a connection id     pointer, size
  *     8  T    8 bytes; 16 bytes (T: reset token)                   pointer
+ *     4  6    an address of 4 or 16 bytes                          pointer
+ *     P       a port: 2 bytes, network order                       value
  *
  * PADDING (p), ACK (A, with ECN counts E) and STREAM (S) have codecs of their own: they are nearly
  * all of what a busy connection reads, and their type bits change their shape. A value that no
@@ -31,7 +33,9 @@
 enum {
     CID_BYTES_MAX = 20,
     TOKEN_BYTES = 16,
-    PATH_BYTES = 8
+    PATH_BYTES = 8,
+    IP4_BYTES = 4,
+    IP6_BYTES = 16
 };
 
 /* Table 3's column Pkts, in its own notation; ih01 of CONNECTION_CLOSE is two rows. */
@@ -84,6 +88,14 @@ static const struct frame_row rows[] = {
     {"DATAGRAM",               FRAME_DATAGRAM,              xx01,    0,     BY_BOTH,   "r"},
     {"DATAGRAM_LEN",           FRAME_DATAGRAM_LEN,          xx01,    0,     BY_BOTH,   "d"},
     {"ACK_FREQUENCY",          FRAME_ACK_FREQUENCY,         xxx1,    0,     BY_BOTH,   "vvvv"},
+    /* PROTOCOL §1: who may send them; addresses are the server's to add and the client's to punch */
+    {"ADD_ADDRESS_V4",         FRAME_ADD_ADDRESS_V4,        xx01,    0,     BY_SERVER, "v4P"},
+    {"ADD_ADDRESS_V6",         FRAME_ADD_ADDRESS_V6,        xx01,    0,     BY_SERVER, "v6P"},
+    {"PUNCH_ME_NOW_V4",        FRAME_PUNCH_ME_NOW_V4,       xx01,    0,     BY_CLIENT, "vv4P"},
+    {"PUNCH_ME_NOW_V6",        FRAME_PUNCH_ME_NOW_V6,       xx01,    0,     BY_CLIENT, "vv6P"},
+    {"REMOVE_ADDRESS",         FRAME_REMOVE_ADDRESS,        xx01,    0,     BY_SERVER, "v"},
+    {"OBSERVED_ADDRESS_V4",    FRAME_OBSERVED_ADDRESS_V4,   xx01,    P,     BY_BOTH,   "v4P"},
+    {"OBSERVED_ADDRESS_V6",    FRAME_OBSERVED_ADDRESS_V6,   xx01,    P,     BY_BOTH,   "v6P"},
 };
 /* clang-format on */
 
@@ -106,6 +118,8 @@ _Static_assert(SLOT(new_cid.cid) == 2 && SLOT(new_cid.token) == 4, "vbcT");
 _Static_assert(SLOT(datagram.size) == 1, "r, d");
 _Static_assert(SLOT(ack_frequency.max_delay_us) == 2, "vvvv");
 _Static_assert(SLOT(close.reason) == 2 && SLOT(close.reason_size) == 3, "vvd");
+_Static_assert(SLOT(add_address.ip) == 1 && SLOT(add_address.port) == 2, "v4P, v6P");
+_Static_assert(SLOT(punch_me_now.ip) == 2 && SLOT(punch_me_now.port) == 3, "vv4P, vv6P");
 
 static uint8_t *slot_at(struct frame *f, unsigned slot)
 {
@@ -230,12 +244,24 @@ static bool value_allowed(char letter, uint64_t value, uint64_t before)
     }
 }
 
+/* The bytes of a run whose letter fixes their number; 0: it has a size in front. */
+static unsigned fixed_size(char letter)
+{
+    return letter == '8'   ? PATH_BYTES
+           : letter == 'T' ? TOKEN_BYTES
+           : letter == '4' ? IP4_BYTES
+           : letter == '6' ? IP6_BYTES
+                           : 0;
+}
+
 /* The size of a run of bytes, read where the letter says so; false where it is out of bounds. */
 static bool bytes_size(struct reader *r, char letter, uint64_t before, uint64_t *size)
 {
     switch (letter) {
-    case '8': *size = PATH_BYTES; return true;
-    case 'T': *size = TOKEN_BYTES; return true;
+    case '8':
+    case 'T':
+    case '4':
+    case '6': *size = fixed_size(letter); return true;
     case 'c':
         /* RFC 9000 §19.15: lengths below 1 and above 20 are invalid. */
         *size = read_u8(r);
@@ -261,7 +287,7 @@ static bool letter_is_value(char letter)
 /* Whether the size of a run is a value that the struct keeps; and one that is written. */
 static bool letter_has_size(char letter)
 {
-    return letter != '8' && letter != 'T';
+    return fixed_size(letter) == 0;
 }
 
 static bool letter_writes_size(char letter)
@@ -277,6 +303,8 @@ static int decode_fields(struct reader *r, const char *fields, struct frame *f)
         uint64_t before = value;
         if (*c == '-') {
             slot_set_value(f, slot++, 0);
+        } else if (*c == 'P') {
+            slot_set_value(f, slot++, read_uint(r, 2));
         } else if (letter_is_value(*c)) {
             value = read_varint(r);
             if (!value_allowed(*c, value, before))
@@ -409,8 +437,10 @@ size_t frame_size(const struct frame *f)
         uint64_t value = slot_value(f, slot++);
         if (letter_is_value(*c)) {
             size += varint_size(value);
-        } else if (*c == '8' || *c == 'T') {
-            size += *c == '8' ? PATH_BYTES : TOKEN_BYTES;
+        } else if (*c == 'P') {
+            size += 2;
+        } else if (fixed_size(*c)) {
+            size += fixed_size(*c);
         } else if (*c != '-') {
             value = slot_value(f, slot++);
             size += value + (*c == 'c' ? 1 : letter_writes_size(*c) ? varint_size(value) : 0);
@@ -439,13 +469,16 @@ static void encode_fields(struct writer *w, const char *fields, const struct fra
         uint64_t before = value;
         if (*c == '-') {
             slot++;
+        } else if (*c == 'P') {
+            assert(slot_value(f, slot) <= UINT16_MAX);
+            write_uint(w, slot_value(f, slot++), 2);
         } else if (letter_is_value(*c)) {
             value = slot_value(f, slot++);
             assert(value_allowed(*c, value, before));
             write_varint(w, value);
         } else {
             const uint8_t *data = slot_data(f, slot++);
-            value = *c == '8' ? PATH_BYTES : *c == 'T' ? TOKEN_BYTES : slot_value(f, slot++);
+            value = fixed_size(*c) ? fixed_size(*c) : slot_value(f, slot++);
             assert(*c != 'D' || value >= 1);
             assert(*c != 'x' || value <= VARINT_MAX - before);
             assert(*c != 'c' || (value >= 1 && value <= CID_BYTES_MAX));

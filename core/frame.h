@@ -40,6 +40,14 @@ enum frame_type {
     FRAME_DATAGRAM = 0x30,      /* RFC 9221 §4; its lowest bit: it has a length */
     FRAME_DATAGRAM_LEN = 0x31,
     FRAME_ACK_FREQUENCY = 0xaf, /* draft-ietf-quic-ack-frequency §4 */
+    /* nat/PROTOCOL.md 1; the drafts' numbers may still move */
+    FRAME_ADD_ADDRESS_V4 = 0x3d7e90,
+    FRAME_ADD_ADDRESS_V6 = 0x3d7e91,
+    FRAME_PUNCH_ME_NOW_V4 = 0x3d7e92,
+    FRAME_PUNCH_ME_NOW_V6 = 0x3d7e93,
+    FRAME_REMOVE_ADDRESS = 0x3d7e94,
+    FRAME_OBSERVED_ADDRESS_V4 = 0x9f81a6,
+    FRAME_OBSERVED_ADDRESS_V6 = 0x9f81a7,
 };
 enum {
     FRAME_STREAM_FIN = 1,
@@ -135,6 +143,19 @@ struct frame {
             const uint8_t *reason;
             uint64_t reason_size;
         } close;
+        struct {
+            uint64_t seq;
+            const uint8_t *ip; /* 4 or 16 bytes, as the type says */
+            uint64_t port;
+        } add_address, observed_address;
+        struct {
+            uint64_t round, paired_seq;
+            const uint8_t *ip;
+            uint64_t port;
+        } punch_me_now;
+        struct {
+            uint64_t seq;
+        } remove_address;
     };
 };
 

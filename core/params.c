@@ -25,6 +25,7 @@ enum param_kind {
     KIND_TOKEN,   /* 16 bytes */
     KIND_FLAG,    /* empty */
     KIND_ADDRESS, /* preferred_address */
+    KIND_NAT,     /* empty from a client, a varint above 0 from a server */
 };
 
 enum {
@@ -61,6 +62,9 @@ static const struct param_row rows[] = {
     {"max_datagram_frame_size",              0x20, KIND_INT,     BY_BOTH,   true,  AT(max_datagram_frame),          0,    V62,          0},
     /* draft-ietf-quic-ack-frequency §3: not remembered, in microseconds */
     {"min_ack_delay",                  0xff04de1b, KIND_INT,     BY_BOTH,   false, AT(min_ack_delay_us),            0,    V62,          0},
+    /* nat/PROTOCOL.md 1 */
+    {"nat_traversal",                        0x3d7e9f0bca12fea6, KIND_NAT, BY_BOTH, true, AT(nat_limit),            1,    V62,          0},
+    {"address_discovery",                    0x9f81a176, KIND_INT, BY_BOTH, true,  AT(address_discovery),           0,    OBSERVED_BOTH, 0},
 };
 /* clang-format on */
 
@@ -132,8 +136,16 @@ static bool decode_address(struct reader *r, struct preferred_address *to)
     return decode_token(r, to->token);
 }
 
+/* PROTOCOL §1: empty from a client, a concurrency limit above 0 from a server. */
+static bool decode_nat(const struct param_row *row, uint8_t by, struct reader *r, uint64_t *limit)
+{
+    *limit = by == BY_SERVER ? read_varint(r) : 0;
+    return by != BY_SERVER || *limit >= row->min;
+}
+
 /* One value, which must take all of r. */
-static bool decode_value(const struct param_row *row, struct reader *r, struct params *p)
+static bool decode_value(const struct param_row *row, uint8_t by, struct reader *r,
+                         struct params *p)
 {
     void *at = (uint8_t *)p + row->offset;
     bool ok = true;
@@ -152,6 +164,7 @@ static bool decode_value(const struct param_row *row, struct reader *r, struct p
     case KIND_TOKEN: ok = decode_token(r, at); break;
     case KIND_FLAG: *(bool *)at = true; break;
     case KIND_ADDRESS: ok = decode_address(r, at); break;
+    case KIND_NAT: ok = decode_nat(row, by, r, at); break;
     }
     return ok && !r->bad && reader_left(r) == 0;
 }
@@ -162,7 +175,8 @@ bool params_number(const struct params *p, unsigned row, uint64_t *value)
     if (!params_has(p, (enum param_row_index)row))
         return false;
     switch ((enum param_kind)rows[row].kind) {
-    case KIND_INT: memcpy(value, at, sizeof *value); return true;
+    case KIND_INT:
+    case KIND_NAT: memcpy(value, at, sizeof *value); return true;
     case KIND_MS:
         memcpy(value, at, sizeof *value);
         *value = ms_from_us(*value);
@@ -222,7 +236,7 @@ int params_decode(struct params *p, uint8_t by, const uint8_t *data, size_t size
         enum param_row_index index = (enum param_row_index)(row - rows);
         struct reader v = reader_make(value, value_size);
         /* RFC 9000 §7.4: duplicates; §18.2: a client must not send what only servers send. */
-        if (params_has(&got, index) || !(row->by & by) || !decode_value(row, &v, &got))
+        if (params_has(&got, index) || !(row->by & by) || !decode_value(row, by, &v, &got))
             return AQ_TRANSPORT_PARAMETER_ERROR;
         params_set(&got, index);
     }
@@ -279,6 +293,13 @@ static void encode_value(struct writer *w, const struct param_row *row, const st
         break;
     case KIND_FLAG: write_varint(w, 0); break;
     case KIND_ADDRESS: encode_address(w, at); break;
+    case KIND_NAT:
+        memcpy(&value, at, sizeof value);
+        if (value)
+            encode_int(w, row, value);
+        else
+            write_varint(w, 0);
+        break;
     }
 }
 

@@ -45,6 +45,14 @@ struct params {
     bool disable_active_migration;
     uint64_t active_cid_limit;
     struct preferred_address preferred;
+    uint64_t nat_limit; /* nat_traversal: a server's concurrency limit; 0: a client's, empty */
+    uint64_t address_discovery; /* enum address_discovery, where present */
+};
+
+enum address_discovery {
+    OBSERVED_PROVIDE = 0, /* sends OBSERVED_ADDRESS */
+    OBSERVED_RECEIVE = 1, /* wants to be sent it */
+    OBSERVED_BOTH = 2
 };
 
 enum param_row_index { /* rows of the table = bits of present */
@@ -67,6 +75,8 @@ enum param_row_index { /* rows of the table = bits of present */
     PARAM_RETRY_SCID,
     PARAM_MAX_DATAGRAM_FRAME,
     PARAM_MIN_ACK_DELAY,
+    PARAM_NAT_TRAVERSAL,
+    PARAM_ADDRESS_DISCOVERY,
     PARAM_ROWS
 };
 

@@ -103,6 +103,14 @@ static const struct sample {
     {0x31, "31 03 616263", false},
     {0xaf, "40af 07 1f 8000c350 03", false},
     {0xaf, "40af ffffffffffffffff 00 43e8 ffffffffffffffff", false},
+    /* PROTOCOL §1: golden vectors */
+    {0x3d7e90, "803d7e90 01 cb00710a 9c40", false},
+    {0x3d7e91, "803d7e91 4100 20010db8000000000000000000000001 1151", false},
+    {0x3d7e92, "803d7e92 01 02 cb00710a 0001", false},
+    {0x3d7e93, "803d7e93 01 02 20010db8000000000000000000000001 1151", false},
+    {0x3d7e94, "803d7e94 01", false},
+    {0x9f81a6, "809f81a6 00 cb00710a 9c40", false},
+    {0x9f81a7, "809f81a7 ffffffffffffffff 20010db8000000000000000000000001 ffff", false},
 };
 
 #define EACH_SAMPLE(s)                              \
@@ -136,6 +144,10 @@ Test(frame, every_row_has_a_sample_and_is_found_by_its_type)
     cr_expect_null(frame_row(0x20));
     cr_expect_null(frame_row(0xae));
     cr_expect_null(frame_row(0xb0));
+    cr_expect_null(frame_row(0x3d7e8f));
+    cr_expect_null(frame_row(0x3d7e95));
+    cr_expect_null(frame_row(0x9f81a5));
+    cr_expect_null(frame_row(0x9f81a8));
     cr_expect_null(frame_row(VARINT_MAX));
 }
 
@@ -302,6 +314,57 @@ Test(frame, allowed_where_table_3_says)
     cr_expect_eq(frame_allowed(VARINT_MAX, IN_1, BY_CLIENT), AQ_PROTOCOL_VIOLATION);
 }
 
+/* PROTOCOL §1: never before the application's packet number space; addresses are the server's to
+ * add and to remove, the client's to punch; only OBSERVED_ADDRESS is a probing frame, and all are
+ * ack-eliciting. */
+Test(frame, extensions_are_allowed_where_they_say)
+{
+    static const struct {
+        uint64_t type;
+        bool client, server, probing;
+    } rows[] = {
+        {0x3d7e90, false, true, false}, {0x3d7e91, false, true, false},
+        {0x3d7e92, true, false, false}, {0x3d7e93, true, false, false},
+        {0x3d7e94, false, true, false}, {0x9f81a6, true, true, true},
+        {0x9f81a7, true, true, true},
+    };
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        for (uint8_t in = IN_I; in <= IN_1; in = (uint8_t)(in << 1)) {
+            bool app = in == IN_0 || in == IN_1;
+            cr_expect_eq(frame_allowed(rows[i].type, in, BY_CLIENT),
+                         app && rows[i].client ? AQ_OK : AQ_PROTOCOL_VIOLATION);
+            cr_expect_eq(frame_allowed(rows[i].type, in, BY_SERVER),
+                         app && rows[i].server ? AQ_OK : AQ_PROTOCOL_VIOLATION);
+        }
+        cr_expect_eq(frame_row(rows[i].type)->props, rows[i].probing ? PROP_P : 0);
+    }
+}
+
+/* PROTOCOL §1: what the fields of the golden vectors are. */
+Test(frame, extension_fields)
+{
+    uint8_t bytes[MAX];
+    struct frame f;
+    struct reader r =
+        reader_make(bytes, hex_bytes("803d7e90 01 cb00710a 9c40", bytes, sizeof bytes));
+    cr_assert_eq(frame_decode(&r, &f), AQ_OK);
+    cr_expect(f.add_address.seq == 1 && f.add_address.port == 40000);
+    cr_expect_arr_eq(f.add_address.ip, ((const uint8_t[]){203, 0, 113, 10}), 4);
+    r = reader_make(bytes, hex_bytes("803d7e93 01 02 20010db8000000000000000000000001 1151", bytes,
+                                     sizeof bytes));
+    cr_assert_eq(frame_decode(&r, &f), AQ_OK);
+    cr_expect(f.punch_me_now.round == 1 && f.punch_me_now.paired_seq == 2
+              && f.punch_me_now.port == 4433 && f.punch_me_now.ip[15] == 1);
+    r = reader_make(bytes, hex_bytes("803d7e94 05", bytes, sizeof bytes));
+    cr_assert_eq(frame_decode(&r, &f), AQ_OK);
+    cr_expect_eq(f.remove_address.seq, 5);
+    r = reader_make(bytes, hex_bytes("809f81a6 00 cb00710a 9c40", bytes, sizeof bytes));
+    cr_assert_eq(frame_decode(&r, &f), AQ_OK);
+    cr_expect(f.observed_address.seq == 0 && f.observed_address.port == 40000);
+    /* a type longer than it needs to be: RFC 9000 §12.4 */
+    cr_expect_eq(decode_hex("c0000000003d7e94 05"), AQ_PROTOCOL_VIOLATION);
+}
+
 /* RFC 9000 §12.4: a type not in its shortest encoding; an unknown type. */
 Test(frame, types_must_be_shortest_and_known)
 {
@@ -444,7 +507,11 @@ Test(frame, random_bytes)
         struct frame f, again;
         for (unsigned i = 0; i < sizeof bytes; i++)
             bytes[i] = (uint8_t)(next_random(&seed) >> (run & 8 ? 32 : 58));
-        bytes[0] = (uint8_t)(next_random(&seed) % 0x20);
+        bytes[0] = (uint8_t)(next_random(&seed) % 0x21);
+        if (bytes[0] == 0x20) {
+            struct writer type = writer_make(bytes, 4);
+            write_varint(&type, FRAME_ADD_ADDRESS_V4 + bytes[5] % 5);
+        }
         uint8_t *copy = exact(bytes, sizeof bytes);
         struct reader r = reader_make(copy, sizeof bytes);
         if (frame_decode(&r, &f) == AQ_OK && !is_ack(f.type)) {

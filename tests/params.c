@@ -56,6 +56,8 @@ static struct params full(void)
     p.preferred.ip6[15] = 9;
     p.preferred.cid = (struct cid){4, {9, 8, 7, 6}};
     memset(p.preferred.token, 0x11, sizeof p.preferred.token);
+    p.nat_limit = 8;
+    p.address_discovery = OBSERVED_BOTH;
     return p;
 }
 
@@ -85,14 +87,16 @@ Test(params, the_table)
         {"retry_source_connection_id", true, true},
         {"max_datagram_frame_size", false, false}, /* RFC 9221 §3 */
         {"min_ack_delay", false, true}, /* draft-ietf-quic-ack-frequency §3 */
+        {"nat_traversal", false, false},
+        {"address_discovery", false, false},
     };
+    static const uint64_t extensions[] = {0x20, 0xff04de1b, UINT64_C(0x3d7e9f0bca12fea6),
+                                          0x9f81a176};
     unsigned count;
     const struct param_row *rows = params_rows(&count);
     cr_assert_eq(count, PARAM_ROWS);
     for (unsigned i = 0; i < count; i++) {
-        cr_expect_eq(rows[i].id, i == PARAM_MIN_ACK_DELAY        ? 0xff04de1b
-                                 : i == PARAM_MAX_DATAGRAM_FRAME ? 0x20
-                                                                 : i);
+        cr_expect_eq(rows[i].id, i <= 0x10 ? i : extensions[i - 0x11]);
         cr_expect_str_eq(rows[i].name, expect[i].name);
         cr_expect_eq(rows[i].by, expect[i].server_only ? BY_SERVER : BY_BOTH, "%s", rows[i].name);
         cr_expect_eq(rows[i].keep, !expect[i].forget, "%s", rows[i].name);
@@ -146,7 +150,8 @@ Test(params, each_alone_round_trips)
                      "row %u", i);
         /* RFC 9000 §18.2: a client must not send what is the server's */
         unsigned count;
-        int expect = params_rows(&count)[i].by & BY_CLIENT ? AQ_OK : AQ_TRANSPORT_PARAMETER_ERROR;
+        bool his = (params_rows(&count)[i].by & BY_CLIENT) && i != PARAM_NAT_TRAVERSAL;
+        int expect = his ? AQ_OK : AQ_TRANSPORT_PARAMETER_ERROR;
         cr_expect_eq(decode_exact(&got, BY_CLIENT, bytes, size), expect, "row %u", i);
     }
 }
@@ -249,6 +254,49 @@ Test(params, bounds)
         struct params p;
         cr_expect_eq(decode_hex(&p, BY_SERVER, rows[i].hex), rows[i].expect, "%s", rows[i].hex);
     }
+}
+
+/* PROTOCOL §1: golden vectors, and what is anything else. */
+Test(params, nat_traversal_and_address_discovery)
+{
+#define NAT       "fd7e9f0bca12fea6 "
+#define DISCOVERY "c00000009f81a176 "
+    static const struct {
+        const char *hex;
+        uint8_t by;
+        int expect;
+    } rows[] = {
+        {NAT "00", BY_CLIENT, AQ_OK},
+        {NAT "01 08", BY_SERVER, AQ_OK},
+        {NAT "08 ffffffffffffffff", BY_SERVER, AQ_OK},
+        {NAT "00", BY_SERVER, AQ_TRANSPORT_PARAMETER_ERROR},
+        {NAT "01 00", BY_SERVER, AQ_TRANSPORT_PARAMETER_ERROR},
+        {NAT "02 0801", BY_SERVER, AQ_TRANSPORT_PARAMETER_ERROR},
+        {NAT "01 08", BY_CLIENT, AQ_TRANSPORT_PARAMETER_ERROR},
+        {NAT "01 00", BY_CLIENT, AQ_TRANSPORT_PARAMETER_ERROR},
+        {NAT "00" NAT "00", BY_CLIENT, AQ_TRANSPORT_PARAMETER_ERROR},
+        {DISCOVERY "01 00", BY_CLIENT, AQ_OK},
+        {DISCOVERY "01 01", BY_SERVER, AQ_OK},
+        {DISCOVERY "01 02", BY_CLIENT, AQ_OK},
+        {DISCOVERY "01 03", BY_CLIENT, AQ_TRANSPORT_PARAMETER_ERROR},
+        {DISCOVERY "00", BY_SERVER, AQ_TRANSPORT_PARAMETER_ERROR},
+        {DISCOVERY "02 0202", BY_SERVER, AQ_TRANSPORT_PARAMETER_ERROR},
+    };
+    struct params p;
+    uint8_t bytes[MAX], expect[MAX];
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        cr_expect_eq(decode_hex(&p, rows[i].by, rows[i].hex), rows[i].expect, "%s", rows[i].hex);
+    params_init(&p);
+    params_set(&p, PARAM_NAT_TRAVERSAL);
+    params_set(&p, PARAM_ADDRESS_DISCOVERY);
+    p.address_discovery = OBSERVED_BOTH;
+    size_t size = hex_bytes(NAT "00" DISCOVERY "01 02", expect, sizeof expect);
+    cr_expect_eq(params_encode(&p, 0, bytes, sizeof bytes), size);
+    cr_expect_arr_eq(bytes, expect, size);
+    p.nat_limit = 8;
+    size = hex_bytes(NAT "01 08" DISCOVERY "01 02", expect, sizeof expect);
+    cr_expect_eq(params_encode(&p, 0, bytes, sizeof bytes), size);
+    cr_expect_arr_eq(bytes, expect, size);
 }
 
 /* RFC 9000 §18.2, figure 22 */

@@ -1,5 +1,6 @@
 #!/bin/sh
-# rfc.sh SRC -- sections cited in the code (`RFC 9000 §8.1`, `draft-ietf-x §2`) but by no test.
+# rfc.sh SRC -- sections cited in the code (`RFC 9000 §8.1`, `draft-ietf-x §2`, `PROTOCOL §3`, which is
+# nat/PROTOCOL.md) but by no test.
 #
 # Prints them with the places that cite them, and their number. Those accepted for now stand in
 # tests/rfc_open.txt, one mark a line; a mark that is neither tested nor accepted fails. To accept one
@@ -9,7 +10,7 @@ export LC_ALL=C
 cd "$1"
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/rfc.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
-mark='(RFC [0-9]{4}|draft(-[a-z0-9]+)+) §[0-9A-Z]+(\.[0-9]+)*'
+mark='(RFC [0-9]{4}|draft(-[a-z0-9]+)+|PROTOCOL) §[0-9A-Z]+(\.[0-9]+)*'
 cites() { find "$@" -name '*.[ch]' -exec grep -hoE "$mark" {} + 2>/dev/null | sort -u; }
 
 code=
