@@ -7,5 +7,6 @@ int echo_main(int argc, char **argv);
 int perf_main(int argc, char **argv);
 int qlog_main(int argc, char **argv);
 int http_main(int argc, char **argv);
+int id_main(int argc, char **argv);
 
 #endif

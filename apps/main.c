@@ -24,6 +24,7 @@ static const struct subcommand subcommands[] = {
     {"perf", perf_main, "measures downloads, uploads, requests, handshakes; `perf serve` answers"},
     {"qlog", qlog_main, "shows a qlog file, as --qlog DIR writes them, as lines and a sum"},
     {"http", http_main, "`http get` fetches files over HTTP/3; `http serve` serves a folder"},
+    {"id", id_main, "prints your PeerId, by which others find you; makes your key on first use"},
 };
 enum {
     SUBCOMMAND_COUNT = sizeof subcommands / sizeof subcommands[0]

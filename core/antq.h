@@ -151,7 +151,9 @@ enum aq_verify {
     AQ_VERIFY_CA,         /* the given CA certificates and the server name */
     AQ_VERIFY_PIN,        /* SHA-256 of the peer's SubjectPublicKeyInfo, nothing else */
     AQ_VERIFY_NONE,       /* nothing at all: asked for in so many words */
-    AQ_VERIFY_CALL,       /* aq_tls_config.verify decides, now or later */
+    AQ_VERIFY_CALL,       /* aq_tls_config.verify_peer decides, now or later */
+    AQ_VERIFY_PEER,       /* one certificate of an Ed25519 or P-256 key, signed by itself; `pin` is
+                             the PeerId expected, all zero any. Names and dates do not count. */
 };
 
 enum aq_key_kind {
@@ -177,15 +179,15 @@ struct aq_tls_config {
     size_t size; /* set by aq_tls_config_init */
     bool server;
     bool ask_client_certificate; /* server: ask for and require one, verified by `verify` */
-    /* Own certificate chain and private key. A server without one gets a self-signed certificate.
-     */
+    /* Own certificate chain and private key. A key alone gets a self-signed certificate, and so
+     * does a server without either. */
     struct aq_pem cert, key;
     enum aq_key_kind self_signed; /* kind of key of a self-signed certificate */
     /* How the peer is verified. The callbacks below (verify_peer, sign, keylog) run inside TLS:
      * they must not call the endpoint. */
     enum aq_verify verify;
     struct aq_pem ca; /* AQ_VERIFY_CA */
-    uint8_t pin[32];  /* AQ_VERIFY_PIN */
+    uint8_t pin[32];  /* AQ_VERIFY_PIN, AQ_VERIFY_PEER */
     /* AQ_VERIFY_CALL: the peer's chain in DER, leaf first, valid during the call. AQ_LATER: answer
      * with aq_verify_done. conn_user is the connection's user pointer. */
     enum aq_answer (*verify_peer)(void *user, void *conn_user, const struct aq_iov *chain,
@@ -230,6 +232,25 @@ AQ_API int aq_tls_set_cert(struct aq_tls *tls, const char *server_name, const st
 /* SHA-256 of the SubjectPublicKeyInfo of the own default certificate: what a client pins. False:
  * none. */
 AQ_API bool aq_tls_pin(const struct aq_tls *tls, uint8_t pin[32]);
+
+/* ---- peer identities ------------------------------------------------------------------------ */
+
+enum {
+    AQ_PEER_ID_TEXT = 53 /* bytes of a PeerId's text, its final 0 included */
+};
+
+/* A PeerId is the SHA-256 of a key's SubjectPublicKeyInfo, what aq_tls_pin and aq_conn_peer give.
+ * Its text is 52 characters of lower-case base32; returns out. */
+AQ_API char *aq_peer_id_text(const uint8_t id[32], char out[AQ_PEER_ID_TEXT]);
+/* Reads that text, or 64 hexadecimal digits. False: it is neither; id is as before. */
+AQ_API bool aq_peer_id_parse(const char *text, uint8_t id[32]);
+
+/* Makes a private key and writes it as PEM text, always a string. The caller keeps it (in a file
+ * of mode 0600) and wipes pem; 512 bytes always suffice. False: it did not work, with a sentence in
+ * error. A TLS object from aq_tls_new whose config has this key and no cert makes itself a
+ * self-signed certificate for it. */
+AQ_API bool aq_key_make(enum aq_key_kind kind, char *pem, size_t pem_size, char *error,
+                        size_t error_size);
 
 /* ---- the endpoint ------------------------------------------------------------------------------
  */

@@ -311,19 +311,17 @@ static bool fill_certificate(X509 *x509, EVP_PKEY *key, uint64_t unix_s)
     return filled;
 }
 
-bool identity_self_signed(struct identity *id, enum aq_key_kind kind, uint64_t unix_s, char *error,
-                          size_t error_size)
+/* Makes the certificate of id->key, and takes that over whatever comes of it. */
+static bool certify(struct identity *id, uint64_t unix_s, char *error, size_t error_size)
 {
     CRYPTO_BUFFER *certificate = NULL;
     uint8_t *der = NULL;
     int size = 0;
-
-    memset(id, 0, sizeof(*id));
-    ERR_clear_error();
-    id->key = kind == AQ_KEY_ED25519 ? make_ed25519() : make_p256();
     X509 *x509 = X509_new();
     /* Ed25519 hashes by itself; the others sign a digest. */
-    const EVP_MD *digest = kind == AQ_KEY_ED25519 ? NULL : EVP_sha256();
+    bool hashes = id->key != NULL && EVP_PKEY_id(id->key) == EVP_PKEY_ED25519;
+    const EVP_MD *digest = hashes ? NULL : EVP_sha256();
+
     if (x509 != NULL && id->key != NULL && fill_certificate(x509, id->key, unix_s)
         && X509_sign(x509, id->key, digest)) {
         size = i2d_X509(x509, &der);
@@ -343,6 +341,61 @@ bool identity_self_signed(struct identity *id, enum aq_key_kind kind, uint64_t u
                               "a self-signed certificate could not be made: out of memory");
     }
     return true;
+}
+
+bool identity_self_signed(struct identity *id, enum aq_key_kind kind, uint64_t unix_s, char *error,
+                          size_t error_size)
+{
+    memset(id, 0, sizeof(*id));
+    ERR_clear_error();
+    id->key = kind == AQ_KEY_ED25519 ? make_ed25519() : make_p256();
+    return certify(id, unix_s, error, error_size);
+}
+
+bool identity_from_key(struct identity *id, const struct aq_pem *key, uint64_t unix_s, char *error,
+                       size_t error_size)
+{
+    memset(id, 0, sizeof(*id));
+    id->key = read_key(key, error, error_size);
+    return id->key != NULL && certify(id, unix_s, error, error_size);
+}
+
+/* PKCS #8 (RFC 5208), as openssl(1) reads and writes it. */
+static bool write_key(const EVP_PKEY *key, char *pem, size_t pem_size)
+{
+    uint8_t *der = NULL;
+    size_t der_size = 0;
+    CBB cbb;
+    const uint8_t *text = NULL;
+    size_t text_size = 0;
+    BIO *bio = BIO_new(BIO_s_mem());
+    bool done = CBB_init(&cbb, 0) && EVP_marshal_private_key(&cbb, key)
+                && CBB_finish(&cbb, &der, &der_size) && bio != NULL
+                && PEM_write_bio(bio, PEM_STRING_PKCS8INF, "", der, (long)der_size)
+                && BIO_mem_contents(bio, &text, &text_size) && text_size < pem_size;
+
+    if (done) {
+        memcpy(pem, text, text_size);
+        pem[text_size] = '\0';
+    }
+    OPENSSL_free(der); /* wiped: it keeps its size in front */
+    BIO_free(bio);
+    return done;
+}
+
+bool aq_key_make(enum aq_key_kind kind, char *pem, size_t pem_size, char *error, size_t error_size)
+{
+    ERR_clear_error();
+    identity_error(error, error_size, "%s", "");
+    if (pem_size > 0) {
+        pem[0] = '\0';
+    }
+    EVP_PKEY *key = kind == AQ_KEY_ED25519 ? make_ed25519() : make_p256();
+    bool done = key != NULL && write_key(key, pem, pem_size);
+    EVP_PKEY_free(key);
+    ERR_clear_error();
+    return done
+           || identity_error(error, error_size, "a key could not be made: give 512 bytes for it");
 }
 
 void identity_free(struct identity *id)

@@ -26,6 +26,10 @@ bool identity_load(struct identity *id, const struct aq_pem *cert, const struct 
 /* Makes a key and a self-signed certificate, valid from a day before unix_s for 10 years. */
 bool identity_self_signed(struct identity *id, enum aq_key_kind kind, uint64_t unix_s, char *error,
                           size_t error_size);
+/* The same for a key that is there already: who keeps a key keeps the identity, and the certificate
+ * is made anew at each start. */
+bool identity_from_key(struct identity *id, const struct aq_pem *key, uint64_t unix_s, char *error,
+                       size_t error_size);
 void identity_free(struct identity *id);
 
 /* The certificates of a PEM text, in order; the caller frees them. NULL with a sentence in error,

@@ -181,14 +181,20 @@ static bool set_identity(struct aq_tls *tls, const struct aq_tls_config *config,
     struct identity id;
     bool done;
 
-    if (given(&config->cert) || given(&config->key)) {
+    uint64_t unix_s = tls->unix_s != 0 ? tls->unix_s : (uint64_t)time(NULL);
+
+    if (!given(&config->cert) && given(&config->key) && tls->sign == NULL) {
+        /* PROTOCOL §2: a peer keeps its key; its certificate only carries the public half. */
+        if (!identity_from_key(&id, &config->key, unix_s, error, error_size)) {
+            return false;
+        }
+    } else if (given(&config->cert) || given(&config->key)) {
         if (!load_given(tls, &id, &config->cert, &config->key, error, error_size)) {
             return false;
         }
     } else if (tls->sign != NULL) {
         return identity_error(error, error_size, "sign without a certificate: give cert as well");
     } else if (tls->server) {
-        uint64_t unix_s = tls->unix_s != 0 ? tls->unix_s : (uint64_t)time(NULL);
         if (!identity_self_signed(&id, config->self_signed, unix_s, error, error_size)) {
             return false;
         }
@@ -424,7 +430,7 @@ static bool check(const struct aq_tls_config *config, char *error, size_t error_
         return identity_error(error, error_size,
                               "config.size is wrong: call aq_tls_config_init first");
     }
-    if (config->verify > AQ_VERIFY_CALL || config->self_signed > AQ_KEY_ED25519) {
+    if (config->verify > AQ_VERIFY_PEER || config->self_signed > AQ_KEY_ED25519) {
         return identity_error(error, error_size,
                               "verify or self_signed is not a value of its enum");
     }

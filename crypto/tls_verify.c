@@ -14,8 +14,12 @@
 #include <string.h>
 #include <time.h>
 
+#include <openssl/ec.h>
+#include <openssl/ec_key.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/mem.h>
+#include <openssl/nid.h>
 #include <openssl/pool.h>
 #include <openssl/rand.h>
 #include <openssl/sha.h>
@@ -251,6 +255,15 @@ static bool verify_ca(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * 
     return accepted;
 }
 
+static bool key_is_of_peer(const EVP_PKEY *key)
+{
+    if (EVP_PKEY_id(key) == EVP_PKEY_ED25519) {
+        return true;
+    }
+    const EC_KEY *ec = EVP_PKEY_id(key) == EVP_PKEY_EC ? EVP_PKEY_get0_EC_KEY(key) : NULL;
+    return ec != NULL && EC_GROUP_get_curve_name(EC_KEY_get0_group(ec)) == NID_X9_62_prime256v1;
+}
+
 static bool verify_pin(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * chain,
                        struct verdict *verdict)
 {
@@ -268,6 +281,36 @@ static bool verify_pin(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) *
     return true;
 }
 
+/* PROTOCOL §2: exactly one certificate, a key of a kind that we use, signed by itself. Names and
+ * dates are not looked at: who holds the key is the peer. */
+static bool verify_peer(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * chain,
+                        struct verdict *verdict)
+{
+    static const uint8_t anybody[sizeof(tls->pin)];
+    X509 *leaf = X509_parse_from_buffer(sk_CRYPTO_BUFFER_value(chain, 0));
+    EVP_PKEY *key = leaf != NULL ? X509_get_pubkey(leaf) : NULL;
+    bool good = false;
+
+    if (sk_CRYPTO_BUFFER_num(chain) != 1) {
+        refuse(verdict, SSL_AD_BAD_CERTIFICATE,
+               "the peer sent a chain: a peer's certificate is one, signed by itself");
+    } else if (key == NULL) {
+        refuse(verdict, SSL_AD_BAD_CERTIFICATE, not_parsed);
+    } else if (!key_is_of_peer(key)) {
+        refuse(verdict, SSL_AD_UNSUPPORTED_CERTIFICATE,
+               "the peer's key is neither Ed25519 nor P-256");
+    } else if (X509_verify(leaf, key) != 1) {
+        refuse(verdict, SSL_AD_DECRYPT_ERROR,
+               "the peer's certificate is not signed by its own key: it was altered");
+    } else {
+        good = memcmp(tls->pin, anybody, sizeof(anybody)) == 0 || verify_pin(tls, chain, verdict);
+    }
+    EVP_PKEY_free(key);
+    X509_free(leaf);
+    ERR_clear_error();
+    return good;
+}
+
 bool tls_verify_chain(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * chain,
                       const char *name, struct verdict *verdict)
 {
@@ -279,6 +322,9 @@ bool tls_verify_chain(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * 
     }
     if (tls->verify == AQ_VERIFY_PIN) {
         return verify_pin(tls, chain, verdict);
+    }
+    if (tls->verify == AQ_VERIFY_PEER) {
+        return verify_peer(tls, chain, verdict);
     }
     if (!tls->server && name == NULL) {
         return refuse(

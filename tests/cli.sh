@@ -100,6 +100,34 @@ expect 2 '^antq: --pipe and --json' echo 127.0.0.1:1 --pipe --json
 expect 2 '^antq: --streams must be from 1 to 1000' perf h:1 --streams 1001
 expect 2 '^antq: --download expects a size' perf h:1 --download 1X
 
+# ---- antq id ----------------------------------------------------------------------------------------------
+expect_out 0 '^  --key FILE' id --help
+expect 2 "^antq: unknown flag --frobnicate; .antq id --help" id --frobnicate
+expect 0 '^made a key in .*/key.pem' id --key "$T/key.pem"
+expect_out 0 '^[a-z2-7]{52}$' id --key "$T/key.pem"
+me=$(cat "$T/run.out")
+expect_out 0 "\"peer_id\":\"$me\",\"key\":\".*key.pem\",\"made\":false" id --key "$T/key.pem" --json
+json_valid 'id --json' 'peer_id key made'
+[ "$(stat -c %a "$T/key.pem")" = 600 ] || fail 'the key file is not 0600'
+(export HOME="$T" XDG_CONFIG_HOME= && expect 0 '^made a key in .*/.config/antq/key.pem' id)
+(export HOME=/none XDG_CONFIG_HOME="$T/.config" && expect_out 0 '^[a-z2-7]{52}$' id)
+(export HOME= XDG_CONFIG_HOME= && expect 1 '^antq: --key: neither HOME' id)
+chmod 640 "$T/key.pem"
+expect 1 '^antq: --key: others may read .*chmod 600' id --key "$T/key.pem"
+expect 1 '^antq: --key: cannot write ".*none/key"' id --key "$T/none/key"
+expect 1 '^antq: --key: "/" is no file' id --key /
+(umask 077 && echo nonsense >"$T/nokey")
+expect 1 '^antq: --key: private key .*: no private key found' id --key "$T/nokey"
+if command -v openssl >/dev/null 2>&1; then
+    # The same by another program: base32 of SHA-256 of the SubjectPublicKeyInfo.
+    chmod 600 "$T/key.pem"
+    theirs=$(openssl pkey -in "$T/key.pem" -pubout -outform DER | openssl dgst -sha256 -binary | base32 -w 0 |
+        tr -d '=' | tr 'A-Z' 'a-z')
+    expect_out 0 "^$theirs\$" id --key "$T/key.pem"
+    (umask 077 && openssl ecparam -name prime256v1 -genkey -noout -out "$T/p256.pem" 2>/dev/null)
+    expect_out 0 '^[a-z2-7]{52}$' id --key "$T/p256.pem"
+fi
+
 # ---- files ------------------------------------------------------------------------------------------------
 expect 1 '^antq: --ca: cannot read ".*none": No such file' echo 127.0.0.1:1 --ca "$T/none"
 expect 1 '^antq: --cert: cannot read ".*none": No such file' echo serve --listen 127.0.0.1:0 --cert "$T/none" --key "$T/none"

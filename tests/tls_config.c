@@ -161,8 +161,8 @@ Test(tls_config, config_errors)
     config.cert = leaf.cert_in;
     expect_no(&config, "without its private key");
     config.cert = (struct aq_pem){0};
-    config.key = leaf.key_in;
-    expect_no(&config, "give cert");
+    config.key = leaf.key_in; /* a key alone gets a self-signed certificate */
+    aq_tls_free(make(&config));
     config = config_for(true);
     config.cipher = 0x1304;
     expect_no(&config, "0x1301, 0x1302 or 0x1303");
