@@ -1,8 +1,10 @@
 /* corpus.c -- writes the fuzzers' first inputs, from the rows of the tests: `corpus DIR` makes DIR/header,
- * DIR/frames, DIR/params, DIR/tokens, DIR/json and DIR/conn. Each is small, a few hundred bytes at most. */
+ * DIR/frames, DIR/params, DIR/tokens, DIR/json, DIR/conn and DIR/nat. Each is small, a few hundred bytes at most. */
 #include "tests/sim/attacks.h"
 #include "core/frame.h"
 #include "core/packet.h"
+#include "nat/datagram.h"
+#include "nat/message.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -137,6 +139,63 @@ static void put_json(void)
         put("json", (const uint8_t *)texts[i], strlen(texts[i]));
 }
 
+/* Frames of NAT traversal, which no attack has: they are not negotiated. */
+static void put_extensions(void)
+{
+    static const uint8_t ip[16] = {0x20, 1, 0xd, 0xb8};
+    static const uint64_t types[] = {FRAME_ADD_ADDRESS_V4,  FRAME_ADD_ADDRESS_V6,      FRAME_PUNCH_ME_NOW_V4,
+                                     FRAME_PUNCH_ME_NOW_V6, FRAME_OBSERVED_ADDRESS_V4, FRAME_OBSERVED_ADDRESS_V6};
+
+    for (unsigned i = 0; i < 6; i++) {
+        uint8_t out[64];
+        struct writer w = writer_make(out, sizeof out);
+        struct frame f = {.type = types[i]};
+        if (types[i] == FRAME_PUNCH_ME_NOW_V4 || types[i] == FRAME_PUNCH_ME_NOW_V6)
+            f.punch_me_now.ip = ip;
+        else
+            f.add_address.ip = ip;
+        frame_encode(&w, &f);
+        put("frames", out, (size_t)(w.p - out));
+    }
+    put("frames", (const uint8_t[]){0x80, 0x3d, 0x7e, 0x94, 1}, 5);
+}
+
+/* Registrations and what two of them do, alone and in a row; datagrams; names. */
+static void put_nat(void)
+{
+    static const uint8_t steps[][2] = {{MESSAGE_CONNECT, STEP_REQUEST}, {MESSAGE_PUNCH, STEP_REQUEST},
+                                       {MESSAGE_PUNCH, STEP_ANSWER},    {MESSAGE_CONNECT, STEP_ANSWER}};
+    static const char names[] = "\x02" "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa@[2001:db8::1]:4433";
+    uint8_t all[4096] = {3}, one[1 + MESSAGE_MAX] = {0};
+    size_t n = 1;
+
+    for (unsigned i = 0; i < 6; i++) {
+        struct message m = {.type = MESSAGE_REGISTER, .version = 1, .lease_s = 60, .capabilities = 3};
+        uint8_t who = i < 2 ? (uint8_t)i : i == 4 || i == 5 ? 1 : 0;
+        m.peer_id.bytes[0] = who;
+        m.present = 1U << FIELD_VERSION | 1U << FIELD_PEER_ID | 1U << FIELD_LEASE | 1U << FIELD_GENERATION |
+                    1U << FIELD_CAPABILITIES;
+        if (i >= 2) {
+            m = (struct message){.type = steps[i - 2][0], .step = steps[i - 2][1], .reason = i == 5};
+            m.request_id[0] = (uint8_t)m.type;
+            m.target.bytes[0] = 1;
+            m.present = 1U << FIELD_STEP | 1U << FIELD_REQUEST_ID |
+                        (m.step == STEP_REQUEST ? 1U << FIELD_TARGET : 1U << FIELD_REASON);
+        }
+        all[n++] = who;
+        size_t size = message_encode(&m, all + n, sizeof all - n);
+        memcpy(one + 1, all + n, size);
+        put("nat", one, 1 + size);
+        n += size;
+    }
+    put("nat", all, n);
+    put("nat", (const uint8_t *)names, sizeof names - 1);
+    put("nat", (const uint8_t *)names, 53);
+    uint8_t punch[1 + PUNCH_SIZE] = {1};
+    punch_write(&(struct punch){PUNCH_OPEN, 1, 2}, (const uint8_t[PUNCH_KEY_BYTES]){2}, punch + 1);
+    put("nat", punch, sizeof punch);
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 2) {
@@ -145,7 +204,7 @@ int main(int argc, char **argv)
     }
     root = argv[1];
     folder("");
-    static const char *const targets[] = {"header", "frames", "params", "tokens", "conn", "json"};
+    static const char *const targets[] = {"header", "frames", "params", "tokens", "conn", "json", "nat"};
     for (unsigned i = 0; i < sizeof targets / sizeof *targets; i++)
         folder(targets[i]);
     put_json();
@@ -160,6 +219,8 @@ int main(int argc, char **argv)
     put_headers();
     put_params();
     put_outside();
+    put_extensions();
+    put_nat();
     for (uint8_t i = 0; i < 8; i++)
         put("tokens", (const uint8_t[60]){0, (uint8_t)(i * 29), i, 0, 0, 1, 0, (uint8_t)(i * 3), 1, 2, 3}, 60);
     printf("%u inputs in %s\n", files, root);
