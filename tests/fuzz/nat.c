@@ -76,7 +76,8 @@ static void bootstrap(const uint8_t *data, size_t size)
     relay_config_init(&relay_config);
     config.max_peers = 3, config.max_requests = 4, config.buckets = 16;
     relay_config.max_pairs = 3, relay_config.max_pairs_per_peer = 2;
-    require(registry_size(&config) <= sizeof memory && relay_size(&relay_config) <= sizeof relay_memory);
+    require(registry_size(&config) <= sizeof memory
+            && relay_size(&relay_config) <= sizeof relay_memory);
     memset(memory, 0, sizeof memory);
     memset(relay_memory, 0, sizeof relay_memory);
     rng_init(&rng, seed);
@@ -104,7 +105,8 @@ static void bootstrap(const uint8_t *data, size_t size)
             require(i < config.max_requests);
         require(registry_deadline(&r) > now && r.online <= r.peers.used && r.peers.used <= 3);
         require(r.by_id.count == r.peers.used && r.by_conn.count == r.online);
-        require(r.by_request.count == r.requests.used && relay.channels.count == 2 * relay.pairs.used);
+        require(r.by_request.count == r.requests.used
+                && relay.channels.count == 2 * relay.pairs.used);
         data += n;
         size -= n;
     }
