@@ -76,13 +76,14 @@ Test(nat_identity, mutual)
         struct aq_pem a = key_of(0, (enum aq_key_kind)kind), b = key_of(1, AQ_KEY_ED25519);
         struct aq_tls *server_tls = peer(true, &a, NULL), *client_tls = peer(false, &b, NULL);
         struct tls_facts at_client, at_server;
+        struct tls_names names;
         uint8_t server_id[32], client_id[32], wrong[32];
         aq_tls_pin(server_tls, server_id);
         aq_tls_pin(client_tls, client_id);
         run(client_tls, server_tls, NULL);
         expect_done();
-        tls_facts(&client.tls, &at_client);
-        tls_facts(&server.tls, &at_server);
+        tls_facts(&client.tls, &at_client, &names);
+        tls_facts(&server.tls, &at_server, &names);
         cr_expect(at_client.verified && at_server.verified);
         cr_expect_arr_eq(at_client.spki_hash, server_id, 32);
         cr_expect_arr_eq(at_server.spki_hash, client_id, 32);
