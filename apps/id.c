@@ -27,10 +27,13 @@ int id_main(int argc, char **argv)
         {"Flags", id_rows, sizeof id_rows / sizeof id_rows[0], &flags},
     };
     const struct command command = {
-        "antq id", NULL,
-        "Prints your PeerId, the name by which others connect to you, and makes your key on first "
-        "use.\nWho has the key file is you: keep it, and show it to nobody.",
-        sets, sizeof sets / sizeof sets[0]};
+        .name = "antq id",
+        .about =
+            "Prints your PeerId, the name by which others connect to you, and makes your key on first "
+            "use.\nWho has the key file is you: keep it, and show it to nobody.",
+        .sets = sets,
+        .set_count = sizeof sets / sizeof sets[0],
+    };
     static struct key_file key;
     char text[AQ_PEER_ID_TEXT];
     int code;
