@@ -59,11 +59,11 @@ const char *protect_name(const struct protect *p)
 
 /* ---- contexts ---- */
 
-/* 704 KiB at most. For 10,000 busy connections a table that held them all would be slower than none:
- * contexts that come from memory cost as much as those that are made anew. */
+/* 704 KiB at most. For 10,000 busy connections a table that held them all would be slower than
+ * none: contexts that come from memory cost as much as those that are made anew. */
 enum {
     SLOTS_MIN = 16,
-    SLOTS_MAX = 512,
+    SLOTS_MAX = 256,   /* 350 KiB; those who are busy at once find one place each, or nearly */
     SLOTS_PER_CONN = 4 /* two keys in use, and room, so that they seldom meet */
 };
 
