@@ -64,6 +64,7 @@ enum aq_error {
     AQ_FULL = -3,    /* a pool or table named by the config is full */
     AQ_GONE = -4,    /* the handle is stale, or the connection or stream has ended */
     AQ_MISUSE = -5,  /* the call does not fit the object's state; nothing was changed */
+    AQ_REFUSED = -6, /* the peer has asked not to do that */
 };
 
 /* The RFC's name of a transport error, "CRYPTO_ERROR(alert name)", or the name of one of ours.
@@ -280,6 +281,7 @@ struct aq_config {
     uint32_t max_streams;   /* streams of all connections [16384] */
     uint32_t recv_buffers;  /* lent receive buffers of 64 KiB [32] */
     uint32_t send_trains;   /* trains of 64 KiB built at once [8] */
+    uint32_t max_paths;     /* network paths beside each connection's first [0: max_conns] */
     uint64_t memory_bytes; /* shared by all: send queues, reassembly, what is in flight [256 MiB] */
     uint64_t conn_memory_bytes; /* one connection's part of it at most [half of memory_bytes] */
     uint32_t trace_events;      /* ring of trace events, a power of two, 0 none [0] */
@@ -303,6 +305,12 @@ struct aq_config {
     uint16_t max_udp_payload;           /* largest datagram we send; 1,200 until probed [1452] */
     uint8_t active_cid_limit;           /* connection ids the peer may give us, 2 to 8 [4] */
     const char *cc;                     /* "cubic", "newreno" or "bbr" ["cubic"] */
+    /* RFC 9000 §9: connections move to other addresses. A server follows its clients in any case.
+     */
+    bool no_migration; /* the peer is asked not to move by its own wish [false] */
+    bool no_preferred; /* client: stays where it dialled, whatever the server prefers [false] */
+    struct aq_addr preferred4, preferred6; /* server: where clients shall move to after the
+                                              handshake; it must listen there; family 0: nowhere */
     bool fixed_mtu; /* start at max_udp_payload instead of 1,200: the caller knows the path */
     uint64_t
         key_update_packets; /* start a key update after this many packets; 0: at the AEAD's limit */
@@ -455,6 +463,46 @@ AQ_API int aq_datagram_take(struct aq_endpoint *ep, aq_conn conn);
 
 /* Sends a PING now; AQ_EVENT_PONG follows when it is acknowledged. */
 AQ_API int aq_ping(struct aq_endpoint *ep, aq_conn conn, uint64_t now_us);
+
+/* Where a path runs: from a socket and an address of ours to one of the peer. */
+struct aq_path_addr {
+    struct aq_addr local;  /* family 0: any */
+    struct aq_addr remote; /* family 0: the one in use */
+    uint64_t channel;
+    uint32_t ifindex;
+    uint16_t socket;
+    uint16_t reserved;
+};
+
+/* Client: moves the connection to another path (RFC 9000 §9.2). The path is validated first; the
+ * connection stays where it is until then, and for good if that fails: AQ_EVENT_PATH tells. A
+ * second call gives up the first one's wish. AQ_OK: under way. AQ_BLOCKED: not before
+ * AQ_EVENT_CONFIRMED; AQ_REFUSED: the server asked for no migration; AQ_FULL: no connection id of
+ * the server is left for it, or no path (max_paths): try later; AQ_MISUSE: a server, a path that it
+ * has already, or addresses of two families; AQ_GONE. */
+AQ_API int aq_conn_migrate(struct aq_endpoint *ep, aq_conn conn, const struct aq_path_addr *to,
+                           uint64_t now_us);
+
+enum {
+    AQ_PATHS_MAX = 4
+};
+struct aq_path_info {
+    struct aq_addr local, remote;
+    uint64_t channel;
+    uint32_t ifindex;
+    uint16_t socket;
+    uint16_t mtu;
+    bool active;    /* all but probes go here */
+    bool validated; /* the peer has shown that it is there */
+    bool checking;  /* a validation is under way */
+    uint64_t rtt_us, cwnd_bytes;
+    uint64_t sent_bytes, recv_bytes; /* UDP payload */
+    uint64_t reserved[2];
+};
+/* The connection's paths, at most max of them (AQ_PATHS_MAX always suffice). Returns how many; 0:
+ * it is gone. */
+AQ_API unsigned aq_conn_paths(struct aq_endpoint *ep, aq_conn conn, struct aq_path_info *paths,
+                              unsigned max);
 
 enum aq_status { /* computed, in this order of precedence */
     AQ_STATUS_CLOSED,
@@ -621,7 +669,7 @@ enum aq_event_kind {
     AQ_EVENT_STREAMS,       /* the peer allows more streams */
     AQ_EVENT_TICKET,        /* data, size: keep it to resume */
     AQ_EVENT_TOKEN,         /* data, size: NEW_TOKEN, for the next connection to this server */
-    AQ_EVENT_PATH,          /* addresses changed */
+    AQ_EVENT_PATH,          /* paths changed; value: AQ_PATH_ bits */
     AQ_EVENT_STATUS,        /* reserved for the peer node */
     AQ_EVENT_PONG,          /* a PING of aq_ping was acknowledged; value: microseconds */
     AQ_EVENT_DATAGRAM,      /* a datagram came: aq_datagram_peek */
@@ -636,6 +684,14 @@ enum aq_event_kind {
     AQ_EVENT_STOPPED,  /* the peer wants no more (we answer with RESET_STREAM); value: its code */
     AQ_EVENT_STREAM_CLOSED, /* both sides are done; the handle ends when the next event is asked for
                              */
+};
+
+enum {                      /* what AQ_EVENT_PATH tells; aq_conn_paths shows the rest */
+    AQ_PATH_MOVED = 1,      /* to the path of aq_conn_migrate, or to the server's preferred address;
+                               or back from there */
+    AQ_PATH_FAILED = 2,     /* that path was not reached: the connection stays where it is */
+    AQ_PATH_PEER_MOVED = 4, /* the peer has another address */
+    AQ_PATH_ENDED = 8,      /* a path is no longer used, nor its socket for this connection */
 };
 
 struct aq_event {

@@ -195,7 +195,7 @@ int aq_ping(struct aq_endpoint *endpoint, aq_conn conn, uint64_t now_us)
 
 static enum aq_congested congested_why(const struct conn *c)
 {
-    const struct path *p = &c->paths[c->active];
+    const struct path *p = conn_path(c);
     if (conn_is_open(c) && path_room(p) < MTU_BASE)
         return AQ_CONGESTED_ADDRESS;
     if (c->streams.wanted[0] || c->streams.wanted[1])
@@ -215,7 +215,7 @@ static enum aq_congested congested_why(const struct conn *c)
 
 static enum aq_status status_of(const struct conn *c, enum aq_congested why)
 {
-    const struct path *p = &c->paths[c->active];
+    const struct path *p = conn_path(c);
     if (!conn_is_open(c))
         return AQ_STATUS_CLOSED;
     if (c->state == CONN_HANDSHAKE)
@@ -272,7 +272,7 @@ int aq_conn_stats(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_sta
         .ack_within_us = c->ackfreq.asked_us,
         .spurious_packets = c->counts.spurious_packets,
         .ecn_state = AQ_ECN_STATE_OFF,
-        .paths = sizeof c->paths / sizeof *c->paths,
+        .paths = paths_count(c),
         .streams_opened = c->streams.local_next[STREAMS_BIDI] + c->streams.local_next[STREAMS_UNI],
         .streams_accepted =
             c->streams.peer_opened[STREAMS_BIDI] + c->streams.peer_opened[STREAMS_UNI],

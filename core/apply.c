@@ -11,10 +11,8 @@ typedef int (*apply_fn)(struct conn *c, const struct frame *f, struct apply *a, 
 
 /* ---- acknowledgements and losses ---- */
 
-static void sums_to_cc(struct conn *c, const struct loss_result *result, uint64_t now)
+static void sum_to_cc(struct conn *c, struct path *p, const struct loss_path *sum, uint64_t now)
 {
-    struct path *p = conn_path(c);
-    const struct loss_path *sum = &result->path[0];
     c->counts.lost_packets += sum->lost_packets;
     c->counts.lost_bytes += sum->lost_bytes;
     c->counts.spurious_packets += (uint32_t)sum->spurious_packets;
@@ -33,11 +31,25 @@ static void sums_to_cc(struct conn *c, const struct loss_result *result, uint64_
                  p->cc.cwnd_bytes, p->cc.ssthresh_bytes, p->cc.in_flight_bytes, now);
 }
 
+/* RFC 9000 §9.4: what was sent on a path says something about that path alone. */
+static void sums_to_cc(struct conn *c, const struct loss_result *result, uint64_t now)
+{
+    for (unsigned i = 0; i < PATHS; i++) {
+        if (c->path[i])
+            sum_to_cc(c, c->path[i], &result->path[i], now);
+    }
+    c->counts.lost_packets += result->path[PATH_GONE].lost_packets;
+    c->counts.lost_bytes += result->path[PATH_GONE].lost_bytes;
+}
+
 static void detect(struct conn *c, enum space_id id, struct loss_result *result, uint64_t now)
 {
     struct space *space = conn_space(c, id);
-    const struct rtt *rtt[PATHS_MAX] = {&c->paths[0].rtt};
-    struct sink_arg arg = {.c = c, .space = id, .now = now};
+    const struct rtt *rtt[PATHS_MAX];
+    struct sink_arg arg = {.c = c, .space = id, .now = now, .path = PATH_GONE};
+    for (unsigned i = 0; i < PATHS; i++)
+        rtt[i] = c->path[i] ? &c->path[i]->rtt : NULL;
+    rtt[PATH_GONE] = &conn_path(c)->rtt;
     loss_detect(&space->sent, rtt, ackfreq_delay_us(&c->ackfreq), &apply_sink, &arg, result, now);
     sums_to_cc(c, result, now);
     /* What was lost of the handshake goes at once: 1-RTT packets, which nobody can acknowledge
@@ -70,7 +82,7 @@ static int apply_ack(struct conn *c, const struct frame *f, struct apply *a, uin
     struct space *space = conn_space(c, a->space);
     struct path *p = conn_path(c);
     struct loss_result result = {0};
-    struct sink_arg arg = {.c = c, .space = a->space, .now = now};
+    struct sink_arg arg = {.c = c, .space = a->space, .now = now, .path = PATH_GONE};
     bool phase_acked = c->keys.phase_acked;
     c->counts.acks_received++;
     int error = loss_on_ack(&space->sent, &f->ack, &apply_sink, &arg, &result, now);
@@ -88,13 +100,16 @@ static int apply_ack(struct conn *c, const struct frame *f, struct apply *a, uin
         c->peer_validated_us = true; /* RFC 9002 §6.2.2.1: the server has our Handshake packet */
     if (!result.any_acked)
         return AQ_OK;
-    if (result.has_sample) {
-        rtt_sample(&p->rtt, result.sample_us, ack_delay_us(c, f, a->space), now);
-        trace_metrics(&c->tracer, p->rtt.latest_us, p->rtt.smoothed_us, p->rtt.var_us, now);
-        trace_pace(&c->tracer, p->pace.rate_bytes_per_s, p->rtt.min_us, now);
+    struct path *sampled =
+        result.has_sample && result.sample_path < PATHS ? c->path[result.sample_path] : NULL;
+    if (sampled) {
+        rtt_sample(&sampled->rtt, result.sample_us, ack_delay_us(c, f, a->space), now);
+        const struct rtt *rtt = &sampled->rtt;
+        trace_metrics(&c->tracer, rtt->latest_us, rtt->smoothed_us, rtt->var_us, now);
+        trace_pace(&c->tracer, sampled->pace.rate_bytes_per_s, rtt->min_us, now);
     }
     if (a->space == SPACE_APP && f->ack.largest < c->limited_below)
-        result.path[0].app_limited = true;
+        result.path[c->active].app_limited = true;
     if (c->peer_validated_us) /* RFC 9002 §6.2.1: a client does not trust an unvalidated Initial ACK
                                */
         c->pto_count = 0;
@@ -182,21 +197,16 @@ static int apply_handshake_done(struct conn *c, const struct frame *f, struct ap
 static int apply_path_challenge(struct conn *c, const struct frame *f, struct apply *a,
                                 uint64_t now)
 {
-    (void)a;
     (void)now;
-    struct path *p = conn_path(c);
-    p->response_due = true; /* RFC 9000 §8.2.2; the newest wins */
-    memcpy(p->response, f->path.data, sizeof p->response);
+    paths_on_challenge(c, a, f->path.data);
     return AQ_OK;
 }
 
 static int apply_path_response(struct conn *c, const struct frame *f, struct apply *a, uint64_t now)
 {
-    (void)c;
-    (void)f;
     (void)a;
-    (void)now; /* RFC 9000 §19.18: MAY be an error when nothing was asked; we ask nothing yet and
-                  ignore it */
+    /* RFC 9000 §19.18: one that answers nothing MAY be an error; it may also be late. */
+    paths_on_response(c, f->path.data, now);
     return AQ_OK;
 }
 
@@ -212,15 +222,13 @@ static int apply_close(struct conn *c, const struct frame *f, struct apply *a, u
 static int apply_new_cid(struct conn *c, const struct frame *f, struct apply *a, uint64_t now)
 {
     struct cid cid = {.size = (uint8_t)f->new_cid.cid_size};
-    uint64_t before =
-        cid_peer_entry(&c->peer_cids)->seq; /* the new id may take the active one's place */
     (void)now;
     a->where = "RFC 9000 19.15";
     memcpy(cid.bytes, f->new_cid.cid, cid.size);
     int error = cid_peer_add(&c->peer_cids, f->new_cid.seq, f->new_cid.retire_prior_to, &cid,
                              f->new_cid.token);
-    if (error == AQ_OK && cid_peer_entry(&c->peer_cids)->seq != before)
-        conn_reset_token(c);
+    if (error == AQ_OK)
+        paths_on_cids(c);
     return error;
 }
 
@@ -228,7 +236,10 @@ static int apply_retire_cid(struct conn *c, const struct frame *f, struct apply 
 {
     (void)now;
     a->where = "RFC 9000 19.16";
-    return cid_local_retire(&c->cids, f->retire_cid.seq, c->used_seq);
+    int error = cid_local_retire(&c->cids, f->retire_cid.seq, c->used_seq);
+    if (error == AQ_OK)
+        paths_on_retired(c, f->retire_cid.seq);
+    return error;
 }
 
 /* ---- flow control ---- */
@@ -432,6 +443,7 @@ int frames_apply(struct conn *c, const uint8_t *payload, size_t size, struct app
             return error;
         const struct frame_row *row = frame_row(f.type);
         a->eliciting |= !(row->props & PROP_N);
+        a->more_than_probe |= !(row->props & PROP_P);
         apply_fn fn = apply_of(f.type);
         assert(fn); /* a test walks both tables */
         error = fn(c, &f, a, now);

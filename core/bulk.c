@@ -37,7 +37,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 /* The layout for up to max packets. False: no room for a byte. */
 static bool bulk_layout(struct bulk *b, const struct conn *c, const struct stream *s, unsigned max)
 {
-    const struct path *p = &c->paths[c->active];
+    const struct path *p = conn_path(c);
     struct writer w = writer_make(b->head, sizeof b->head);
     b->pn_size = (uint8_t)packet_number_size(c->app.sent.next + max - 1, c->app.sent.largest_acked);
     b->head_size = (uint8_t)packet_write_short(&w, cid_peer_active(&c->peer_cids), false,
@@ -60,7 +60,7 @@ static bool bulk_layout(struct bulk *b, const struct conn *c, const struct strea
 /* How many packets of the layout may go in a row. */
 static unsigned bulk_count(struct conn *c, const struct bulk *b, uint64_t plain, unsigned max)
 {
-    const struct path *p = &c->paths[c->active];
+    const struct path *p = conn_path(c);
     uint64_t n = least(max, plain / b->payload);
     n = least(n, cc_room(&p->cc) / b->mtu);
     n = least(n, pace_room(&p->pace) / b->mtu);
@@ -145,9 +145,9 @@ unsigned bulk_fill(struct conn *c, uint8_t *out, unsigned max, struct sealed *v,
         return 0;
     struct stream *s = stream_at(&c->ep->streams, slot);
     uint64_t plain = stream_plain(s, &c->flow);
-    struct out o = {.space = &c->app, .id = SPACE_APP, .now = now};
+    struct out o = {.path = conn_path(c), .space = &c->app, .id = SPACE_APP, .now = now};
     /* RFC 9002 §6.2.4: probes carry what was in flight, and go one at a time. */
-    if (plain < c->paths[c->active].mtu || c->app.probes || !frames_only_streams(c, &o)
+    if (plain < conn_path(c)->mtu || c->app.probes || !frames_only_streams(c, &o)
         || !bulk_layout(&b, c, s, max))
         return 0;
     unsigned n = bulk_count(c, &b, plain, max);

@@ -69,6 +69,12 @@ void cid_local_init(struct cid_local *l)
     *l = (struct cid_local){.next = 1, .limit = 1};
 }
 
+void cid_local_preferred(struct cid_local *l)
+{
+    assert(l->next == 1);
+    l->next = 2;
+}
+
 static unsigned cid_local_active_count(const struct cid_local *l)
 {
     unsigned n = 0;
@@ -146,7 +152,7 @@ enum {
 void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit, struct quota *quota)
 {
     memset(p, 0, sizeof *p);
-    p->v[0].used = true;
+    p->v[0].used = p->v[0].taken = true;
     p->v[0].cid = *first;
     p->limit = limit;
     p->quota = quota;
@@ -202,9 +208,13 @@ static int cid_peer_retire_below(struct cid_peer *p, uint32_t seq)
             return AQ_CONNECTION_ID_LIMIT_ERROR;
         r->used = false;
     }
-    for (unsigned i = 0; !cid_peer_entry(p)->used && i < entries(p); i++) {
-        if (entry_at(p, i)->used)
-            p->active = (uint8_t)i;
+    /* In place of the active path's id: one that no path has used, or, at worst, another path's,
+     * which that path then has to do without. */
+    for (unsigned taken = 0; !cid_peer_entry(p)->used && taken < 2; taken++) {
+        for (unsigned i = 0; !cid_peer_entry(p)->used && i < entries(p); i++) {
+            if (entry_at(p, i)->used && entry_at(p, i)->taken == taken)
+                p->active = (uint8_t)i;
+        }
     }
     assert(cid_peer_entry(p)->used);
     return AQ_OK;
@@ -267,17 +277,79 @@ int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, con
     memcpy(place->token, token, RESET_TOKEN_SIZE);
     if (retire_prior_to > p->retire_prior_to) {
         p->retire_prior_to = (uint32_t)retire_prior_to;
-        return cid_peer_retire_below(p, p->retire_prior_to);
+        error = cid_peer_retire_below(p, p->retire_prior_to);
     }
-    return AQ_OK;
+    entry_at(p, p->active)->taken = true;
+    return error;
+}
+
+const struct cid_remote *cid_peer_find(const struct cid_peer *p, uint32_t seq)
+{
+    for (unsigned i = 0; i < entries(p); i++) {
+        const struct cid_remote *r = i < CIDS_FIRST ? &p->v[i] : &p->more[i - CIDS_FIRST];
+        if (r->used && r->seq == seq)
+            return r;
+    }
+    return NULL;
+}
+
+bool cid_peer_has_spare(const struct cid_peer *p)
+{
+    for (unsigned i = 0; i < entries(p); i++) {
+        const struct cid_remote *r = i < CIDS_FIRST ? &p->v[i] : &p->more[i - CIDS_FIRST];
+        if (r->used && !r->taken)
+            return true;
+    }
+    return false;
+}
+
+bool cid_peer_take(struct cid_peer *p, uint32_t *seq)
+{
+    struct cid_remote *best = NULL;
+    for (unsigned i = 0; i < entries(p); i++) {
+        struct cid_remote *r = entry_at(p, i);
+        if (r->used && !r->taken && (!best || r->seq < best->seq))
+            best = r;
+    }
+    if (!best)
+        return false;
+    best->taken = true;
+    *seq = best->seq;
+    return true;
+}
+
+void cid_peer_use(struct cid_peer *p, uint32_t seq)
+{
+    for (unsigned i = 0; i < entries(p); i++) {
+        if (entry_at(p, i)->used && entry_at(p, i)->seq == seq)
+            p->active = (uint8_t)i;
+    }
+    assert(cid_peer_entry(p)->seq == seq && cid_peer_entry(p)->taken);
+}
+
+void cid_peer_let(struct cid_peer *p, const uint32_t *keep, unsigned count)
+{
+    for (unsigned i = 0; i < entries(p); i++) {
+        struct cid_remote *r = entry_at(p, i);
+        bool kept = !r->used || !r->taken || i == p->active;
+        for (unsigned j = 0; j < count; j++)
+            kept |= r->seq == keep[j];
+        if (!kept && cid_peer_push_retire(p, r->seq) == AQ_OK)
+            r->used = false;
+    }
 }
 
 bool cid_peer_is_reset(const struct cid_peer *p, const uint8_t tail[RESET_TOKEN_SIZE])
 {
-    /* RFC 9000 §10.3.1: never the token of an id not used yet, or retired; only the active one is
-     * neither. */
-    const struct cid_remote *r = cid_peer_entry(p);
-    return r->has_token && prim_equal(r->token, tail, RESET_TOKEN_SIZE);
+    /* RFC 9000 §10.3.1: never the token of an id not used yet, or retired. All are compared, so
+     * that the time tells nothing. */
+    bool is_reset = false;
+    for (unsigned i = 0; i < entries(p); i++) {
+        const struct cid_remote *r = i < CIDS_FIRST ? &p->v[i] : &p->more[i - CIDS_FIRST];
+        is_reset |=
+            r->used && r->taken && r->has_token & prim_equal(r->token, tail, RESET_TOKEN_SIZE);
+    }
+    return is_reset;
 }
 
 bool cid_peer_next_retire(const struct cid_peer *p, uint64_t *seq)

@@ -54,6 +54,8 @@ void cid_local_init(struct cid_local *l); /* sequence 0, from the handshake, is 
 /* The peer's limit is known: issue up to it. */
 void cid_local_open(struct cid_local *l, uint64_t peer_limit);
 bool cid_local_is_active(const struct cid_local *l, uint64_t seq);
+/* Number 1 is given in the preferred address (§5.1.1). Before any other. */
+void cid_local_preferred(struct cid_local *l);
 /* RETIRE_CONNECTION_ID: AQ_OK, or PROTOCOL_VIOLATION for a number never issued, or the one the
  * packet came on (used_seq; §19.16). Issues a replacement. */
 int cid_local_retire(struct cid_local *l, uint64_t seq, uint64_t used_seq);
@@ -67,7 +69,8 @@ struct cid_remote {
     uint32_t seq;
     struct cid cid;
     bool has_token;
-    bool used; /* this entry of the table holds an id */
+    bool used;  /* this entry of the table holds an id */
+    bool taken; /* some path sends to it, or has: no other may (§9.5) */
     uint8_t token[RESET_TOKEN_SIZE];
 };
 struct cid_peer {
@@ -100,6 +103,16 @@ void cid_peer_set_token(struct cid_peer *p, const uint8_t token[RESET_TOKEN_SIZE
  * retirements waiting), AQ_FULL (no memory: do not acknowledge). */
 int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, const struct cid *cid,
                  const uint8_t *token);
+/* The id of that number, NULL: it is no longer there. */
+const struct cid_remote *cid_peer_find(const struct cid_peer *p, uint32_t seq);
+bool cid_peer_has_spare(const struct cid_peer *p);
+/* Takes the oldest id that no path ever used. False: there is none. */
+bool cid_peer_take(struct cid_peer *p, uint32_t *seq);
+/* The active path sends to this one, which is taken. */
+void cid_peer_use(struct cid_peer *p, uint32_t seq);
+/* Retires taken ids but those in keep[0..count-1]: their paths have ended. As many as may wait to
+ * be told; call it again when some have been. */
+void cid_peer_let(struct cid_peer *p, const uint32_t *keep, unsigned count);
 /* Stateless reset: whether the datagram's last 16 bytes are a token of an id in use. Constant time.
  */
 bool cid_peer_is_reset(const struct cid_peer *p, const uint8_t tail[RESET_TOKEN_SIZE]);

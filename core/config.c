@@ -49,6 +49,8 @@ static const char *config_check_limits(const struct aq_config *c)
         return "recv_buffers must be 1 to 1,024";
     if (c->send_trains < 1 || c->send_trains > 1024)
         return "send_trains must be 1 to 1,024";
+    if (c->max_paths > 1U << 20)
+        return "max_paths must be at most 1,048,576";
     if (c->memory_bytes < 1 << 16 || c->memory_bytes > UINT64_C(1) << 36)
         return "memory_bytes must be 64 KiB to 64 GiB";
     if (c->trace_events & (c->trace_events - 1))
@@ -81,6 +83,9 @@ static const char *config_check_transport(const struct aq_config *c)
     if (c->datagram_queue < 4096 || c->datagram_queue > 1U << 24
         || (c->datagram_queue & (c->datagram_queue - 1)))
         return "datagram_queue must be a power of two, 4,096 to 16,777,216";
+    if ((c->preferred4.family && (c->preferred4.family != 4 || !c->preferred4.port))
+        || (c->preferred6.family && (c->preferred6.family != 6 || !c->preferred6.port)))
+        return "preferred4 must be an IPv4, preferred6 an IPv6 address, with a port";
     if (!cc_find(c->cc))
         return "cc must be cubic, newreno or bbr";
     return protect_check(c->aead);

@@ -103,20 +103,6 @@ struct stream_env conn_env(struct conn *c, uint64_t now)
                                .now = now};
 }
 
-void conn_reset_token(struct conn *c)
-{
-    struct endpoint *ep = c->ep;
-    const struct cid_remote *active = cid_peer_entry(&c->peer_cids);
-    if (c->reset_hash)
-        map_remove(&ep->resets, c->reset_hash, c->slot);
-    c->reset_hash = 0;
-    if (!active->has_token)
-        return;
-    uint64_t hash = endpoint_hash_cid(ep, active->token, RESET_TOKEN_SIZE);
-    if (map_put(&ep->resets, hash, c->slot))
-        c->reset_hash = hash;
-}
-
 uint64_t conn_min_ack_delay(const struct conn *c)
 {
     uint64_t most = c->ep->config.max_ack_delay_us;
@@ -126,7 +112,7 @@ uint64_t conn_min_ack_delay(const struct conn *c)
 /* RFC 9002 §6.2.1: the application space adds the peer's max_ack_delay. */
 uint64_t conn_pto(const struct conn *c, enum space_id space)
 {
-    uint64_t pto = rtt_pto(&c->paths[c->active].rtt);
+    uint64_t pto = rtt_pto(&conn_path(c)->rtt);
     return space == SPACE_APP ? pto + ackfreq_delay_us(&c->ackfreq) : pto;
 }
 
@@ -144,6 +130,7 @@ void conn_drop_flight(struct conn *c)
         c->hand->held_size = 0;
     }
     ack_clear(&c->app.ack);
+    paths_end(c);
     sent_clear(&c->app.sent, &c->quota);
     cc_detach(&conn_path(c)->cc);
     for (uint32_t i = c->streams.all; i != POOL_NONE; i = stream_at(&c->ep->streams, i)->all_next) {
@@ -421,6 +408,7 @@ static void (*const timers[TIMERS])(struct conn *c, uint64_t now) = {
     [TIMER_KEYS] = fire_keys,
     [TIMER_TLS] = fire_tls,
     [TIMER_MEMORY] = fire_memory,
+    [TIMER_PATH] = paths_on_time,
     [TIMER_CLOSE] = fire_close,
 };
 

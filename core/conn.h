@@ -40,6 +40,7 @@ enum timer_id {
     TIMER_KEYS,      /* the previous read key goes */
     TIMER_TLS,       /* a client's TLS object goes */
     TIMER_MEMORY,    /* a write was cut short by memory: look again */
+    TIMER_PATH,      /* a path's validation goes on, or a path is let go */
     TIMER_CLOSE,     /* end of closing or draining */
     TIMERS
 };
@@ -87,6 +88,7 @@ struct peer_params {
     uint8_t ack_delay_exponent; /* at most 20 */
     uint8_t active_cid_limit;   /* more than CIDS_MAX are never issued */
     uint16_t datagram_max;      /* RFC 9221 §3: of a frame; 0: it takes none */
+    bool no_migration;          /* disable_active_migration */
 };
 
 /* In the order in which a packet needs it: what every turn looks at first, what belongs to the
@@ -115,6 +117,8 @@ struct conn {
     bool ping_due, ping_asked, update_wanted, max_data_lost;
     bool handshake_done_due, new_token_due;
     uint16_t used_seq; /* our id the current packet came on */
+    uint8_t path_news; /* AQ_PATH_ bits to be told */
+    bool at_preferred; /* client: the server is no longer where the handshake was */
     uint32_t pto_count;
     uint32_t acks_alone; /* packets sent since the last ack-eliciting one */
     uint32_t armed;      /* 1 << timer */
@@ -129,7 +133,10 @@ struct conn {
     struct ackfreq ackfreq;
     struct keys_app keys;
     struct conn_counts counts;
-    struct path paths[1]; /* grows with migration; records name paths by index */
+    struct path *path[PATHS]; /* NULL: none; records name paths by index */
+    struct path first;        /* one of them, the only one of nearly all connections */
+    uint64_t told_number;     /* packets from here on, if more than probes, say where the peer is */
+    uint64_t open_us;         /* token bucket of new paths: time until which it is spent */
     struct cid_local cids;
     struct cid_peer peer_cids;
 
@@ -150,7 +157,6 @@ struct conn {
     void *user;
     struct late_crypto late;
     uint64_t handshake_us;
-    uint64_t reset_hash; /* of the active peer id's reset token, in the endpoint's map; 0: none */
     struct tls_facts facts;
     char short_names[SHORT_NAMES];     /* ALPN and server name, a 0 after each, if they fit */
     struct tls_names *names;           /* else: quota block */
@@ -179,15 +185,13 @@ void conn_drop_flight(struct conn *c); /* at close: nothing in flight matters an
 void conn_drop_streams(struct conn *c, uint64_t now);
 void conn_stream_over(struct conn *c, uint32_t slot,
                       uint64_t now); /* tells STREAM_CLOSED when it is over */
-void conn_reset_token(
-    struct conn *c); /* the active peer id changed: its token is what a stateless reset shows */
 static inline bool conn_is_open(const struct conn *c)
 {
     return c->state >= CONN_HANDSHAKE && c->state <= CONN_CONFIRMED;
 }
-static inline struct path *conn_path(struct conn *c)
+static inline struct path *conn_path(const struct conn *c)
 {
-    return &c->paths[c->active];
+    return c->path[c->active];
 }
 /* The space, NULL when its keys and state are gone. */
 struct space *conn_space(struct conn *c, enum space_id id);
@@ -232,6 +236,33 @@ bool handshake_can_end(const struct conn *c);
 void handshake_names(const struct conn *c, struct tls_names *names); /* "" before it is done */
 void handshake_set_initial_keys(struct conn *c, const struct cid *dcid);
 
+/* ---- migrate.c: paths ---- */
+enum {
+    PATH_NONE = -1
+};
+/* The path a datagram came on, PATH_NONE: an unknown one. */
+int paths_find(const struct conn *c, const struct aq_datagram *d);
+/* Whether an authentic packet from an unknown address makes a path; and that. PATH_NONE: not now.
+ */
+bool paths_may_open(const struct conn *c);
+int paths_open(struct conn *c, const struct aq_datagram *d, uint64_t now);
+/* After the frames of an authentic 1-RTT packet: it may say that the peer has moved. */
+void paths_on_packet(struct conn *c, const struct apply *a, uint64_t now);
+void paths_on_challenge(struct conn *c, const struct apply *a, const uint8_t data[CHALLENGE_SIZE]);
+void paths_on_response(struct conn *c, const uint8_t data[CHALLENGE_SIZE], uint64_t now);
+void paths_on_retired(struct conn *c, uint64_t seq); /* the peer no longer sends to that id */
+void paths_on_cids(struct conn *c);                  /* the peer's ids changed */
+void paths_retire(struct conn *c); /* ids that no path needs any more, as many as may wait */
+void paths_on_time(struct conn *c, uint64_t now);
+/* A challenge was written. */
+void paths_challenged(struct conn *c, struct path *p, const uint8_t data[CHALLENGE_SIZE], bool full,
+                      uint64_t now);
+/* The id that a path sends to changed: its token is what a stateless reset shows. */
+void paths_reset_token(struct conn *c, struct path *p);
+void paths_try_preferred(struct conn *c, const struct preferred_address *a, uint64_t now);
+unsigned paths_count(const struct conn *c);
+void paths_end(struct conn *c); /* only the active one stays */
+
 /* ---- recv.c, apply.c ---- */
 void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data,
                const uint32_t *size, unsigned n, uint64_t now);
@@ -240,7 +271,9 @@ struct apply { /* what frames_apply knows and learns of a packet */
     uint64_t number;
     uint8_t in; /* IN_ bit */
     bool lent, eliciting, old_phase;
-    uint64_t frame_type; /* the one at hand, for the close */
+    bool more_than_probe; /* RFC 9000 §9.1 */
+    int path;             /* it came on, PATH_NONE: on none that we keep */
+    uint64_t frame_type;  /* the one at hand, for the close */
     const char *where;
 };
 int frames_apply(struct conn *c, const uint8_t *payload, size_t size, struct apply *a,
@@ -261,6 +294,7 @@ struct sink_arg {
     enum space_id space;
     uint64_t now;
     bool resend_only; /* PTO: data is sent again, records stay counted */
+    uint8_t path;     /* of the packet at hand; PATH_GONE */
     struct acked_run run;
 };
 /* After an ACK was gone through: tells the stream what the last packets, taken together, had of
@@ -281,7 +315,8 @@ void conn_sent(struct conn *c, unsigned n, bool eliciting, uint64_t now);
  * anything else is done with the stream. Returns how many, 0: such packets may not go now. */
 unsigned bulk_fill(struct conn *c, uint8_t *out, unsigned max, struct sealed *v, uint64_t now);
 
-struct out {         /* the packet being built */
+struct out { /* the packet being built */
+    struct path *path;
     struct writer w; /* payload: ends before the tag */
     uint8_t *start;
     struct space *space;
@@ -299,6 +334,9 @@ void frames_fill(struct conn *c, struct out *o);
 /* Whether nothing but streams' frames is owed in o->space. */
 bool frames_only_streams(const struct conn *c, const struct out *o);
 void fill_close(struct conn *c, struct out *o);
+/* PATH_CHALLENGE and PATH_RESPONSE of o->path, and on the active path what makes it more than a
+ * probe. full: the datagram will have 1,200 bytes. */
+void fill_path(struct conn *c, struct out *o, bool full);
 /* For fillers elsewhere: bytes left in the packet; and a frame of the table with its record, NULL
  * if they do not both fit. */
 size_t fill_left(const struct out *o);

@@ -77,7 +77,7 @@ int datagram_on_frame(struct conn *c, const struct frame *f, struct apply *a)
 /* The largest datagram that a packet of this path, with nothing else in it, can carry. */
 static size_t datagram_room(const struct conn *c)
 {
-    const struct path *p = &c->paths[c->active];
+    const struct path *p = conn_path(c);
     size_t around = 1U + cid_peer_active(&c->peer_cids)->size + 4 + AEAD_TAG_SIZE;
     size_t frame = p->mtu - around;
     if (frame > c->peer.datagram_max) /* RFC 9221 §3 */

@@ -34,6 +34,11 @@ static uint32_t pieces_count(const struct aq_config *config)
     return config->recv_buffers * 64; /* a full buffer of 1,200-byte packets, all pieces */
 }
 
+static uint32_t paths_max(const struct aq_config *config)
+{
+    return config->max_paths ? config->max_paths : config->max_conns;
+}
+
 /* Measures (at NULL) or lays out the endpoint's memory. Both walk the same lines, so they cannot
  * disagree. 0: the AEAD backend asked for does not work after all. */
 static size_t endpoint_carve(struct endpoint *ep, uint8_t *at, const struct aq_config *c)
@@ -47,6 +52,9 @@ static size_t endpoint_carve(struct endpoint *ep, uint8_t *at, const struct aq_c
     p = carve(&k, pool_size(sizeof(struct hand), c->max_conns));
     if (p)
         pool_init(&ep->hands, p, sizeof(struct hand), c->max_conns);
+    p = carve(&k, pool_size(sizeof(struct path), paths_max(c)));
+    if (p)
+        pool_init(&ep->paths, p, sizeof(struct path), paths_max(c));
     p = carve(&k, pool_size(sizeof(struct stream), c->max_streams));
     if (p)
         pool_init(&ep->streams.pool, p, sizeof(struct stream), c->max_streams);
@@ -59,9 +67,9 @@ static size_t endpoint_carve(struct endpoint *ep, uint8_t *at, const struct aq_c
     p = carve(&k, map_size(c->max_conns));
     if (p)
         map_init(&ep->odcids, p, c->max_conns);
-    p = carve(&k, map_size(c->max_conns));
+    p = carve(&k, map_size(c->max_conns + paths_max(c)));
     if (p)
-        map_init(&ep->resets, p, c->max_conns);
+        map_init(&ep->resets, p, c->max_conns + paths_max(c));
     p = carve(&k, heap_size(c->max_conns));
     if (p)
         heap_init(&ep->timers, p, c->max_conns);
@@ -176,6 +184,7 @@ uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now)
     c->ep = ep;
     c->keys.protect = &ep->protect;
     c->slot = slot;
+    c->path[0] = &c->first;
     c->hand = pool_at(&ep->hands, hand);
     c->send_next = c->ready_next = NO_CONN;
     c->tracer = (struct tracer){&ep->trace, slot};
@@ -220,8 +229,8 @@ void endpoint_free_conn(struct endpoint *ep, struct conn *c)
         list_remove(ep, &ep->send_head, &ep->send_tail, c->slot, true);
     if (c->ready)
         list_remove(ep, &ep->ready_head, &ep->ready_tail, c->slot, false);
-    if (c->reset_hash)
-        map_remove(&ep->resets, c->reset_hash, c->slot);
+    if (conn_path(c)->reset_hash)
+        map_remove(&ep->resets, conn_path(c)->reset_hash, c->slot);
     heap_set(&ep->timers, c->slot, AQ_NEVER);
     keys_wipe(&c->keys);
     prim_wipe(c->facts.exporter, sizeof c->facts.exporter);

@@ -36,6 +36,7 @@ struct endpoint {
 
     struct pool conns;  /* struct conn */
     struct pool hands;  /* struct hand */
+    struct pool paths;  /* struct path, beside each connection's first */
     struct map odcids;  /* SipHash of a client's first id -> slot */
     struct map resets;  /* SipHash of a peer's stateless reset token -> slot */
     struct heap timers; /* slot -> earliest deadline */

@@ -33,6 +33,7 @@ static const struct name names[] = {
     {AQ_FULL,                      "AQ_FULL"},
     {AQ_GONE,                      "AQ_GONE"},
     {AQ_MISUSE,                    "AQ_MISUSE"},
+    {AQ_REFUSED,                   "AQ_REFUSED"},
 #define ALERT(number, alert) {AQ_CRYPTO_ERROR + (number), "CRYPTO_ERROR(" alert ")"}
     ALERT(0,   "close_notify"),
     ALERT(10,  "unexpected_message"),

@@ -67,6 +67,9 @@ static void event_conn(struct endpoint *ep, struct aq_event *event, struct conn 
     } else if (event->kind == AQ_EVENT_TOKEN) {
         event->data = c->token_data;
         event->size = c->token_size;
+    } else if (event->kind == AQ_EVENT_PATH) {
+        event->value = c->path_news;
+        c->path_news = 0;
     } else if (event->kind == AQ_EVENT_PONG) {
         event->value = c->pong_us;
     } else if (event->kind == AQ_EVENT_CLOSED) {

@@ -127,21 +127,28 @@ static void fill_done(struct conn *c, struct out *o)
 
 /* ---- path ---- */
 
-static bool owes_path(const struct conn *c, const struct out *o)
+void fill_path(struct conn *c, struct out *o, bool full)
 {
-    (void)o;
-    return c->paths[c->active].response_due;
-}
-
-static void fill_path(struct conn *c, struct out *o)
-{
-    struct path *p = conn_path(c);
+    struct path *p = o->path;
+    bool active = p == conn_path(c);
     struct frame f = {.type = FRAME_PATH_RESPONSE};
+    if (active)
+        fill_ack(c, o);
     f.path.data = p->response;
-    if (fill_frame(o, &f, RECORD_PATH_RESPONSE)) {
-        p->response_due = false;
-        o->full = true; /* RFC 9000 §8.2.2 */
+    if (p->response_due && fill_frame(o, &f, RECORD_PATH_RESPONSE)) {
+        p->response_due = false; /* RFC 9000 §8.2.2: once */
+        /* RFC 9000 §9.3.3: the peer may be in doubt where we are: more than a probe tells it. */
+        if (active)
+            fill_frame(o, &(struct frame){.type = FRAME_PING}, RECORD_PING);
     }
+    uint8_t data[CHALLENGE_SIZE]; /* RFC 9000 §8.2.1: unpredictable, and new in each */
+    f = (struct frame){.type = FRAME_PATH_CHALLENGE};
+    f.path.data = data;
+    if (!p->challenge_due)
+        return;
+    rng_fill(&c->ep->rng, data, sizeof data);
+    if (fill_frame(o, &f, RECORD_PATH_CHALLENGE))
+        paths_challenged(c, p, data, full, o->now);
 }
 
 /* ---- connection ids ---- */
@@ -458,7 +465,6 @@ static const struct {
     /* clang-format off */
     {1 << SPACE_INITIAL | 1 << SPACE_HANDSHAKE | 1 << SPACE_APP, owes_crypto, fill_crypto},
     {1 << SPACE_APP,                                             owes_done,   fill_done},
-    {1 << SPACE_APP,                                             owes_path,   fill_path},
     {1 << SPACE_APP,                                             owes_ackfreq, fill_ackfreq},
     {1 << SPACE_APP,                                             owes_cid,    fill_cid},
     {1 << SPACE_APP,                                             owes_flow,   fill_flow},

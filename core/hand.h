@@ -59,7 +59,8 @@ struct hand {
     uint16_t token_size;
     uint8_t *held; /* packets that came before their keys (SECURITY.md row 22): quota block */
     uint32_t held_size;
-    uint8_t tickets; /* client: how many came */
+    uint8_t tickets;                    /* client: how many came */
+    struct preferred_address preferred; /* client: the server's; its id of size 0: none */
 };
 
 /* CRYPTO bytes came. AQ_OK, AQ_FULL (too many gaps or no memory: do not acknowledge),

@@ -69,6 +69,21 @@ static const struct tls_sink sink = {on_secret, on_data, on_ticket, conn_user_of
 
 /* ---- beginning ---- */
 
+/* RFC 9000 §9.6.1, §18.2: where clients shall come to; a family that is all zero is not offered. */
+static void own_preferred(struct conn *c, struct params *p)
+{
+    const struct aq_config *config = &c->ep->config;
+    struct preferred_address *a = &p->preferred;
+    memcpy(a->ip4, config->preferred4.ip, sizeof a->ip4);
+    a->port4 = config->preferred4.port;
+    memcpy(a->ip6, config->preferred6.ip, sizeof a->ip6);
+    a->port6 = config->preferred6.port;
+    cid_local_preferred(&c->cids); /* RFC 9000 §5.1.1: the id has the number 1 */
+    endpoint_cid(c->ep, c, 1, &a->cid);
+    cid_reset_token(&c->ep->cid_key, &a->cid, a->token);
+    params_set(p, PARAM_PREFERRED_ADDRESS);
+}
+
 static void own_params(struct conn *c, struct params *p)
 {
     const struct hand *h = c->hand;
@@ -86,14 +101,14 @@ static void own_params(struct conn *c, struct params *p)
     p->max_ack_delay_us = config->max_ack_delay_us;
     p->min_ack_delay_us = conn_min_ack_delay(c);
     p->active_cid_limit = config->active_cid_limit;
-    p->disable_active_migration = true;
+    if (config->no_migration)
+        params_set(p, PARAM_DISABLE_ACTIVE_MIGRATION);
     p->present |= UINT64_C(1) << PARAM_MAX_IDLE_TIMEOUT | UINT64_C(1) << PARAM_MAX_DATA
                   | UINT64_C(1) << PARAM_MAX_STREAM_DATA_BIDI_LOCAL
                   | UINT64_C(1) << PARAM_MAX_STREAM_DATA_BIDI_REMOTE
                   | UINT64_C(1) << PARAM_MAX_STREAM_DATA_UNI | UINT64_C(1) << PARAM_MAX_STREAMS_BIDI
                   | UINT64_C(1) << PARAM_MAX_STREAMS_UNI | UINT64_C(1) << PARAM_MAX_ACK_DELAY
-                  | UINT64_C(1) << PARAM_MIN_ACK_DELAY | UINT64_C(1) << PARAM_ACTIVE_CID_LIMIT
-                  | UINT64_C(1) << PARAM_DISABLE_ACTIVE_MIGRATION;
+                  | UINT64_C(1) << PARAM_MIN_ACK_DELAY | UINT64_C(1) << PARAM_ACTIVE_CID_LIMIT;
     if (config->datagram_max) {
         p->max_datagram_frame = config->datagram_max;
         params_set(p, PARAM_MAX_DATAGRAM_FRAME);
@@ -108,6 +123,8 @@ static void own_params(struct conn *c, struct params *p)
         p->retry_scid = h->retry_scid;
         params_set(p, PARAM_RETRY_SCID);
     }
+    if (config->preferred4.family || config->preferred6.family)
+        own_preferred(c, p);
 }
 
 void handshake_set_initial_keys(struct conn *c, const struct cid *dcid)
@@ -134,6 +151,7 @@ static void begin_path(struct conn *c, const struct conn_start *start, uint64_t 
     p->socket = start->meta->socket;
     p->ifindex = start->meta->ifindex;
     p->channel = start->meta->channel;
+    p->mtu_valid = true; /* RFC 9000 §14.1: an Initial fills 1,200 bytes */
     if (!start->server || start->validated)
         path_set_state(p, PATH_VALID);
 }
@@ -151,7 +169,7 @@ static void trace_params(const struct conn *c, bool peer, const struct params *p
 
 static void trace_start(const struct conn *c, const struct conn_start *start, uint64_t now)
 {
-    const struct path *p = &c->paths[c->active];
+    const struct path *p = conn_path(c);
     const struct tracer *tr = &c->tracer;
     struct cid own;
     if (!trace_is_on(tr))
@@ -206,6 +224,7 @@ static void keep_params(struct conn *c, const struct params *p)
 {
     c->peer = (struct peer_params){
         .ack_delay_exponent = (uint8_t)p->ack_delay_exponent,
+        .no_migration = params_has(p, PARAM_DISABLE_ACTIVE_MIGRATION),
         .active_cid_limit =
             (uint8_t)(p->active_cid_limit < CIDS_MAX ? p->active_cid_limit : CIDS_MAX),
         .datagram_max =
@@ -306,6 +325,7 @@ static int take_params(struct conn *c)
         error = cid_peer_add(&c->peer_cids, 1, 0, &p.preferred.cid, p.preferred.token);
         if (error != AQ_OK)
             return error;
+        c->hand->preferred = p.preferred;
     }
     struct path *path = conn_path(c);
     if (p.max_udp_payload < path->mtu_max) /* RFC 9000 §18.2: the peer takes no larger ones */
@@ -323,7 +343,7 @@ static int take_params(struct conn *c)
     flow_tx_raise(&c->flow, p.max_data);
     if (params_has(&p, PARAM_RESET_TOKEN)) {
         cid_peer_set_token(&c->peer_cids, p.reset_token);
-        conn_reset_token(c);
+        paths_reset_token(c, conn_path(c));
     }
     return AQ_OK;
 }
@@ -342,6 +362,9 @@ void handshake_confirm(struct conn *c, uint64_t now)
     if (!c->server)
         conn_arm(c, TIMER_TLS, now + CLIENT_TLS_LINGER_US);
     conn_event(c, AQ_EVENT_CONFIRMED);
+    if (!c->server && c->hand && c->hand->preferred.cid.size
+        && !c->ep->config.no_preferred) /* RFC 9000 §9.6.1 */
+        paths_try_preferred(c, &c->hand->preferred, now);
 }
 
 /* Copies what outlives TLS. Nearly all names are short; long ones take a block. AQ_OK or
@@ -446,7 +469,7 @@ int handshake_on_retry(struct conn *c, const struct packet_head *h, const uint8_
 {
     struct hand *hand = c->hand;
     uint64_t bytes[PATHS_MAX] = {0};
-    struct sink_arg arg = {.c = c, .space = SPACE_INITIAL, .now = now};
+    struct sink_arg arg = {.c = c, .space = SPACE_INITIAL, .now = now, .path = PATH_GONE};
     if (c->server || !hand || c->got_packet || hand->retry_scid.size != 255 || !h->token_size
         || h->token_size > TOKEN_MAX || cid_equal(&h->scid, cid_peer_active(&c->peer_cids))
         || !packet_check_retry(data, h->size, c->version, &hand->odcid))
@@ -468,7 +491,7 @@ void handshake_discard(struct conn *c, enum space_id space, uint64_t now)
 {
     struct hand *h = c->hand;
     uint64_t bytes[PATHS_MAX] = {0};
-    struct sink_arg arg = {.c = c, .space = space, .now = now};
+    struct sink_arg arg = {.c = c, .space = space, .now = now, .path = PATH_GONE};
     bool *gone = space == SPACE_INITIAL ? &c->initial_discarded : &c->handshake_discarded;
     if (*gone || !h)
         return;

@@ -10,7 +10,9 @@
 #include "core/sent.h"
 
 enum {
-    PATHS_MAX = 4,
+    PATHS = 4,         /* of a connection at once */
+    PATH_GONE = PATHS, /* what was sent on a path that is no more */
+    PATHS_MAX = PATHS + 1,
     LOSS_PACKET_THRESHOLD = 3,
     LOSS_PACKET_THRESHOLD_MAX = 24,
     LOSS_TIME_EIGHTHS = 9,

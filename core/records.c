@@ -63,6 +63,15 @@ static bool acked_run_takes(struct sink_arg *k, const struct record *r)
     return true;
 }
 
+static void record_mtu(const struct sink_arg *k, const struct record *r, bool lost)
+{
+    struct path *p = k->path < PATHS ? k->c->path[k->path] : NULL;
+    if (!p)
+        return;
+    path_mtu_result(p, r->size, lost);
+    trace_mtu(&k->c->tracer, k->path, p->mtu, k->now);
+}
+
 static void record_acked(void *arg, const struct record *r)
 {
     struct sink_arg *k = arg;
@@ -88,7 +97,10 @@ static void record_acked(void *arg, const struct record *r)
     case RECORD_STOP_SENDING:
     case RECORD_MAX_STREAM_DATA:
     case RECORD_STREAM_DATA_BLOCKED: record_stream_done(k, r); break;
-    case RECORD_RETIRE_CID: cid_peer_retire_acked(&c->peer_cids); break;
+    case RECORD_RETIRE_CID:
+        cid_peer_retire_acked(&c->peer_cids);
+        paths_retire(c);
+        break;
     case RECORD_PING:
         if ((r->flags & 1) && c->ping_asked) {
             c->ping_asked = false;
@@ -96,10 +108,7 @@ static void record_acked(void *arg, const struct record *r)
             conn_event(c, AQ_EVENT_PONG);
         }
         break;
-    case RECORD_MTU_PROBE:
-        path_mtu_result(conn_path(c), r->size, false);
-        trace_mtu(&c->tracer, 0, conn_path(c)->mtu, k->now);
-        break;
+    case RECORD_MTU_PROBE: record_mtu(k, r, false); break;
     case RECORD_ACK_FREQUENCY: ackfreq_on_acked(&c->ackfreq, r->value); break;
     case RECORD_DATAGRAM: datagram_fate(c, false); break;
     case RECORD_NONE:
@@ -181,7 +190,7 @@ static void record_lost(void *arg, const struct record *r)
     case RECORD_NEW_TOKEN: c->new_token_due = true; break;
     case RECORD_MTU_PROBE:
         if (!k->resend_only)
-            path_mtu_result(conn_path(c), r->size, true);
+            record_mtu(k, r, true);
         break;
     case RECORD_PING: c->ping_due |= (r->flags & 1) && c->ping_asked; break;
     case RECORD_NONE: /* RFC 9000 §13.3: the newest ACK, PING and PATH frames go only when there is
@@ -195,8 +204,9 @@ static void record_lost(void *arg, const struct record *r)
 
 static void packet_fate(void *arg, const struct sent *sent, uint64_t number, bool lost)
 {
-    const struct sink_arg *k = arg;
+    struct sink_arg *k = arg;
     struct conn *c = k->c;
+    k->path = sent->path;
     if (lost)
         trace_packet_lost(&c->tracer, k->space, number, sent->size, k->now);
     else if (k->space == SPACE_APP && sent->phase == (uint8_t)c->keys.tx_phase)

@@ -12,6 +12,8 @@
 struct recv {
     struct conn *c;
     const struct aq_datagram *d;
+    int path;       /* PATH_NONE: an unknown one */
+    uint64_t bytes; /* that came from there while it was unknown */
     bool lent;      /* payload bytes may be referenced until the buffers are lent again */
     bool processed; /* some packet was authentic */
     uint64_t now;
@@ -20,6 +22,29 @@ struct recv {
 static void recv_drop(const struct recv *r, enum aq_trace_drop why, size_t size)
 {
     trace_packet_dropped(&r->c->tracer, why, size, r->now);
+}
+
+/* The path of an authentic packet, which may make it. PATH_NONE: the packet is as good as any, but
+ * nothing is sent to where it came from. */
+static int recv_path(struct recv *r, enum space_id id)
+{
+    struct conn *c = r->c;
+    if (r->path != PATH_NONE && !c->path[r->path]) /* given up meanwhile */
+        r->path = PATH_NONE;
+    if (r->path == PATH_NONE && id == SPACE_APP && paths_may_open(c)) {
+        r->path = paths_open(c, r->d, r->now);
+        if (r->path == PATH_NONE)
+            c->ep->stats.drop_path++;
+    }
+    if (r->path != PATH_NONE) {
+        struct path *p = c->path[r->path];
+        p->recv_bytes += r->bytes;
+        r->bytes = 0;
+        p->used_us = r->now;
+        if (id == SPACE_APP)
+            p->own_seq = c->used_seq;
+    }
+    return r->path;
 }
 
 /* An authentic, new packet: its frames, its acknowledgement. */
@@ -45,6 +70,7 @@ static void recv_packet(struct recv *r, enum space_id id, const struct sealed *s
     }
     r->processed = c->got_packet = true;
     c->counts.recv_packets++;
+    a.path = recv_path(r, id);
     trace_packet_received(&c->tracer, id, s->number, s->size, r->now);
     trace_frames(&c->tracer, s->data + head, s->size - head - AEAD_TAG_SIZE, r->now);
     /* RFC 9000 §17.2, §17.3: reserved bits must be zero once protection is off. */
@@ -66,6 +92,8 @@ static void recv_packet(struct recv *r, enum space_id id, const struct sealed *s
     space = conn_space(c, id); /* its keys may have gone meanwhile */
     if (space)
         ack_on_packet(&space->ack, s->number, a.eliciting, r->d->ecn, r->now);
+    if (id == SPACE_APP && conn_is_open(c))
+        paths_on_packet(c, &a, r->now);
     c->last_recv_us = r->now;
     c->eliciting_since_recv = false; /* RFC 9000 §10.1 */
 }
@@ -355,16 +383,18 @@ void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data
     struct recv r = {.c = c, .d = d, .lent = true, .now = now};
     struct sealed batch[RECV_RUN];
     unsigned m = 0;
-    struct path *path = conn_path(c);
-    if (!path_matches(path, d)) {
-        c->ep->stats.drop_path +=
-            n; /* another address: migration is not offered (disable_active_migration) */
+    r.path = paths_find(c, d);
+    if (r.path == PATH_NONE && !paths_may_open(c)) {
+        c->ep->stats.drop_path += n;
         for (unsigned i = 0; i < n; i++)
             recv_drop(&r, AQ_DROP_PATH, size[i]);
         return;
     }
     for (unsigned i = 0; i < n; i++) {
-        path->recv_bytes += size[i];
+        if (r.path != PATH_NONE && c->path[r.path])
+            c->path[r.path]->recv_bytes += size[i];
+        else
+            r.bytes += size[i];
         c->counts.recv_bytes += size[i];
         if (!conn_is_open(c)) {
             recv_closing(&r, size[i]);

@@ -70,8 +70,10 @@ static bool packet_begin(struct conn *c, struct out *o, enum space_id id, uint8_
     o->frames = 0;
     o->w = writer_make(at, size - AEAD_TAG_SIZE);
     if (id == SPACE_APP) {
-        o->pn_offset = packet_write_short(&o->w, cid_peer_active(&c->peer_cids), false,
-                                          c->keys.tx_phase & 1, o->pn_size);
+        const struct cid *to = o->path == conn_path(c)
+                                   ? cid_peer_active(&c->peer_cids)
+                                   : &cid_peer_find(&c->peer_cids, o->path->cid_seq)->cid;
+        o->pn_offset = packet_write_short(&o->w, to, false, c->keys.tx_phase & 1, o->pn_size);
     } else {
         struct cid own;
         struct aq_iov token = {c->hand->token,
@@ -127,12 +129,12 @@ void conn_sent(struct conn *c, unsigned n, bool eliciting, uint64_t now)
 /* The packet is whole: patched, committed, counted. */
 static void packet_commit(struct conn *c, struct out *o, struct batch *b)
 {
-    struct path *p = conn_path(c);
+    struct path *p = o->path;
     size_t size = packet_size(o);
     struct sent sent = {.time_us = o->now,
                         .size = (uint16_t)size,
                         .flags = o->flags,
-                        .path = c->active,
+                        .path = p->index,
                         .phase = (uint8_t)c->keys.tx_phase};
     if (o->id != SPACE_APP)
         packet_patch_length(o->start, o->pn_offset, size - o->pn_offset);
@@ -200,10 +202,9 @@ static uint64_t send_room(struct conn *c, const struct space *space, uint32_t wa
     return more_to_send(c) && pace_room(&p->pace) < want ? 0 : want;
 }
 
-static void finish_train(struct conn *c, struct aq_train *train, const uint8_t *data, uint32_t size,
-                         uint16_t segment)
+static void finish_train(struct conn *c, struct path *p, struct aq_train *train,
+                         const uint8_t *data, uint32_t size, uint16_t segment)
 {
-    struct path *p = conn_path(c);
     *train = (struct aq_train){.data = data,
                                .size = size,
                                .segment = segment,
@@ -249,7 +250,7 @@ static uint32_t send_coalesced(struct conn *c, uint8_t *out, struct aq_train *tr
     for (enum space_id id = SPACE_INITIAL; id < SPACES; id++) {
         if (!can_seal(c, id) || (id == SPACE_APP && !n))
             continue;
-        o[n] = (struct out){.now = now};
+        o[n] = (struct out){.path = p, .now = now};
         if (!packet_begin(c, &o[n], id, out + size, limit - size))
             continue;
         o[n].room = send_room(c, o[n].space, MTU_BASE) ? MTU_BASE : 0;
@@ -269,7 +270,7 @@ static uint32_t send_coalesced(struct conn *c, uint8_t *out, struct aq_train *tr
     for (unsigned i = 0; i < n; i++)
         packet_commit(c, &o[i], &b);
     seal_long(c, &b, o, n);
-    finish_train(c, train, out, (uint32_t)size, (uint16_t)size);
+    finish_train(c, p, train, out, (uint32_t)size, (uint16_t)size);
     if (!c->server && n && c->hand && c->hand->keys[1].tx.set
         && (o[0].id == SPACE_HANDSHAKE || (n > 1 && o[1].id == SPACE_HANDSHAKE)))
         handshake_discard(c, SPACE_INITIAL,
@@ -309,7 +310,7 @@ static uint32_t send_mtu_probe(struct conn *c, uint8_t *out, struct aq_train *tr
 {
     struct path *p = conn_path(c);
     struct batch b = {.count = 0};
-    struct out o = {.now = now};
+    struct out o = {.path = p, .now = now};
     if (!packet_begin(c, &o, SPACE_APP, out, p->mtu_max))
         return 0;
     /* draft-ietf-quic-ack-frequency §8.3: answered at once, where the peer can. */
@@ -322,7 +323,7 @@ static uint32_t send_mtu_probe(struct conn *c, uint8_t *out, struct aq_train *tr
     p->mtu_probing = true;
     protect_seal(&c->keys.tx, &c->keys.tx_hp, b.v, 1);
     c->keys.tx_count++;
-    finish_train(c, train, out, p->mtu_max, p->mtu_max);
+    finish_train(c, p, train, out, p->mtu_max, p->mtu_max);
     train->flags = AQ_TRAIN_NO_GSO;
     return p->mtu_max;
 }
@@ -332,9 +333,46 @@ static bool wants_mtu_probe(const struct conn *c)
     enum {
         BULK_PACKETS = 16
     }; /* a short exchange gains nothing from larger packets */
-    const struct path *p = &c->paths[c->active];
+    const struct path *p = conn_path(c);
     return c->state == CONN_CONFIRMED && more_to_send(c) && c->counts.sent_packets >= BULK_PACKETS
            && path_wants_mtu_probe(p) && cc_room(&p->cc) >= p->mtu_max;
+}
+
+/* Path validation: one datagram on its own path (RFC 9000 §8.2, §9.1). */
+static uint32_t send_probe(struct conn *c, struct path *p, uint8_t *out, struct aq_train *train,
+                           uint64_t now)
+{
+    uint64_t room = path_room(p);
+    /* RFC 9000 §8.2.1, §8.2.2: 1,200 bytes, unless the 3x limit forbids it. */
+    bool full = room >= MTU_BASE;
+    struct batch b = {.count = 0};
+    struct out o = {.path = p, .now = now};
+    struct ack before = c->app.ack;
+    if (!packet_begin(c, &o, SPACE_APP, out, full ? MTU_BASE : (size_t)room))
+        return 0;
+    fill_path(c, &o, full);
+    if (!o.frames) {
+        packet_drop(&o, &before);
+        return 0;
+    }
+    packet_pad_least(&o);
+    if (full)
+        packet_pad(&o, MTU_BASE);
+    packet_commit(c, &o, &b);
+    protect_seal(&c->keys.tx, &c->keys.tx_hp, b.v, 1);
+    c->keys.tx_count++;
+    finish_train(c, p, train, out, b.v[0].size, (uint16_t)b.v[0].size);
+    return b.v[0].size;
+}
+
+static uint32_t send_probes(struct conn *c, uint8_t *out, struct aq_train *train, uint64_t now)
+{
+    uint32_t sent = 0;
+    for (unsigned i = 0; i < PATHS && !sent; i++) {
+        if (c->path[i] && path_wants_probe(c->path[i]))
+            sent = send_probe(c, c->path[i], out, train, now);
+    }
+    return sent;
 }
 
 /* Packets that the train may still take: at bytes are in it, room bytes are left. */
@@ -359,7 +397,7 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
             at += n * mtu;
             continue;
         }
-        struct out o = {.now = now};
+        struct out o = {.path = p, .now = now};
         if (!packet_begin(c, &o, SPACE_APP, out + at, mtu))
             break;
         o.room = (uint32_t)send_room(c, o.space, mtu);
@@ -376,7 +414,7 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
     c->keys.tx_count += b.count;
     if (!c->initial_discarded && !c->server && c->state == CONN_CONFIRMED)
         handshake_discard(c, SPACE_INITIAL, now);
-    finish_train(c, train, out, at, (uint16_t)(b.count > 1 ? mtu : at));
+    finish_train(c, p, train, out, at, (uint16_t)(b.count > 1 ? mtu : at));
     return at;
 }
 
@@ -407,7 +445,7 @@ static uint32_t send_close(struct conn *c, uint8_t *out, struct aq_train *train,
     unsigned n = 0;
     c->closing.due = false;
     for (enum space_id id = SPACE_INITIAL; id < SPACES; id++) {
-        o[n] = (struct out){.now = now};
+        o[n] = (struct out){.path = p, .now = now};
         if (!can_seal(c, id) || !packet_begin(c, &o[n], id, out + size, limit - size))
             continue;
         fill_close(c, &o[n]);
@@ -431,7 +469,7 @@ static uint32_t send_close(struct conn *c, uint8_t *out, struct aq_train *train,
         if (conn_space(c, id))
             sent_clear(&conn_space(c, id)->sent, &c->quota);
     }
-    finish_train(c, train, out, (uint32_t)size, (uint16_t)size);
+    finish_train(c, p, train, out, (uint32_t)size, (uint16_t)size);
     return (uint32_t)size;
 }
 
@@ -445,12 +483,17 @@ static void give_up_ignored(struct conn *c, enum space_id id, uint64_t now)
     };
     struct space *space = conn_space(c, id);
     uint64_t bytes[PATHS_MAX] = {0};
-    struct sink_arg arg = {.c = c, .space = id, .now = now};
+    struct sink_arg arg = {.c = c, .space = id, .now = now, .path = PATH_GONE};
     if (!space || space->sent.next - space->sent.first < SPAN_MAX
         || space->sent.next - space->sent.first < 2 * (uint64_t)space->sent.eliciting_in_flight)
         return;
     loss_forget(&space->sent, &c->quota, true, &apply_sink, &arg, bytes);
-    cc_on_left(&conn_path(c)->cc, bytes[0]);
+    for (unsigned i = 0; i < PATHS; i++) {
+        if (!c->path[i])
+            continue;
+        cc_on_left(&c->path[i]->cc, bytes[i]);
+        c->path[i]->mtu_probing = false;
+    }
 }
 
 uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train,
@@ -471,7 +514,8 @@ uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train 
     maybe_update_keys(c, now);
     if (c->state == CONN_CLOSING)
         return send_close(c, out, train, now);
-    if (wants_mtu_probe(c))
+    sent = send_probes(c, out, train, now);
+    if (!sent && wants_mtu_probe(c))
         sent = send_mtu_probe(c, out, train, now);
     if (!sent)
         sent = send_train(c, out, size, train, now);

@@ -182,3 +182,11 @@ void sent_clear(struct sent_ring *ring, struct quota *quota)
     ring->loss_time_us = AQ_NEVER;
     memory_give(ring, quota);
 }
+
+void sent_path_gone(struct sent_ring *ring, uint8_t path, uint8_t gone)
+{
+    for (uint32_t i = 0; i < ring->cap; i++) {
+        if (ring->v[i].path == path)
+            ring->v[i].path = gone;
+    }
+}

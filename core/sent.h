@@ -127,6 +127,9 @@ static inline struct record *sent_record_at(const struct sent_ring *ring, uint32
 /* Lets go of the finished (acked, lost, skipped) packets at the front; gives the memory back when
  * nothing is left. */
 void sent_trim(struct sent_ring *ring, struct quota *quota);
+/* A path ends, and its index may become another's: what was sent on it is from now on of path
+ * gone. */
+void sent_path_gone(struct sent_ring *ring, uint8_t path, uint8_t gone);
 /* Gives all memory back; the numbers stay. */
 void sent_clear(struct sent_ring *ring, struct quota *quota);
 

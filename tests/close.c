@@ -475,10 +475,15 @@ Test(close, not_by_what_is_dropped)
     copy.data[copy.size - 1] ^= 1;
     side_recv(&p->server, &p->client.addr, copy.data, copy.size, p->now_us);
     cr_expect_eq(side_stats(&p->server).drop_auth, 1);
-    struct aq_addr moved = p->client.addr;
+    struct aq_addr moved = p->server.addr; /* a client does not follow a server */
     moved.port++;
-    side_recv(&p->server, &moved, d.data, d.size, p->now_us);
-    cr_expect_eq(side_stats(&p->server).drop_path, 1);
+    side_recv(&p->client, &moved, d.data, d.size, p->now_us);
+    cr_expect_eq(side_stats(&p->client).drop_path, 0, "to no connection of its own");
+    aq_ping(p->server.ep, p->server.conn, p->now_us);
+    side_turn(&p->server, p->now_us);
+    cr_assert(p->server.outs > 0);
+    side_recv(&p->client, &moved, p->server.out[0].data, p->server.out[0].size, p->now_us);
+    cr_expect_eq(side_stats(&p->client).drop_path, 1);
     for (unsigned i = 0; i < 3; i++)
         side_recv(&p->server, &p->client.addr, d.data, d.size, p->now_us);
     cr_expect_eq(side_stats(&p->server).drop_duplicate, 2);

@@ -47,7 +47,8 @@ Test(error, ours_and_unknown_ones)
     cr_expect_str_eq(aq_error_name(AQ_FULL), "AQ_FULL");
     cr_expect_str_eq(aq_error_name(AQ_GONE), "AQ_GONE");
     cr_expect_str_eq(aq_error_name(AQ_MISUSE), "AQ_MISUSE");
-    static const int64_t unknown[] = {0x11,      0xff,      0x200,           -6,
+    cr_expect_str_eq(aq_error_name(AQ_REFUSED), "AQ_REFUSED");
+    static const int64_t unknown[] = {0x11,      0xff,      0x200,           -7,
                                       INT64_MIN, INT64_MAX, INT64_C(1) << 32};
     for (unsigned i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
         cr_expect_str_eq(aq_error_name(unknown[i]), "unknown error");

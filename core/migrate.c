@@ -1,0 +1,584 @@
+/* migrate.c -- a connection's paths: which there are, which one is in use, and how it moves from
+ * one to another (RFC 9000 §8.2, §9).
+ *
+ *     server  a packet from an unknown address makes a path, which is validated; one that is more
+ *             than a probe, with the highest number so far, moves the connection there (§9.3)
+ *     client  aq_conn_migrate and the server's preferred address make a path with an id of its own;
+ *             when it is validated the connection moves (§9.2, §9.6)
+ *
+ * A path that the connection has left stays for a while, for what is still under way, and as the
+ * place to return to when the new one fails (§9.3.2). There are at most PATHS; the first lies in
+ * the connection, more come from the endpoint's pool, and the last one left moves back, so that an
+ * idle connection takes nothing from the pool. path.c knows how a single path is validated; here is
+ * what follows for the connection. Called by recv.c, apply.c, send.c, conn.c and the API. */
+#include "core/addr.h"
+#include "core/endpoint.h"
+
+enum {
+    /* SECURITY.md row 14: a token bucket of new paths. A NAT that rebinds ten times a second is
+     * followed; one that does so with every packet as often as the bucket allows, while the data
+     * goes on. */
+    OPEN_GAP_US = 50000,
+    OPEN_BURST_US = 400000
+};
+
+/* ---- the table ---- */
+
+int paths_find(const struct conn *c, const struct aq_datagram *d)
+{
+    if (path_matches(conn_path(c), d))
+        return c->active;
+    for (int i = 0; i < PATHS; i++) {
+        if (c->path[i] && path_matches(c->path[i], d))
+            return i;
+    }
+    return PATH_NONE;
+}
+
+unsigned paths_count(const struct conn *c)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < PATHS; i++)
+        n += c->path[i] != NULL;
+    return n;
+}
+
+static void news(struct conn *c, uint8_t what)
+{
+    c->path_news |= what;
+    conn_event(c, AQ_EVENT_PATH);
+}
+
+static void set_state(struct conn *c, struct path *p, enum path_state state, uint64_t now)
+{
+    path_set_state(p, state);
+    trace_path(&c->tracer, p->index, state, now);
+}
+
+/* When the paths want attention next. */
+static void paths_arm(struct conn *c)
+{
+    uint64_t best = AQ_NEVER;
+    for (unsigned i = 0; i < PATHS; i++) {
+        if (c->path[i] && path_deadline(c->path[i]) < best)
+            best = path_deadline(c->path[i]);
+    }
+    conn_arm(c, TIMER_PATH, best);
+}
+
+/* RFC 9000 §8.2.4: three times the larger of the current PTO and that of a path of unknown length.
+ */
+static uint64_t check_span(const struct conn *c)
+{
+    struct rtt unknown;
+    rtt_init(&unknown);
+    uint64_t now_pto = conn_pto(c, SPACE_APP);
+    uint64_t new_pto = rtt_pto(&unknown) + ackfreq_delay_us(&c->ackfreq);
+    return 3 * (now_pto > new_pto ? now_pto : new_pto);
+}
+
+static void check(struct conn *c, struct path *p, uint64_t now)
+{
+    uint8_t before = p->state;
+    path_check(p, check_span(c), now);
+    if (p->state != before)
+        trace_path(&c->tracer, p->index, p->state, now);
+    conn_wake(c);
+}
+
+void paths_reset_token(struct conn *c, struct path *p)
+{
+    struct endpoint *ep = c->ep;
+    const struct cid_remote *id = cid_peer_find(&c->peer_cids, p->cid_seq);
+    if (p->reset_hash)
+        map_remove(&ep->resets, p->reset_hash, c->slot);
+    p->reset_hash = 0;
+    if (!id || !id->has_token)
+        return;
+    uint64_t hash = endpoint_hash_cid(ep, id->token, RESET_TOKEN_SIZE);
+    if (map_put(&ep->resets, hash, c->slot))
+        p->reset_hash = hash;
+}
+
+/* RFC 9000 §9.5: ids of paths that have ended are retired. */
+void paths_retire(struct conn *c)
+{
+    uint32_t keep[PATHS];
+    unsigned n = 0;
+    for (unsigned i = 0; i < PATHS; i++) {
+        if (c->path[i])
+            keep[n++] = c->path[i]->cid_seq;
+    }
+    cid_peer_let(&c->peer_cids, keep, n);
+}
+
+/* The place of a path of which nothing is left. The active one takes the connection's own. */
+static void paths_give(struct conn *c, struct path *p)
+{
+    struct pool *pool = &c->ep->paths;
+    if (p != &c->first) {
+        pool_give(pool, pool_index(pool, p));
+        return;
+    }
+    struct path *active = conn_path(c);
+    c->first = *active;
+    c->path[c->active] = &c->first;
+    pool_give(pool, pool_index(pool, active));
+}
+
+/* Ends a path that is not the active one. */
+static void paths_drop(struct conn *c, struct path *p)
+{
+    assert(p->index != c->active);
+    if (p->reset_hash)
+        map_remove(&c->ep->resets, p->reset_hash, c->slot);
+    sent_path_gone(&c->app.sent, p->index, PATH_GONE);
+    cc_detach(&p->cc);
+    c->path[p->index] = NULL;
+    paths_give(c, p);
+    paths_retire(c);
+    news(c, AQ_PATH_ENDED);
+}
+
+void paths_end(struct conn *c)
+{
+    for (unsigned i = 0; i < PATHS; i++) {
+        if (c->path[i] && i != c->active)
+            paths_drop(c, c->path[i]);
+    }
+    path_check_end(conn_path(c));
+}
+
+/* The path to give up for a new one: one that never was valid before one that was, never the active
+ * one, nor the only valid one beside it, which is where a failed migration returns to (§9.3.2). */
+static struct path *paths_victim(const struct conn *c)
+{
+    struct path *best = NULL, *haven = NULL;
+    for (unsigned i = 0; i < PATHS; i++) {
+        struct path *p = c->path[i];
+        if (p && i != c->active && p->state == PATH_VALID
+            && (!haven || p->used_us > haven->used_us))
+            haven = p;
+    }
+    if (conn_path(c)->state == PATH_VALID)
+        haven = NULL;
+    for (unsigned i = 0; i < PATHS; i++) {
+        struct path *p = c->path[i];
+        if (!p || i == c->active || p == haven)
+            continue;
+        bool worse = !best || (p->state != PATH_VALID && best->state == PATH_VALID);
+        bool same = best && (p->state != PATH_VALID) == (best->state != PATH_VALID);
+        if (worse || (same && p->used_us < best->used_us))
+            best = p;
+    }
+    return best;
+}
+
+/* A fresh path in a free place; NULL: the endpoint's pool is empty. */
+static struct path *paths_take(struct conn *c, uint64_t now)
+{
+    unsigned index = 0;
+    struct path *p = NULL;
+    while (index < PATHS && c->path[index])
+        index++;
+    if (index == PATHS)
+        return NULL;
+    bool inline_free = true;
+    for (unsigned i = 0; i < PATHS; i++)
+        inline_free &= c->path[i] != &c->first;
+    if (inline_free) {
+        p = &c->first;
+    } else {
+        uint32_t slot = pool_take(&c->ep->paths);
+        if (slot == POOL_NONE)
+            return NULL;
+        p = pool_at(&c->ep->paths, slot);
+    }
+    const struct path *active = conn_path(c);
+    const struct aq_config *config = &c->ep->config;
+    uint16_t mtu = config->fixed_mtu ? active->mtu_max : MTU_BASE;
+    path_init(p, active->cc.ops, mtu, active->mtu_max, now);
+    cc_attach(&p->cc, &c->quota, now);
+    p->index = (uint8_t)index;
+    p->used_us = now;
+    return p;
+}
+
+/* The same, at the cost of another path of this connection where there is no other way. */
+static struct path *paths_make(struct conn *c, uint64_t now)
+{
+    struct path *p = paths_take(c, now);
+    struct path *victim = p ? NULL : paths_victim(c);
+    if (victim) {
+        paths_drop(c, victim);
+        p = paths_take(c, now);
+    }
+    return p;
+}
+
+/* ---- moving ---- */
+
+static void paths_linger(struct conn *c, struct path *p, uint64_t now)
+{
+    p->due_us = now + check_span(c);
+}
+
+/* Everything but probes goes to this path from now on. */
+static void paths_move(struct conn *c, struct path *p, uint64_t now)
+{
+    struct path *old = conn_path(c);
+    p->wanted = false;
+    if (p == old)
+        return;
+    /* RFC 9000 §9.4: the congestion controller and the RTT begin anew, unless only the port of the
+     * peer is another. */
+    if (path_same_network(p, old))
+        path_take_over(p, old);
+    c->active = p->index;
+    c->pto_count = 0;
+    cid_peer_use(&c->peer_cids, p->cid_seq);
+    p->due_us = path_is_checked(p) ? p->due_us : AQ_NEVER;
+    if (p->state != PATH_VALID)
+        check(c, p, now);
+    trace_path(&c->tracer, p->index, p->state, now);
+    news(c, c->server ? AQ_PATH_PEER_MOVED : AQ_PATH_MOVED);
+    conn_wake(c);
+}
+
+/* Leaves the path in use for another one. */
+static void paths_migrate(struct conn *c, struct path *p, uint64_t now)
+{
+    struct path *old = conn_path(c);
+    if (p == old)
+        return;
+    c->at_preferred |= !c->server && !addr_equal(&p->remote, &old->remote);
+    paths_move(c, p, now);
+    if (c->server) {
+        /* RFC 9000 §9.3.3: the path before is validated once more: if the peer is still there, its
+         * answer brings the connection back. */
+        check(c, old, now);
+    } else {
+        c->ping_due = true; /* RFC 9000 §9.2: more than a probe tells the server */
+        paths_linger(c, old, now);
+    }
+    paths_arm(c);
+}
+
+/* ---- receiving ---- */
+
+/* Whether another address of ours is used on it: the peer came to a preferred address. */
+static bool own_address_differs(const struct path *a, const struct path *b)
+{
+    return a->socket != b->socket || a->channel != b->channel
+           || !addr_same_ip(&a->local, &b->local);
+}
+
+/* The id to send to on a path that the peer made. RFC 9000 §9.5: one not used elsewhere, unless
+ * the peer's id shows that it knows nothing of the change, and we send from the same address. */
+static bool paths_choose_cid(struct conn *c, struct path *p)
+{
+    for (unsigned i = 0; i < PATHS; i++) {
+        const struct path *other = c->path[i];
+        if (other && other->own_seq == c->used_seq && !own_address_differs(p, other)) {
+            p->cid_seq = other->cid_seq;
+            return true;
+        }
+    }
+    return cid_peer_take(&c->peer_cids, &p->cid_seq);
+}
+
+bool paths_may_open(const struct conn *c)
+{
+    /* RFC 9000 §9: no address changes before the handshake is confirmed, and a client hears nothing
+     * from an unknown address of the server. */
+    return c->server && c->state == CONN_CONFIRMED;
+}
+
+int paths_open(struct conn *c, const struct aq_datagram *d, uint64_t now)
+{
+    assert(paths_may_open(c));
+    if (c->open_us > now + OPEN_BURST_US)
+        return PATH_NONE;
+    struct path *p = paths_make(c, now);
+    if (!p)
+        return PATH_NONE;
+    p->local = d->local;
+    p->remote = d->remote;
+    p->socket = d->socket;
+    p->ifindex = d->ifindex;
+    p->channel = d->channel;
+    p->own_seq = c->used_seq;
+    if (!paths_choose_cid(c, p)) { /* RFC 9000 §9.3: nothing can be sent there */
+        cc_detach(&p->cc);
+        if (p != &c->first)
+            pool_give(&c->ep->paths, pool_index(&c->ep->paths, p));
+        return PATH_NONE;
+    }
+    c->open_us = (c->open_us > now ? c->open_us : now) + OPEN_GAP_US;
+    c->path[p->index] = p;
+    paths_reset_token(c, p);
+    check(c, p, now); /* RFC 9000 §9.3, §9.6.3 */
+    paths_arm(c);
+    return p->index;
+}
+
+void paths_on_packet(struct conn *c, const struct apply *a, uint64_t now)
+{
+    struct path *p = a->path != PATH_NONE ? c->path[a->path] : NULL;
+    /* RFC 9000 §9.3: only the packet with the highest number, and only if it is more than a probe
+     * (§9.1), tells where the peer is. */
+    if (!a->more_than_probe || a->number < c->told_number)
+        return;
+    c->told_number = a->number + 1;
+    if (!p || p->index == c->active || !paths_may_open(c))
+        return;
+    for (unsigned i = 0; i < PATHS; i++) {
+        if (c->path[i])
+            c->path[i]->wanted = false;
+    }
+    /* RFC 9000 §9.6.2: to another address of ours only when the path is validated. */
+    if (own_address_differs(p, conn_path(c)) && p->state != PATH_VALID)
+        p->wanted = true;
+    else
+        paths_migrate(c, p, now);
+}
+
+void paths_on_challenge(struct conn *c, const struct apply *a, const uint8_t data[CHALLENGE_SIZE])
+{
+    struct path *p = a->path != PATH_NONE ? c->path[a->path] : NULL;
+    if (!p)
+        return;
+    p->response_due = true; /* RFC 9000 §8.2.2: on the path it came on; the newest wins */
+    memcpy(p->response, data, CHALLENGE_SIZE);
+    conn_wake(c);
+}
+
+/* Paths beside a valid one that nothing is wanted of stay for a while. */
+static void paths_settle(struct conn *c, uint64_t now)
+{
+    for (unsigned i = 0; i < PATHS && conn_path(c)->state == PATH_VALID; i++) {
+        struct path *p = c->path[i];
+        if (p && i != c->active && !p->wanted && path_deadline(p) == AQ_NEVER)
+            paths_linger(c, p, now);
+    }
+}
+
+void paths_on_response(struct conn *c, const uint8_t data[CHALLENGE_SIZE], uint64_t now)
+{
+    /* RFC 9000 §8.2.3: whatever path it came on, it validates the one whose challenge it answers.
+     */
+    for (unsigned i = 0; i < PATHS; i++) {
+        struct path *p = c->path[i];
+        bool was_valid = p && p->state == PATH_VALID;
+        enum path_answer answer = p ? path_on_response(p, data) : PATH_ANSWER_NONE;
+        if (answer == PATH_ANSWER_NONE)
+            continue;
+        if (!was_valid) {
+            trace_path(&c->tracer, i, PATH_VALID, now);
+            /* RFC 9000 §9.3: a new address is worth a new token. */
+            c->new_token_due |= c->server && i == c->active;
+        }
+        /* RFC 9000 §8.2.1: the same with 1,200 bytes, which may be sent now. */
+        if (answer == PATH_ANSWER_SMALL)
+            check(c, p, now);
+        else if (p->wanted)
+            paths_migrate(c, p, now);
+        paths_settle(c, now);
+        break;
+    }
+    paths_arm(c);
+}
+
+void paths_on_retired(struct conn *c, uint64_t seq)
+{
+    for (unsigned i = 0; i < PATHS; i++) {
+        /* What the peer no longer sends to, it has left. */
+        if (c->path[i] && i != c->active && c->path[i]->own_seq == seq && c->server)
+            paths_drop(c, c->path[i]);
+    }
+    paths_arm(c);
+}
+
+void paths_on_cids(struct conn *c)
+{
+    struct path *active = conn_path(c);
+    uint32_t seq = cid_peer_entry(&c->peer_cids)->seq;
+    if (active->cid_seq != seq) {
+        active->cid_seq = seq;
+        paths_reset_token(c, active);
+    }
+    for (unsigned i = 0; i < PATHS; i++) {
+        struct path *p = c->path[i];
+        if (!p || i == c->active || cid_peer_find(&c->peer_cids, p->cid_seq))
+            continue;
+        if (cid_peer_take(&c->peer_cids, &p->cid_seq))
+            paths_reset_token(c, p);
+        else /* RFC 9000 §9.5: without an id of its own nothing can be sent there */
+            paths_drop(c, p);
+    }
+    paths_arm(c);
+}
+
+/* ---- validation fails ---- */
+
+/* RFC 9000 §9.3.2: back to the last validated address. False: there is none. */
+static bool paths_return(struct conn *c, struct path *failed, uint64_t now)
+{
+    struct path *best = NULL;
+    for (unsigned i = 0; i < PATHS; i++) {
+        struct path *p = c->path[i];
+        if (p && p != failed && p->state == PATH_VALID && (!best || p->used_us > best->used_us))
+            best = p;
+    }
+    if (best)
+        paths_move(c, best, now);
+    return best != NULL;
+}
+
+static void paths_failed(struct conn *c, struct path *p, uint64_t now)
+{
+    bool active = p->index == c->active, was_valid = p->state == PATH_VALID;
+    trace_path(&c->tracer, p->index, PATH_FAILED, now);
+    if (was_valid && p->mtu_valid) {
+        /* It was looked at once more, and is silent. As long as no other is valid it stays: the
+         * peer may come back. */
+        if (!active && conn_path(c)->state == PATH_VALID)
+            paths_drop(c, p);
+        return;
+    }
+    if (p->wanted)
+        news(c, AQ_PATH_FAILED);
+    if (was_valid) /* the address is right, but 1,200 bytes do not get there */
+        set_state(c, p, PATH_FAILED, now);
+    if (!active || paths_return(c, p, now)) {
+        paths_drop(c, p);
+    } else if (was_valid) { /* RFC 9000 §8.2.4 */
+        conn_close(c, false, AQ_NO_VIABLE_PATH, "the path does not carry 1,200 bytes",
+                   "RFC 9000 8.2.4", now);
+    } else { /* RFC 9000 §9.3.2: silently */
+        conn_end(c, AQ_BY_TIMEOUT, AQ_NO_VIABLE_PATH, "no path to the peer is left",
+                 "RFC 9000 9.3.2", now);
+    }
+}
+
+void paths_on_time(struct conn *c, uint64_t now)
+{
+    for (unsigned i = 0; i < PATHS && conn_is_open(c); i++) {
+        struct path *p = c->path[i];
+        switch (p ? path_on_time(p, now) : PATH_TIME_NONE) {
+        case PATH_TIME_FAILED: paths_failed(c, p, now); break;
+        case PATH_TIME_UNUSED: paths_drop(c, p); break;
+        case PATH_TIME_CHALLENGE:
+        case PATH_TIME_NONE: break;
+        }
+    }
+    if (conn_is_open(c))
+        paths_arm(c);
+}
+
+/* ---- sending ---- */
+
+void paths_challenged(struct conn *c, struct path *p, const uint8_t data[CHALLENGE_SIZE], bool full,
+                      uint64_t now)
+{
+    /* RFC 9002 §6.2.1: of the path's own RTT, which is the initial one on a new path. */
+    path_challenged(p, data, full, rtt_pto(&p->rtt) + ackfreq_delay_us(&c->ackfreq), now);
+    paths_arm(c);
+}
+
+/* ---- the client's own moves ---- */
+
+/* AQ_OK, or AQ_FULL: no place or no id for it. */
+static int paths_try(struct conn *c, const struct aq_path_addr *to, uint64_t now)
+{
+    struct path *p;
+    for (unsigned i = 0; i < PATHS; i++) { /* one wish at a time: the newest */
+        if (c->path[i] && c->path[i]->wanted)
+            paths_drop(c, c->path[i]);
+    }
+    if (!cid_peer_has_spare(&c->peer_cids) || !(p = paths_make(c, now)))
+        return AQ_FULL;
+    cid_peer_take(&c->peer_cids, &p->cid_seq);
+    p->local = to->local;
+    p->remote = to->remote;
+    p->socket = to->socket;
+    p->ifindex = to->ifindex;
+    p->channel = to->channel;
+    p->budget_bytes = PATH_TRUSTED; /* the server's, by its own word in the handshake */
+    p->wanted = true;
+    c->path[p->index] = p;
+    paths_reset_token(c, p);
+    check(c, p, now);
+    paths_arm(c);
+    return AQ_OK;
+}
+
+void paths_try_preferred(struct conn *c, const struct preferred_address *a, uint64_t now)
+{
+    const struct path *active = conn_path(c);
+    struct aq_path_addr to = {.local = active->local,
+                              .remote = {.family = active->remote.family},
+                              .socket = active->socket,
+                              .ifindex = active->ifindex,
+                              .channel = active->channel};
+    to.remote.port = to.remote.family == 4 ? a->port4 : a->port6;
+    if (to.remote.family == 4)
+        memcpy(to.remote.ip, a->ip4, sizeof a->ip4);
+    else
+        memcpy(to.remote.ip, a->ip6, sizeof a->ip6);
+    if (to.remote.port && !addr_equal(&to.remote, &active->remote))
+        (void)paths_try(c, &to, now);
+}
+
+int aq_conn_migrate(struct aq_endpoint *endpoint, aq_conn conn, const struct aq_path_addr *to,
+                    uint64_t now_us)
+{
+    struct endpoint *ep = (struct endpoint *)endpoint;
+    struct conn *c = endpoint_find_conn(ep, conn);
+    if (!c || !conn_is_open(c))
+        return AQ_GONE;
+    struct aq_path_addr want = *to;
+    struct aq_datagram as = {.local = to->local, .socket = to->socket, .channel = to->channel};
+    if (!want.remote.family)
+        want.remote = conn_path(c)->remote;
+    as.remote = want.remote;
+    /* RFC 9000 §9: clients are responsible for all migrations. */
+    if (c->server || !want.remote.port
+        || (want.local.family && want.local.family != want.remote.family))
+        return AQ_MISUSE;
+    if (c->state != CONN_CONFIRMED) /* RFC 9000 §9: not before */
+        return AQ_BLOCKED;
+    /* RFC 9000 §9: not to the handshake's address, where the server has asked for that. */
+    if (c->peer.no_migration && !c->at_preferred)
+        return AQ_REFUSED;
+    if (paths_find(c, &as) != PATH_NONE)
+        return AQ_MISUSE;
+    ep->now_us = now_us > ep->now_us ? now_us : ep->now_us;
+    return paths_try(c, &want, ep->now_us);
+}
+
+unsigned aq_conn_paths(struct aq_endpoint *endpoint, aq_conn conn, struct aq_path_info *paths,
+                       unsigned max)
+{
+    const struct conn *c = endpoint_find_conn((struct endpoint *)endpoint, conn);
+    unsigned n = 0;
+    for (unsigned i = 0; c && i < PATHS && n < max; i++) {
+        const struct path *p = c->path[i];
+        if (!p)
+            continue;
+        paths[n++] = (struct aq_path_info){.local = p->local,
+                                           .remote = p->remote,
+                                           .channel = p->channel,
+                                           .ifindex = p->ifindex,
+                                           .socket = p->socket,
+                                           .mtu = p->mtu,
+                                           .active = i == c->active,
+                                           .validated = p->state == PATH_VALID,
+                                           .checking = path_is_checked(p),
+                                           .rtt_us = p->rtt.smoothed_us,
+                                           .cwnd_bytes = p->cc.cwnd_bytes,
+                                           .sent_bytes = p->sent_bytes,
+                                           .recv_bytes = p->recv_bytes};
+    }
+    return n;
+}
