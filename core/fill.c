@@ -9,6 +9,7 @@
 enum {
     RECORDS_PER_PACKET = 24,
     FRAME_MIN_LEFT = 32,
+    ACK_ROOM = 32, /* for one or two ranges */
     ACKS_ALONE = 32,
     LENGTH_MAX = (1 << 14) - 1
 };
@@ -130,25 +131,26 @@ static void fill_done(struct conn *c, struct out *o)
 void fill_path(struct conn *c, struct out *o, bool full)
 {
     struct path *p = o->path;
-    bool active = p == conn_path(c);
-    struct frame f = {.type = FRAME_PATH_RESPONSE};
-    if (active)
-        fill_ack(c, o);
-    f.path.data = p->response;
-    if (p->response_due && fill_frame(o, &f, RECORD_PATH_RESPONSE)) {
-        p->response_due = false; /* RFC 9000 §8.2.2: once */
-        /* RFC 9000 §9.3.3: the peer may be in doubt where we are: more than a probe tells it. */
-        if (active)
-            fill_frame(o, &(struct frame){.type = FRAME_PING}, RECORD_PING);
-    }
     uint8_t data[CHALLENGE_SIZE]; /* RFC 9000 §8.2.1: unpredictable, and new in each */
-    f = (struct frame){.type = FRAME_PATH_CHALLENGE};
-    f.path.data = data;
-    if (!p->challenge_due)
+    struct frame f = {.type = FRAME_PATH_CHALLENGE};
+    if (p->challenge_due) {
+        rng_fill(&c->ep->rng, data, sizeof data);
+        f.path.data = data;
+        if (fill_frame(o, &f, RECORD_PATH_CHALLENGE))
+            paths_challenged(c, p, data, full, o->now);
+    }
+    bool respond = p->response_due;
+    f = (struct frame){.type = FRAME_PATH_RESPONSE};
+    f.path.data = p->response;
+    if (respond && fill_frame(o, &f, RECORD_PATH_RESPONSE))
+        p->response_due = false; /* RFC 9000 §8.2.2: once */
+    if (p != conn_path(c))
         return;
-    rng_fill(&c->ep->rng, data, sizeof data);
-    if (fill_frame(o, &f, RECORD_PATH_CHALLENGE))
-        paths_challenged(c, p, data, full, o->now);
+    /* RFC 9000 §9.3.3: one who asks may be in doubt where we are: more than a probe tells it. */
+    if (respond)
+        fill_frame(o, &(struct frame){.type = FRAME_PING}, RECORD_PING);
+    if (fill_left(o) >= ACK_ROOM)
+        fill_ack(c, o);
 }
 
 /* ---- connection ids ---- */

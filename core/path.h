@@ -88,11 +88,11 @@ static inline bool path_is_checked(const struct path *p)
 {
     return p->give_up_us != AQ_NEVER;
 }
-/* Whether a challenge or a response is to be sent on it. RFC 9000 §8.2.2: only congestion control
- * may hold a response back. */
+/* Whether a challenge or a response is to be sent now. RFC 9000 §8.2.2: only congestion control
+ * may hold it back. */
 static inline bool path_wants_probe(const struct path *p)
 {
-    return p->challenge_due || (p->response_due && cc_room(&p->cc) >= MTU_BASE);
+    return (p->challenge_due || p->response_due) && cc_room(&p->cc) >= MTU_BASE;
 }
 /* Begins a validation that lasts for span_us, unless one runs already: a challenge is due. */
 void path_check(struct path *p, uint64_t span_us, uint64_t now);

@@ -335,7 +335,7 @@ static bool wants_mtu_probe(const struct conn *c)
     }; /* a short exchange gains nothing from larger packets */
     const struct path *p = conn_path(c);
     return c->state == CONN_CONFIRMED && more_to_send(c) && c->counts.sent_packets >= BULK_PACKETS
-           && path_wants_mtu_probe(p) && cc_room(&p->cc) >= p->mtu_max;
+           && p->state == PATH_VALID && path_wants_mtu_probe(p) && cc_room(&p->cc) >= p->mtu_max;
 }
 
 /* Path validation: one datagram on its own path (RFC 9000 §8.2, §9.1). */

@@ -35,6 +35,14 @@ static void config_fill(const struct scenario *row, struct aq_config *config)
     config->key_update_packets = row->key_update_packets;
 }
 
+/* The server's second address. Hosts get theirs in turn, the server the second one. */
+static void preferred_address(const struct play *play, struct aq_config *config)
+{
+    struct aq_addr *a = play->row->seed % 2 ? &config->preferred6 : &config->preferred4;
+
+    sim_address(play->sim, 1, 1, a);
+}
+
 static void side_start(struct play *play, struct side *side, bool client)
 {
     struct aq_config config;
@@ -43,6 +51,9 @@ static void side_start(struct play *play, struct side *side, bool client)
     if (!client) {
         config.tls = sim_tls_server();
         config.retry = play->row->retry ? AQ_RETRY_ALWAYS : AQ_RETRY_UNDER_LOAD;
+        config.no_migration = play->row->no_migration;
+        if (play->row->preferred)
+            preferred_address(play, &config);
     }
     side->play = play;
     side->client = client;
@@ -54,7 +65,10 @@ static void side_start(struct play *play, struct side *side, bool client)
     if (!side->host)
         return;
     side->host->server = !client;
+    side->host->keep_old = play->row->keep_old;
     side->host->late_us = play->row->late_us;
+    if (!client && play->row->preferred)
+        sim_own_add(side->host);
     side->host->on_event = side_event;
     side->host->on_wake = side_wake;
     side->host->user = side;
@@ -121,6 +135,57 @@ static void play_disturb(struct play *play, unsigned *done)
             aq_key_update(play->client.host->ep, play->client.conn, sim_now(play->client.host));
         sim_kick(play->client.host);
     }
+}
+
+/* Changes of address, as often as the row says. */
+static void play_paths(struct play *play)
+{
+    const struct scenario *row = play->row;
+    struct sim_host *host = play->client.host;
+    uint64_t now = play->sim->now_us;
+
+    if (!play->client.confirmed || !play->server.confirmed)
+        return;
+    host->rebind_every = row->rebind_every;
+    if (row->rebind_us && now >= play->rebind_at_us) {
+        play->rebind_at_us = now + row->rebind_us;
+        sim_rebind(host, row->rebind_address);
+    }
+    if (row->migrate_us && now >= play->migrate_at_us) {
+        play->migrate_at_us = now + row->migrate_us;
+        uint16_t socket = host->owns < SIM_OWN ? sim_own_add(host)
+                                               : (uint16_t)(1 + sim_rng_below(&play->sim->rng, SIM_OWN - 1));
+        struct aq_path_addr to = {.local = host->own[socket], .socket = socket};
+        int result = aq_conn_migrate(host->ep, play->client.conn, &to, sim_now(host));
+        play->refusals += result != AQ_OK;
+        if (result == AQ_BLOCKED || (result == AQ_REFUSED && !row->no_migration))
+            sim_fail(play->sim, "aq_conn_migrate: %d", result);
+        sim_kick(host);
+    }
+}
+
+/* Attackers on the way, and addresses where nothing passes. */
+static bool play_flight(void *user, struct sim_flight **pointer)
+{
+    struct play *play = user;
+    const struct scenario *row = play->row;
+    const struct sim_flight *flight = *pointer;
+    const struct sim_host *client = play->client.host, *server = play->server.host;
+    bool up = flight->to.port == server->addr.port;
+
+    if (row->migrate_nowhere && client->owns > 1 &&
+        (flight->from.port > 5000 || flight->to.port > 5000) && client->outsides == 0)
+        return false;
+    if (row->preferred_dead && (flight->to.port == server->own[1].port || flight->from.port == server->own[1].port))
+        return false;
+    if (up && play->client.confirmed && sim_rng_chance(&play->sim->rng, row->forward_ppm)) {
+        struct aq_addr from = flight->from;
+        from.ip[from.family == 4 ? 1 : 14] = 200;
+        if (row->spoof)
+            from.port = (uint16_t)(20000 + sim_rng_below(&play->sim->rng, 10000));
+        sim_inject(play->sim, &from, &flight->to, flight->data, flight->size);
+    }
+    return true;
 }
 
 static void link_cut(struct play *play)
@@ -230,6 +295,7 @@ static void play_round(struct play *play, struct outcome *outcome)
         uint64_t bytes = play->client.delivered_bytes + play->server.delivered_bytes;
         bool half = row->close == CLOSE_EARLY || row->close == CLOSE_VANISH || row->close == CLOSE_REBOOT;
         play_disturb(play, &disturbed);
+        play_paths(play);
         if (play->client.closed || (play->server.closed && row->expect != EXPECT_DELIVERED))
             play->closing = true;
         else if (half ? play->client.confirmed && bytes >= row->bytes / 2 : play_delivered(play))
@@ -278,6 +344,11 @@ void scenario_run(const struct scenario *row, FILE *trace, struct outcome *outco
     side_start(play, &play->server, false);
     for (unsigned i = 0; i < 2; i++)
         sim_link_set(sim, i, 1 - i, &row->link[i]);
+    sim->paths_free = true;
+    if (row->forward_ppm || row->migrate_nowhere || row->preferred_dead) {
+        sim->on_flight = play_flight;
+        sim->on_flight_user = play;
+    }
     if (on_sim)
         on_sim(sim, user);
     if (!sim->failed)
@@ -286,7 +357,7 @@ void scenario_run(const struct scenario *row, FILE *trace, struct outcome *outco
         outcome->delivered_bytes = play->client.delivered_bytes + play->server.delivered_bytes;
         side_again(&play->client);
         side_again(&play->server);
-        play->client.host->addr.port++;
+        play->client.host->own[0].port = ++play->client.host->addr.port;
         play->closing = false;
         play->round = 1;
         play_round(play, outcome);
@@ -294,6 +365,9 @@ void scenario_run(const struct scenario *row, FILE *trace, struct outcome *outco
     outcome->total_us = elapsed(play);
     outcome->delivered_bytes += play->client.delivered_bytes + play->server.delivered_bytes;
     outcome->client_closed_by = play->client.close.by;
+    outcome->moves = play->client.path_moved;
+    outcome->peer_moves = play->server.path_peer_moved;
+    outcome->refusals = play->refusals + play->client.path_failed;
     outcome->datagrams = sim->datagrams;
     outcome->dropped = sim->dropped;
     outcome->bytes = sim->bytes;

@@ -51,6 +51,18 @@ struct scenario {
     uint64_t suspend_us;    /* the server sleeps once */
     uint64_t idle_timeout_us, handshake_timeout_us; /* 0: 1,800 s */
     uint64_t keep_alive_us;
+    /* paths, from the confirmed handshake on */
+    uint64_t rebind_us;     /* the client's NAT takes another port so often */
+    bool rebind_address;    /* and another address */
+    unsigned rebind_every;  /* datagrams of the client: another port */
+    bool keep_old;          /* the NAT lets in what is sent to the ports before */
+    uint64_t migrate_us;    /* the client moves to another address of its own so often */
+    bool migrate_nowhere;   /* where nothing passes */
+    uint32_t forward_ppm;   /* an attacker's copy of a client's datagram comes first, from his address */
+    bool spoof;             /* each copy from another address, where nobody is */
+    bool preferred;         /* the server has a preferred address */
+    bool preferred_dead;    /* where nothing passes */
+    bool no_migration;      /* the server says disable_active_migration */
     enum close_kind close;
     enum expect expect;
 };
@@ -64,6 +76,7 @@ struct outcome {
     uint64_t datagrams, dropped, bytes, delivered_bytes;
     enum aq_closer client_closed_by;
     uint64_t amplification_permille; /* highest share of the 3x limit used */
+    unsigned moves, peer_moves, refusals; /* what AQ_EVENT_PATH told the client, the server; the rest */
 };
 
 /* Plays one scenario; trace may be NULL. on_sim, when given, may put hooks into the fresh simulation. */

@@ -79,7 +79,7 @@ static struct check_address *address_of(struct sim_host *host, const struct aq_a
 {
     struct check *check = host->sim->check;
 
-    for (unsigned i = 0; i < check->addresses; i++) {
+    for (unsigned i = check->addresses; i-- > 0;) { /* the newest first: they are asked for most */
         struct check_address *a = &check->address[i];
         if (a->host == host->index && a->addr.port == addr->port && a->addr.family == addr->family &&
             memcmp(a->addr.ip, addr->ip, sizeof addr->ip) == 0)
@@ -94,10 +94,22 @@ static struct check_address *address_of(struct sim_host *host, const struct aq_a
 
 void check_delivered(struct sim_host *host, const struct sim_flight *flight)
 {
+    /* A host that got a datagram at an address, and has sent one since, from wherever, can have validated it:
+     * RFC 9000 §8.2.3. */
+    for (unsigned i = 0; !host->server && i < host->sim->hosts; i++) {
+        struct sim_host *server = &host->sim->host[i];
+        struct check_address *reached = server->server ? address_of(server, &flight->outside) : NULL;
+        if (reached && !flight->foreign)
+            reached->reached = true;
+    }
     struct check_address *address = host->server ? address_of(host, &flight->from) : NULL;
 
     if (!address)
         return;
+    for (unsigned i = host->sim->check->addresses; host->sim->paths_free && i-- > 0;) {
+        struct check_address *a = &host->sim->check->address[i];
+        a->validated |= a->reached && a->host == host->index;
+    }
     address->received_bytes += flight->size;
     struct seen seen = datagram_see(flight->data, flight->size, flight);
     address->validated |= !flight->foreign && (seen.handshake || (seen.initial && seen.token));

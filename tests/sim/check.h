@@ -8,13 +8,14 @@
 
 #include "tests/sim/sim.h"
 
-enum { CHECK_ADDRESSES = 32, CHECK_CONNS = 64 };
+enum { CHECK_ADDRESSES = 8192, CHECK_CONNS = 64 };
 
 /* RFC 9000 §8.1: what a server was sent from one address and sent there, until it can have validated it. */
 struct check_address {
     unsigned host;
     struct aq_addr addr;
     uint64_t received_bytes, sent_bytes;
+    bool reached; /* something the server sent there arrived at a host */
     bool validated;
 };
 

@@ -119,6 +119,41 @@ static const struct scenario rows[] = {
      .suspend_us = SECONDS(30), .clock_step_us = SECONDS(40), .late_us = MS(20), .cc = "bbr"},
     {.name = "bbr, vanishes", .seed = 49, LINKS(.delay_us = MS(20)), .bytes = 1 << 20, .streams = 4,
      .close = CLOSE_VANISH, .expect = EXPECT_PREFIX, .idle_timeout_us = SECONDS(30), .cc = "bbr"},
+    {.name = "port rebinds", .seed = 60, LINKS(.delay_us = MS(15), .rate_bytes = 6250000, .queue_bytes = 60000),
+     .bytes = 8 << 20, .streams = 4, .rebind_us = MS(500)},
+    {.name = "port rebinds often", .seed = 61, LINKS(.delay_us = MS(15), .rate_bytes = 6250000,
+     .queue_bytes = 60000), .bytes = 4 << 20, .streams = 4, .rebind_us = MS(100)},
+    {.name = "address rebinds", .seed = 62, LINKS(.delay_us = MS(15), .rate_bytes = 6250000,
+     .queue_bytes = 60000), .bytes = 8 << 20, .streams = 4, .rebind_us = MS(2000), .rebind_address = true},
+    {.name = "address rebinds often", .seed = 63, LINKS(.delay_us = MS(15), .rate_bytes = 6250000,
+     .queue_bytes = 60000), .bytes = 2 << 20, .streams = 4, .rebind_us = MS(100), .rebind_address = true,
+     .keep_alive_us = MS(500)},
+    {.name = "rebinds, loss", .seed = 64, LINKS(.delay_us = MS(30), .loss_ppm = PERCENT(10)), .bytes = 2 << 20,
+     .streams = 4, .streams_uni = 2, .rebind_us = MS(700), .rebind_address = true},
+    {.name = "rebinds, bbr", .seed = 65, LINKS(.delay_us = MS(30), .loss_ppm = PERCENT(2)), .bytes = 2 << 20,
+     .streams = 4, .rebind_us = MS(300), .cc = "bbr"},
+    {.name = "a port per packet", .seed = 66, LINKS(.delay_us = MS(20)), .bytes = 2 << 20, .streams = 4,
+     .rebind_every = 1, .keep_old = true},
+    {.name = "a port per packet, forgotten", .seed = 67, LINKS(.delay_us = MS(20)), .bytes = 1 << 19,
+     .streams = 4, .rebind_every = 1},
+    {.name = "migrations", .seed = 68, LINKS(.delay_us = MS(20)), .bytes = 8 << 20, .streams = 4,
+     .migrate_us = MS(400)},
+    {.name = "migrations, IPv6, loss", .seed = 69, LINKS(.delay_us = MS(20), .loss_ppm = PERCENT(10)),
+     .bytes = 2 << 20, .streams = 4, .migrate_us = MS(1500)},
+    {.name = "migration to nowhere", .seed = 70, LINKS(.delay_us = MS(20), .rate_bytes = 1000000,
+     .queue_bytes = 60000), .bytes = 8 << 20, .streams = 4, .migrate_us = MS(1000), .migrate_nowhere = true},
+    {.name = "migration refused", .seed = 71, LINKS(.delay_us = MS(20)), .bytes = 1 << 20, .streams = 4,
+     .migrate_us = MS(100), .no_migration = true},
+    {.name = "forwarded", .seed = 72, LINKS(.delay_us = MS(20)), .bytes = 2 << 20, .streams = 4,
+     .forward_ppm = PERCENT(5)},
+    {.name = "spoofed", .seed = 73, LINKS(.delay_us = MS(20)), .bytes = 2 << 20, .streams = 4,
+     .forward_ppm = PERCENT(20), .spoof = true},
+    {.name = "preferred address", .seed = 74, LINKS(.delay_us = MS(20)), .bytes = 1 << 20, .streams = 4,
+     .preferred = true},
+    {.name = "preferred, IPv6, no migration", .seed = 75, LINKS(.delay_us = MS(20), .loss_ppm = PERCENT(5)),
+     .bytes = 1 << 20, .streams = 4, .preferred = true, .no_migration = true, .migrate_us = MS(500)},
+    {.name = "preferred, dead", .seed = 76, LINKS(.delay_us = MS(20), .rate_bytes = 500000,
+     .queue_bytes = 60000), .bytes = 4 << 20, .streams = 4, .preferred = true, .preferred_dead = true},
     {.name = "everything", .seed = 41, LINKS(.delay_us = MS(100), .jitter_us = MS(20), .rate_bytes = 2000000,
      .queue_bytes = 100000, .loss_ppm = PERCENT(5), .burst_ppm = 2000, .burst_size = 8,
      .reorder_ppm = PERCENT(10), .reorder_us = MS(50), .duplicate_ppm = PERCENT(5),
@@ -175,6 +210,36 @@ static void grid_link(struct sim_rng *rng, struct sim_link *link, uint64_t rtt_u
     link->ce_ppm = one_in(rng, 4) ? (uint32_t)pick_scale(rng, 100, PERCENT(5)) : 0;
 }
 
+/* What becomes of addresses is drawn from the seed alone too. */
+static void grid_paths(uint64_t seed, struct scenario *row)
+{
+    struct sim_rng rng;
+
+    sim_rng_init(&rng, sim_mix(seed ^ 0x7a7a));
+    if (!one_in(&rng, 3))
+        return;
+    /* A client whose NAT has forgotten it hears nothing until it says something. */
+    row->keep_alive_us = SECONDS(1);
+    row->preferred = one_in(&rng, 3);
+    row->preferred_dead = one_in(&rng, 4);
+    row->no_migration = one_in(&rng, 4);
+    row->keep_old = one_in(&rng, 2);
+    if (one_in(&rng, 2)) {
+        row->rebind_us = pick_scale(&rng, MS(100), SECONDS(10));
+        row->rebind_address = one_in(&rng, 2);
+    }
+    if (one_in(&rng, 3))
+        row->migrate_us = pick_scale(&rng, MS(200), SECONDS(10));
+    if (one_in(&rng, 8)) {
+        row->rebind_every = (unsigned)pick_scale(&rng, 1, 1000);
+        row->keep_old = true;
+    }
+    if (one_in(&rng, 4)) {
+        row->forward_ppm = (uint32_t)pick_scale(&rng, 100, PERCENT(20));
+        row->spoof = one_in(&rng, 2);
+    }
+}
+
 /* One point of the grid. */
 static void grid_point(uint64_t seed, struct scenario *row)
 {
@@ -206,6 +271,7 @@ static void grid_point(uint64_t seed, struct scenario *row)
     row->suspend_us = one_in(&rng, 16) ? pick(&rng, 1, SECONDS(10)) : 0;
     row->again = one_in(&rng, 16);
     row->close = (enum close_kind)pick(&rng, CLOSE_BY_CLIENT, CLOSE_BY_BOTH);
+    grid_paths(seed, row);
 }
 
 static void row_print(const struct scenario *row)
@@ -227,6 +293,11 @@ static void row_print(const struct scenario *row)
            row->again ? " again," : "", (unsigned long long)row->key_update_packets,
            (unsigned long long)row->window, (unsigned long long)row->late_us,
            (unsigned long long)row->clock_step_us, (unsigned long long)row->suspend_us, (int)row->close);
+    printf("  rebinds %llu us%s%s, each %u datagrams, migrates %llu us, preferred%s%s%s, forwards %u ppm%s\n",
+           (unsigned long long)row->rebind_us, row->rebind_address ? " address," : "",
+           row->keep_old ? " keeping" : "", row->rebind_every, (unsigned long long)row->migrate_us,
+           row->preferred ? " yes" : " no", row->preferred_dead ? ", dead" : "",
+           row->no_migration ? ", no migration" : "", row->forward_ppm, row->spoof ? " spoofed" : "");
 }
 
 /* ---- running ------------------------------------------------------------------------------------------------ */
@@ -313,10 +384,12 @@ static void run(const struct options *options, const struct scenario *row, bool 
         printf("FAILED %s %llu: %s\n%s", named ? row->name : "seed", (unsigned long long)row->seed,
                outcome.why, again_command);
     } else if (options->verbose) {
-        printf("passed %s %llu: %.3f s, ended at %.3f s, %llu datagrams, %llu dropped, trace %016llx\n",
+        printf("passed %s %llu: %.3f s, ended at %.3f s, %llu datagrams, %llu dropped, moved %u %u, "
+               "refused %u, trace %016llx\n",
                named ? row->name : "seed", (unsigned long long)row->seed, (double)outcome.transfer_us / 1e6,
                (double)outcome.total_us / 1e6, (unsigned long long)outcome.datagrams,
-               (unsigned long long)outcome.dropped, (unsigned long long)outcome.hash);
+               (unsigned long long)outcome.dropped, outcome.moves, outcome.peer_moves, outcome.refusals,
+               (unsigned long long)outcome.hash);
     }
     fflush(stdout);
 }

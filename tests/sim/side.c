@@ -340,6 +340,10 @@ void side_event(struct sim_host *host, const struct aq_event *event)
             side_open(side);
     } else if (event->kind == AQ_EVENT_CONFIRMED) {
         side->confirmed = true;
+    } else if (event->kind == AQ_EVENT_PATH) {
+        side->path_moved += (event->value & AQ_PATH_MOVED) != 0;
+        side->path_failed += (event->value & AQ_PATH_FAILED) != 0;
+        side->path_peer_moved += (event->value & AQ_PATH_PEER_MOVED) != 0;
     } else if (event->kind == AQ_EVENT_TICKET) {
         keep(side->ticket, sizeof side->ticket, &side->ticket_size, event);
     } else if (event->kind == AQ_EVENT_TOKEN) {

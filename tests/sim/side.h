@@ -31,6 +31,7 @@ struct side {
     bool client, connected, confirmed, closed;
     struct aq_close_info close;
     uint64_t delivered_bytes;
+    unsigned path_moved, path_failed, path_peer_moved; /* AQ_EVENT_PATH told so often */
     uint8_t ticket[4096], token[1024];
     size_t ticket_size, token_size;
 };
@@ -40,6 +41,8 @@ struct play {
     struct sim *sim;
     struct side client, server;
     unsigned round;
+    uint64_t rebind_at_us, migrate_at_us; /* when the next change of address is due */
+    unsigned refusals;                    /* of aq_conn_migrate */
     bool closing; /* the end was asked for: streams may break off from now on */
 };
 

@@ -148,12 +148,72 @@ static bool addr_equal(const struct aq_addr *a, const struct aq_addr *b)
     return a->family == b->family && a->port == b->port && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
 }
 
+/* Whether a datagram to this address reaches the host, and on which of its sockets. */
+static bool host_hears(const struct sim_host *host, const struct aq_addr *addr, uint16_t *socket)
+{
+    unsigned outsides = host->keep_old || host->outsides < 1 ? host->outsides : 1;
+
+    for (unsigned i = host->outsides > 0; i < host->owns; i++) {
+        *socket = (uint16_t)i;
+        if (addr_equal(&host->own[i], addr))
+            return true;
+    }
+    *socket = 0;
+    for (unsigned i = 0; i < outsides; i++)
+        if (addr_equal(&host->outside[i], addr))
+            return true;
+    return false;
+}
+
+/* The host at an address, be it one that its NAT has given up. */
 static struct sim_host *host_at(struct sim *sim, const struct aq_addr *addr)
 {
-    for (unsigned i = 0; i < sim->hosts; i++)
-        if (addr_equal(&sim->host[i].addr, addr))
-            return &sim->host[i];
+    uint16_t socket;
+
+    for (unsigned i = 0; i < sim->hosts; i++) {
+        struct sim_host *host = &sim->host[i];
+        if (host_hears(host, addr, &socket))
+            return host;
+        for (unsigned j = 0; j < host->outsides; j++)
+            if (addr_equal(&host->outside[j], addr))
+                return host;
+    }
     return NULL;
+}
+
+void sim_rebind(struct sim_host *host, bool address)
+{
+    struct aq_addr next = host->outsides ? host->outside[0] : host->addr;
+
+    host->rebinds++;
+    next.port = (uint16_t)(10000 + host->rebinds % 50000);
+    if (address)
+        next.ip[next.family == 4 ? 2 : 13] = (uint8_t)(1 + host->rebinds % 200);
+    memmove(host->outside + 1, host->outside, (SIM_OUTSIDE - 1) * sizeof *host->outside);
+    host->outside[0] = next;
+    host->outsides += host->outsides < SIM_OUTSIDE;
+}
+
+void sim_address(const struct sim *sim, unsigned host, unsigned socket, struct aq_addr *addr)
+{
+    *addr = (struct aq_addr){.family = sim->seed % 2 ? 6 : 4, .port = 4433};
+    if (addr->family == 6)
+        memcpy(addr->ip, (uint8_t[16]){0x20, 0x01, 0x0d, 0xb8}, 16);
+    else
+        memcpy(addr->ip, (uint8_t[4]){10, 0, 0, 0}, 4);
+    addr->ip[addr->family == 4 ? 3 : 15] = (uint8_t)(host + 1);
+    if (socket) {
+        addr->port = (uint16_t)(5000 + socket);
+        addr->ip[addr->family == 4 ? 1 : 14] = (uint8_t)(100 + socket);
+    }
+}
+
+uint16_t sim_own_add(struct sim_host *host)
+{
+    if (host->owns == SIM_OWN)
+        abort();
+    sim_address(host->sim, host->index, host->owns, &host->own[host->owns]);
+    return (uint16_t)host->owns++;
 }
 
 static bool line_loses(struct sim *sim, struct sim_line *line, uint32_t size)
@@ -254,10 +314,12 @@ static void link_send(struct sim_host *from, struct sim_flight *flight)
     }
     note_datagram(sim, "takes", flight);
     flight->host = to->index;
+    flight->outside = flight->to;
     if (sim_rng_chance(&sim->rng, line->link.duplicate_ppm)) {
         struct sim_flight *copy = flight_new(&flight->from, &flight->to, flight->data, flight->size);
         copy->ecn = flight->ecn;
         copy->host = flight->host;
+        copy->outside = flight->outside;
         flight_depart(sim, line, copy);
     }
     flight_depart(sim, line, flight);
@@ -274,6 +336,7 @@ struct sim_flight *sim_inject(struct sim *sim, const struct aq_addr *from, const
     flight->at = sim->now_us;
     flight->seq = sim->seq++;
     flight->host = host->index;
+    flight->outside = flight->to;
     flight->foreign = true;
     heap_push(sim, flight);
     return flight;
@@ -343,15 +406,9 @@ struct sim_host *sim_host_add(struct sim *sim, const struct aq_config *config)
     host->index = sim->hosts++;
     host->config = *config;
     host->due_us = host->wake_us = AQ_NEVER;
-    host->addr.port = 4433;
-    if (sim->seed % 2) {
-        host->addr.family = 6;
-        memcpy(host->addr.ip, (uint8_t[16]){0x20, 0x01, 0x0d, 0xb8}, 16);
-        host->addr.ip[15] = (uint8_t)(host->index + 1);
-    } else {
-        host->addr.family = 4;
-        memcpy(host->addr.ip, (uint8_t[4]){10, 0, 0, (uint8_t)(host->index + 1)}, 4);
-    }
+    host->owns = 1;
+    sim_address(sim, host->index, 0, &host->addr);
+    host->own[0] = host->addr;
     for (unsigned i = 0; i < sizeof host->config.secret; i++)
         host->config.secret[i] = (uint8_t)sim_rng_next(&sim->rng);
     host->config.unix_us = SIM_UNIX_S * 1000000;
@@ -383,12 +440,14 @@ static void host_receive(struct sim_host *host)
         bool gro = sim_rng_chance(&sim->rng, SIM_PPM / 2);
 
         *d = (struct aq_datagram){.data = buffers[n].data, .ecn = first->ecn, .ttl = 60, .remote = first->from};
-        if (first->to.port != host->addr.port)
+        d->socket = first->socket;
+        if (first->socket)
             d->local = first->to;
         while (next < host->inbox_count) {
             struct sim_flight *flight = host->inbox[next];
             bool fits = flight->ecn == first->ecn && flight->size <= first->size && flight->size > 0 &&
-                        d->size + flight->size <= buffers[n].size && addr_equal(&flight->from, &first->from);
+                        d->size + flight->size <= buffers[n].size && addr_equal(&flight->from, &first->from) &&
+                        flight->socket == first->socket;
             if (flight != first && !(gro && fits))
                 break;
             check_delivered(host, flight);
@@ -446,7 +505,13 @@ static void host_send(struct sim_host *host)
             check_sent(host, train);
             for (uint32_t at = 0; at < train->size && train->segment; at += train->segment) {
                 uint32_t size = train->size - at < train->segment ? train->size - at : train->segment;
-                struct sim_flight *flight = flight_new(&host->addr, &train->remote, train->data + at, size);
+                if (host->rebind_every && host->rebind_left-- == 0) {
+                    sim_rebind(host, false);
+                    host->rebind_left = host->rebind_every - 1;
+                }
+                const struct aq_addr *from = train->socket || !host->outsides ? &host->own[train->socket]
+                                                                              : &host->outside[0];
+                struct sim_flight *flight = flight_new(from, &train->remote, train->data + at, size);
                 flight->ecn = train->ecn;
                 link_send(host, flight);
             }
@@ -541,11 +606,13 @@ static void inbox_put(struct sim *sim, struct sim_flight *flight)
 {
     struct sim_host *host = &sim->host[flight->host];
 
-    if (host->inbox_bytes + flight->size > SIM_INBOX_BYTES || !addr_equal(&host->addr, &flight->to)) {
+    if (host->inbox_bytes + flight->size > SIM_INBOX_BYTES ||
+        !host_hears(host, &flight->outside, &flight->socket)) {
         note_datagram(sim, "discards", flight);
         free(flight);
         return;
     }
+    flight->to = host->own[flight->socket];
     if (host->inbox_count == host->inbox_room)
         host->inbox = grow(host->inbox, &host->inbox_room, sizeof *host->inbox);
     host->inbox[host->inbox_count++] = flight;

@@ -14,7 +14,7 @@
 
 #include <stdio.h>
 
-enum { SIM_HOSTS = 4, SIM_INBOX_BYTES = 4 << 20, SIM_PPM = 1000000 };
+enum { SIM_HOSTS = 4, SIM_OWN = 4, SIM_OUTSIDE = 16, SIM_INBOX_BYTES = 4 << 20, SIM_PPM = 1000000 };
 
 /* xoshiro256**: the simulation's own chance, apart from the endpoints'. */
 struct sim_rng {
@@ -50,6 +50,8 @@ struct sim_flight {
     uint64_t at, seq;
     struct aq_addr from, to;
     unsigned host; /* index of the receiver */
+    struct aq_addr outside; /* where it was sent to, as the sender knows it */
+    uint16_t socket; /* of the receiver */
     uint32_t size;
     uint8_t ecn;
     bool foreign; /* not sent by an endpoint at all */
@@ -66,6 +68,14 @@ struct sim_host {
     size_t mem_size;
     struct aq_config config;
     struct aq_addr addr;
+    struct aq_addr own[SIM_OWN]; /* by socket; own[0] is addr, and the rest without a NAT */
+    unsigned owns;
+    /* The NAT before addr: what the others see, the newest first; none: there is no NAT. */
+    struct aq_addr outside[SIM_OUTSIDE];
+    unsigned outsides, rebinds;
+    bool keep_old;         /* what is sent to an older one still gets in */
+    unsigned rebind_every; /* datagrams: the port changes so often by itself; 0: not */
+    uint64_t rebind_left;
     bool server;     /* counted against the 3x limit */
     bool kicked;     /* the application did something outside its turn */
     uint64_t clock_us;        /* how far its clock is ahead of the simulation's */
@@ -106,6 +116,7 @@ struct sim {
     /* Sees every datagram before its link; false: it is dropped. It may replace *flight by a malloc'ed one. */
     bool (*on_flight)(void *user, struct sim_flight **flight);
     void *on_flight_user;
+    bool paths_free; /* addresses may change: what path validation proves counts */
     bool failed;
     char why[640]; /* the first failure */
 };
@@ -120,6 +131,13 @@ struct sim_host *sim_host_add(struct sim *sim, const struct aq_config *config);
 /* Ends a host's endpoint without a word and begins a new one with the same secret: a reboot. */
 void sim_host_reboot(struct sim_host *host);
 void sim_link_set(struct sim *sim, unsigned from, unsigned to, const struct sim_link *link);
+
+/* The address that the host of this index has, or will have, on that socket. */
+void sim_address(const struct sim *sim, unsigned host, unsigned socket, struct aq_addr *addr);
+/* Gives the host one more address, on a socket of its own; the socket's index. */
+uint16_t sim_own_add(struct sim_host *host);
+/* The NAT before the host takes another port for it, or another address too. */
+void sim_rebind(struct sim_host *host, bool address);
 
 /* What the host's clock shows. */
 uint64_t sim_now(const struct sim_host *host);
