@@ -189,12 +189,37 @@ void cid_peer_set_token(struct cid_peer *p, const uint8_t token[RESET_TOKEN_SIZE
     }
 }
 
+enum {
+    GONE_BITS = 64
+};
+
+/* Whether the number was retired: its frame comes a second time, or late. What is too far back to
+ * know is taken for retired. */
+static bool cid_peer_is_gone(const struct cid_peer *p, uint64_t seq)
+{
+    if (seq >= p->gone_next)
+        return false;
+    return p->gone_next - 1 - seq >= GONE_BITS || (p->gone >> (p->gone_next - 1 - seq) & 1);
+}
+
+static void cid_peer_note_gone(struct cid_peer *p, uint32_t seq)
+{
+    if (seq >= p->gone_next) {
+        uint32_t up = seq + 1 - p->gone_next;
+        p->gone = up < GONE_BITS ? p->gone << up : 0;
+        p->gone_next = seq + 1;
+    }
+    if (p->gone_next - 1 - seq < GONE_BITS)
+        p->gone |= UINT64_C(1) << (p->gone_next - 1 - seq);
+}
+
 /* SECURITY.md row 4: retirements waiting are bounded; beyond that the peer is storming. */
 static int cid_peer_push_retire(struct cid_peer *p, uint32_t seq)
 {
     if (p->retire_count + p->retire_flight >= CID_RETIRE_MAX)
         return AQ_CONNECTION_ID_LIMIT_ERROR;
     p->retire[p->retire_count++] = seq;
+    cid_peer_note_gone(p, seq);
     return AQ_OK;
 }
 
@@ -265,6 +290,8 @@ int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, con
             return AQ_PROTOCOL_VIOLATION;
         count += r->seq >= retire_prior_to;
     }
+    if (cid_peer_is_gone(p, seq)) /* it was told, or is being told */
+        return AQ_OK;
     if (seq < p->retire_prior_to) /* RFC 9000 §19.15: late: retire it at once */
         return cid_peer_push_retire(p, (uint32_t)seq);
     if (count + 1 > p->limit) /* RFC 9000 §5.1.1: after retiring, no more than the limit */

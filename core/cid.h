@@ -78,6 +78,8 @@ struct cid_peer {
     struct cid_remote *more; /* the table's entries from CIDS_FIRST on: a block; NULL: none */
     struct quota *quota;
     uint32_t retire_prior_to;
+    uint32_t gone_next; /* one past the highest number that was retired */
+    uint64_t gone;      /* bit i: gone_next - 1 - i was */
     uint32_t retire[CID_RETIRE_MAX]; /* RETIRE_CONNECTION_ID frames to send */
     uint8_t retire_count;            /* due */
     uint8_t retire_flight;           /* sent, not acknowledged */

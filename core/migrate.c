@@ -19,7 +19,9 @@ enum {
      * followed; one that does so with every packet as often as the bucket allows, while the data
      * goes on. */
     OPEN_GAP_US = 50000,
-    OPEN_BURST_US = 400000
+    OPEN_BURST_US = 400000,
+    FAILED_SPANS = 10,
+    MTU_TRIES = 3
 };
 
 /* ---- the table ---- */
@@ -112,6 +114,13 @@ void paths_retire(struct conn *c)
     cid_peer_let(&c->peer_cids, keep, n);
 }
 
+/* After the table has changed. */
+static void paths_settled(struct conn *c)
+{
+    paths_retire(c);
+    paths_arm(c);
+}
+
 /* The place of a path of which nothing is left. The active one takes the connection's own. */
 static void paths_give(struct conn *c, struct path *p)
 {
@@ -136,7 +145,6 @@ static void paths_drop(struct conn *c, struct path *p)
     cc_detach(&p->cc);
     c->path[p->index] = NULL;
     paths_give(c, p);
-    paths_retire(c);
     news(c, AQ_PATH_ENDED);
 }
 
@@ -216,6 +224,22 @@ static struct path *paths_make(struct conn *c, uint64_t now)
     return p;
 }
 
+/* What a fresh path is, and its place in the table. */
+static void paths_put(struct conn *c, struct path *p, const struct path *what)
+{
+    p->local = what->local;
+    p->remote = what->remote;
+    p->channel = what->channel;
+    p->ifindex = what->ifindex;
+    p->socket = what->socket;
+    p->own_seq = what->own_seq;
+    p->cid_seq = what->cid_seq;
+    p->budget_bytes = what->budget_bytes;
+    p->wanted = what->wanted;
+    c->path[p->index] = p;
+    paths_reset_token(c, p);
+}
+
 /* ---- moving ---- */
 
 static void paths_linger(struct conn *c, struct path *p, uint64_t now)
@@ -261,7 +285,7 @@ static void paths_migrate(struct conn *c, struct path *p, uint64_t now)
         c->ping_due = true; /* RFC 9000 §9.2: more than a probe tells the server */
         paths_linger(c, old, now);
     }
-    paths_arm(c);
+    paths_settled(c);
 }
 
 /* ---- receiving ---- */
@@ -275,16 +299,18 @@ static bool own_address_differs(const struct path *a, const struct path *b)
 
 /* The id to send to on a path that the peer made. RFC 9000 §9.5: one not used elsewhere, unless
  * the peer's id shows that it knows nothing of the change, and we send from the same address. */
-static bool paths_choose_cid(struct conn *c, struct path *p)
+static bool paths_choose_cid(const struct conn *c, const struct path *p, bool *shared,
+                             uint32_t *seq)
 {
+    *shared = false;
     for (unsigned i = 0; i < PATHS; i++) {
         const struct path *other = c->path[i];
-        if (other && other->own_seq == c->used_seq && !own_address_differs(p, other)) {
-            p->cid_seq = other->cid_seq;
-            return true;
+        if (other && other->own_seq == p->own_seq && !own_address_differs(p, other)) {
+            *shared = true;
+            *seq = other->cid_seq;
         }
     }
-    return cid_peer_take(&c->peer_cids, &p->cid_seq);
+    return *shared || cid_peer_has_spare(&c->peer_cids);
 }
 
 bool paths_may_open(const struct conn *c)
@@ -296,29 +322,26 @@ bool paths_may_open(const struct conn *c)
 
 int paths_open(struct conn *c, const struct aq_datagram *d, uint64_t now)
 {
+    struct path at = {.local = d->local,
+                      .remote = d->remote,
+                      .channel = d->channel,
+                      .ifindex = d->ifindex,
+                      .socket = d->socket,
+                      .own_seq = c->used_seq};
+    bool shared;
     assert(paths_may_open(c));
-    if (c->open_us > now + OPEN_BURST_US)
+    /* RFC 9000 §9.3: without an id nothing can be sent there. */
+    if (c->open_us > now + OPEN_BURST_US || !paths_choose_cid(c, &at, &shared, &at.cid_seq))
         return PATH_NONE;
     struct path *p = paths_make(c, now);
     if (!p)
         return PATH_NONE;
-    p->local = d->local;
-    p->remote = d->remote;
-    p->socket = d->socket;
-    p->ifindex = d->ifindex;
-    p->channel = d->channel;
-    p->own_seq = c->used_seq;
-    if (!paths_choose_cid(c, p)) { /* RFC 9000 §9.3: nothing can be sent there */
-        cc_detach(&p->cc);
-        if (p != &c->first)
-            pool_give(&c->ep->paths, pool_index(&c->ep->paths, p));
-        return PATH_NONE;
-    }
+    if (!shared)
+        cid_peer_take(&c->peer_cids, &at.cid_seq);
     c->open_us = (c->open_us > now ? c->open_us : now) + OPEN_GAP_US;
-    c->path[p->index] = p;
-    paths_reset_token(c, p);
+    paths_put(c, p, &at);
     check(c, p, now); /* RFC 9000 §9.3, §9.6.3 */
-    paths_arm(c);
+    paths_settled(c);
     return p->index;
 }
 
@@ -327,11 +350,15 @@ void paths_on_packet(struct conn *c, const struct apply *a, uint64_t now)
     struct path *p = a->path != PATH_NONE ? c->path[a->path] : NULL;
     /* RFC 9000 §9.3: only the packet with the highest number, and only if it is more than a probe
      * (§9.1), tells where the peer is. */
+    if (p && p->state == PATH_VALID && !p->mtu_valid) /* RFC 9000 §8.2.3: still to be seen */
+        check(c, p, now);
     if (!a->more_than_probe || a->number < c->told_number)
         return;
     c->told_number = a->number + 1;
     if (!p || p->index == c->active || !paths_may_open(c))
         return;
+    if (p->state == PATH_FAILED) /* it is there after all */
+        check(c, p, now);
     for (unsigned i = 0; i < PATHS; i++) {
         if (c->path[i])
             c->path[i]->wanted = false;
@@ -386,17 +413,20 @@ void paths_on_response(struct conn *c, const uint8_t data[CHALLENGE_SIZE], uint6
         paths_settle(c, now);
         break;
     }
-    paths_arm(c);
+    paths_settled(c);
 }
 
 void paths_on_retired(struct conn *c, uint64_t seq)
 {
+    /* What the peer no longer sends to, it has left. The last valid one stays nevertheless: without
+     * it the connection would end, should the new one fail. */
+    if (!c->server || conn_path(c)->state != PATH_VALID)
+        return;
     for (unsigned i = 0; i < PATHS; i++) {
-        /* What the peer no longer sends to, it has left. */
-        if (c->path[i] && i != c->active && c->path[i]->own_seq == seq && c->server)
+        if (c->path[i] && i != c->active && c->path[i]->own_seq == seq)
             paths_drop(c, c->path[i]);
     }
-    paths_arm(c);
+    paths_settled(c);
 }
 
 void paths_on_cids(struct conn *c)
@@ -416,7 +446,7 @@ void paths_on_cids(struct conn *c)
         else /* RFC 9000 §9.5: without an id of its own nothing can be sent there */
             paths_drop(c, p);
     }
-    paths_arm(c);
+    paths_settled(c);
 }
 
 /* ---- validation fails ---- */
@@ -438,7 +468,6 @@ static bool paths_return(struct conn *c, struct path *failed, uint64_t now)
 static void paths_failed(struct conn *c, struct path *p, uint64_t now)
 {
     bool active = p->index == c->active, was_valid = p->state == PATH_VALID;
-    trace_path(&c->tracer, p->index, PATH_FAILED, now);
     if (was_valid && p->mtu_valid) {
         /* It was looked at once more, and is silent. As long as no other is valid it stays: the
          * peer may come back. */
@@ -446,12 +475,24 @@ static void paths_failed(struct conn *c, struct path *p, uint64_t now)
             paths_drop(c, p);
         return;
     }
+    /* The address is right. That 1,200 bytes do not get there is known only where smaller packets
+     * come and go meanwhile; and a loss is no proof. */
+    if (was_valid && p->used_us + check_span(c) < now)
+        return;
+    if (was_valid && ++p->mtu_fails < MTU_TRIES) {
+        check(c, p, now);
+        return;
+    }
     if (p->wanted)
         news(c, AQ_PATH_FAILED);
-    if (was_valid) /* the address is right, but 1,200 bytes do not get there */
-        set_state(c, p, PATH_FAILED, now);
+    set_state(c, p, PATH_FAILED, now);
     if (!active || paths_return(c, p, now)) {
-        paths_drop(c, p);
+        /* A server remembers for a while which id it has used towards whoever was there: if that
+         * one comes from the next address, it needs no other. */
+        if (c->server)
+            p->due_us = now + FAILED_SPANS * check_span(c);
+        else
+            paths_drop(c, p);
     } else if (was_valid) { /* RFC 9000 §8.2.4 */
         conn_close(c, false, AQ_NO_VIABLE_PATH, "the path does not carry 1,200 bytes",
                    "RFC 9000 8.2.4", now);
@@ -473,7 +514,7 @@ void paths_on_time(struct conn *c, uint64_t now)
         }
     }
     if (conn_is_open(c))
-        paths_arm(c);
+        paths_settled(c);
 }
 
 /* ---- sending ---- */
@@ -498,18 +539,18 @@ static int paths_try(struct conn *c, const struct aq_path_addr *to, uint64_t now
     }
     if (!cid_peer_has_spare(&c->peer_cids) || !(p = paths_make(c, now)))
         return AQ_FULL;
-    cid_peer_take(&c->peer_cids, &p->cid_seq);
-    p->local = to->local;
-    p->remote = to->remote;
-    p->socket = to->socket;
-    p->ifindex = to->ifindex;
-    p->channel = to->channel;
-    p->budget_bytes = PATH_TRUSTED; /* the server's, by its own word in the handshake */
-    p->wanted = true;
-    c->path[p->index] = p;
-    paths_reset_token(c, p);
+    struct path what = {.local = to->local,
+                        .remote = to->remote,
+                        .channel = to->channel,
+                        .ifindex = to->ifindex,
+                        .socket = to->socket,
+                        /* the server's address, by its own word in the handshake */
+                        .budget_bytes = PATH_TRUSTED,
+                        .wanted = true};
+    cid_peer_take(&c->peer_cids, &what.cid_seq);
+    paths_put(c, p, &what);
     check(c, p, now);
-    paths_arm(c);
+    paths_settled(c);
     return AQ_OK;
 }
 

@@ -93,6 +93,12 @@ void path_challenged(struct path *p, const uint8_t data[CHALLENGE_SIZE], bool fu
         p->challenges++;
 }
 
+void path_probed(struct path *p, uint64_t now)
+{
+    if (cc_room(&p->cc) < MTU_BASE)
+        p->beyond_us = now + p->rtt.smoothed_us;
+}
+
 void path_check_end(struct path *p)
 {
     p->challenge_due = false;

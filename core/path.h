@@ -42,6 +42,7 @@ struct path {
     uint8_t state;                   /* enum path_state; only by path_set_state */
     uint8_t index;                   /* its place in the connection's table */
     bool wanted;                     /* becomes the active one when it is validated */
+    uint8_t mtu_fails;               /* so often was a datagram of that size not answered */
     bool mtu_valid;                  /* it is known to carry 1,200 bytes */
     uint32_t budget_bytes;           /* may be sent on top of the three times: 0, or PATH_TRUSTED */
     uint64_t recv_bytes, sent_bytes; /* UDP payload, for the 3x limit (§8.1) */
@@ -66,6 +67,7 @@ struct path {
     uint8_t response[CHALLENGE_SIZE];
     uint8_t challenge[CHALLENGES][CHALLENGE_SIZE];
     uint64_t due_us, give_up_us;
+    uint64_t beyond_us;  /* when one more may go beyond the window */
     uint64_t reset_hash; /* of cid_seq's reset token, in the endpoint's map; 0: none */
 };
 
@@ -88,12 +90,16 @@ static inline bool path_is_checked(const struct path *p)
 {
     return p->give_up_us != AQ_NEVER;
 }
-/* Whether a challenge or a response is to be sent now. RFC 9000 §8.2.2: only congestion control
- * may hold it back. */
-static inline bool path_wants_probe(const struct path *p)
+/* Whether a challenge or a response is to be sent now. RFC 9000 §8.2.2: only congestion control may
+ * hold it back; but one of them a round trip goes all the same, as a PTO's probes do: what fills
+ * the window may be lost because nobody knows yet which path works. */
+static inline bool path_wants_probe(const struct path *p, uint64_t now)
 {
-    return (p->challenge_due || p->response_due) && cc_room(&p->cc) >= MTU_BASE;
+    return (p->challenge_due || p->response_due)
+           && (cc_room(&p->cc) >= MTU_BASE || now >= p->beyond_us);
 }
+/* It is being sent. */
+void path_probed(struct path *p, uint64_t now);
 /* Begins a validation that lasts for span_us, unless one runs already: a challenge is due. */
 void path_check(struct path *p, uint64_t span_us, uint64_t now);
 /* A challenge of these bytes goes, in a datagram of 1,200 bytes or in a smaller one; the next one

@@ -358,6 +358,7 @@ static uint32_t send_probe(struct conn *c, struct path *p, uint8_t *out, struct 
     packet_pad_least(&o);
     if (full)
         packet_pad(&o, MTU_BASE);
+    path_probed(p, now);
     packet_commit(c, &o, &b);
     protect_seal(&c->keys.tx, &c->keys.tx_hp, b.v, 1);
     c->keys.tx_count++;
@@ -369,7 +370,7 @@ static uint32_t send_probes(struct conn *c, uint8_t *out, struct aq_train *train
 {
     uint32_t sent = 0;
     for (unsigned i = 0; i < PATHS && !sent; i++) {
-        if (c->path[i] && path_wants_probe(c->path[i]))
+        if (c->path[i] && path_wants_probe(c->path[i], now))
             sent = send_probe(c, c->path[i], out, train, now);
     }
     return sent;

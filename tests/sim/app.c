@@ -144,13 +144,13 @@ static void play_paths(struct play *play)
     struct sim_host *host = play->client.host;
     uint64_t now = play->sim->now_us;
 
+    host->rebind_us = 0; /* RFC 9000 §9: an address has to stay until the handshake is confirmed */
+    host->rebind_every = 0;
     if (!play->client.confirmed || !play->server.confirmed)
         return;
     host->rebind_every = row->rebind_every;
-    if (row->rebind_us && now >= play->rebind_at_us) {
-        play->rebind_at_us = now + row->rebind_us;
-        sim_rebind(host, row->rebind_address);
-    }
+    host->rebind_us = row->rebind_us;
+    host->rebind_address = row->rebind_address;
     if (row->migrate_us && now >= play->migrate_at_us) {
         play->migrate_at_us = now + row->migrate_us;
         uint16_t socket = host->owns < SIM_OWN ? sim_own_add(host)
@@ -178,6 +178,9 @@ static bool play_flight(void *user, struct sim_flight **pointer)
         return false;
     if (row->preferred_dead && (flight->to.port == server->own[1].port || flight->from.port == server->own[1].port))
         return false;
+    /* He has no better way for large ones. */
+    if (row->link[0].mtu && flight->size > row->link[0].mtu)
+        return true;
     if (up && play->client.confirmed && sim_rng_chance(&play->sim->rng, row->forward_ppm)) {
         struct aq_addr from = flight->from;
         from.ip[from.family == 4 ? 1 : 14] = 200;

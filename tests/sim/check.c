@@ -267,6 +267,8 @@ void check_before_send(struct sim_host *host)
         else if (stats.lost_packets != conn->lost_packets &&
                  conn->probe_bytes < host->config.max_udp_payload)
             conn->probe_bytes = host->config.max_udp_payload; /* §7.3.2: one when recovery begins */
+        if (host->sim->paths_free && conn->probe_bytes < 1200)
+            conn->probe_bytes = 1200; /* RFC 9000 §8.2: a challenge or a response */
         conn->lost_packets = stats.lost_packets;
         conn->in_flight_bytes = stats.in_flight_bytes;
         stats_sane(host, conn, &stats);

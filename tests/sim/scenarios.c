@@ -120,18 +120,20 @@ static const struct scenario rows[] = {
     {.name = "bbr, vanishes", .seed = 49, LINKS(.delay_us = MS(20)), .bytes = 1 << 20, .streams = 4,
      .close = CLOSE_VANISH, .expect = EXPECT_PREFIX, .idle_timeout_us = SECONDS(30), .cc = "bbr"},
     {.name = "port rebinds", .seed = 60, LINKS(.delay_us = MS(15), .rate_bytes = 6250000, .queue_bytes = 60000),
-     .bytes = 8 << 20, .streams = 4, .rebind_us = MS(500)},
+     .bytes = 8 << 20, .streams = 4, .rebind_us = MS(500), .keep_alive_us = MS(500)},
     {.name = "port rebinds often", .seed = 61, LINKS(.delay_us = MS(15), .rate_bytes = 6250000,
-     .queue_bytes = 60000), .bytes = 4 << 20, .streams = 4, .rebind_us = MS(100)},
+     .queue_bytes = 60000), .bytes = 4 << 20, .streams = 4, .rebind_us = MS(100),
+     .keep_alive_us = MS(500)},
     {.name = "address rebinds", .seed = 62, LINKS(.delay_us = MS(15), .rate_bytes = 6250000,
-     .queue_bytes = 60000), .bytes = 8 << 20, .streams = 4, .rebind_us = MS(2000), .rebind_address = true},
+     .queue_bytes = 60000), .bytes = 32 << 20, .streams = 4, .rebind_us = MS(2000),
+     .keep_alive_us = MS(500), .rebind_address = true},
     {.name = "address rebinds often", .seed = 63, LINKS(.delay_us = MS(15), .rate_bytes = 6250000,
      .queue_bytes = 60000), .bytes = 2 << 20, .streams = 4, .rebind_us = MS(100), .rebind_address = true,
      .keep_alive_us = MS(500)},
     {.name = "rebinds, loss", .seed = 64, LINKS(.delay_us = MS(30), .loss_ppm = PERCENT(10)), .bytes = 2 << 20,
-     .streams = 4, .streams_uni = 2, .rebind_us = MS(700), .rebind_address = true},
+     .streams = 4, .streams_uni = 2, .rebind_us = MS(700), .keep_alive_us = MS(500), .rebind_address = true},
     {.name = "rebinds, bbr", .seed = 65, LINKS(.delay_us = MS(30), .loss_ppm = PERCENT(2)), .bytes = 2 << 20,
-     .streams = 4, .rebind_us = MS(300), .cc = "bbr"},
+     .streams = 4, .rebind_us = MS(300), .keep_alive_us = MS(500), .cc = "bbr"},
     {.name = "a port per packet", .seed = 66, LINKS(.delay_us = MS(20)), .bytes = 2 << 20, .streams = 4,
      .rebind_every = 1, .keep_old = true},
     {.name = "a port per packet, forgotten", .seed = 67, LINKS(.delay_us = MS(20)), .bytes = 1 << 19,
@@ -228,6 +230,12 @@ static void grid_paths(uint64_t seed, struct scenario *row)
         row->rebind_us = pick_scale(&rng, MS(100), SECONDS(10));
         row->rebind_address = one_in(&rng, 2);
     }
+    /* Where each answer finds its port forgotten, nobody can go on. */
+    uint64_t rtt_us = 2 * (row->link[0].delay_us + row->link[0].jitter_us);
+    if (row->link[0].rate_bytes || row->link[1].rate_bytes)
+        rtt_us += MS(250);
+    if (row->rebind_us && row->rebind_us < 4 * rtt_us)
+        row->rebind_us = 4 * rtt_us;
     if (one_in(&rng, 3))
         row->migrate_us = pick_scale(&rng, MS(200), SECONDS(10));
     if (one_in(&rng, 8)) {

@@ -41,7 +41,7 @@ struct play {
     struct sim *sim;
     struct side client, server;
     unsigned round;
-    uint64_t rebind_at_us, migrate_at_us; /* when the next change of address is due */
+    uint64_t migrate_at_us; /* when the next move is due */
     unsigned refusals;                    /* of aq_conn_migrate */
     bool closing; /* the end was asked for: streams may break off from now on */
 };

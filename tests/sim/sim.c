@@ -488,6 +488,20 @@ static void host_events(struct sim_host *host)
     }
 }
 
+/* What the NAT did since it was last looked at; its clock knows nothing of the traffic. */
+static void nat_look(struct sim_host *host)
+{
+    uint64_t now = host->sim->now_us;
+
+    if (!host->rebind_us || now < host->rebind_at_us)
+        return;
+    if (host->rebind_at_us)
+        sim_rebind(host, host->rebind_address);
+    else
+        host->rebind_at_us = now;
+    host->rebind_at_us += ((now - host->rebind_at_us) / host->rebind_us + 1) * host->rebind_us;
+}
+
 static void host_send(struct sim_host *host)
 {
     struct sim *sim = host->sim;
@@ -505,6 +519,7 @@ static void host_send(struct sim_host *host)
             check_sent(host, train);
             for (uint32_t at = 0; at < train->size && train->segment; at += train->segment) {
                 uint32_t size = train->size - at < train->segment ? train->size - at : train->segment;
+                nat_look(host);
                 if (host->rebind_every && host->rebind_left-- == 0) {
                     sim_rebind(host, false);
                     host->rebind_left = host->rebind_every - 1;
@@ -606,6 +621,7 @@ static void inbox_put(struct sim *sim, struct sim_flight *flight)
 {
     struct sim_host *host = &sim->host[flight->host];
 
+    nat_look(host);
     if (host->inbox_bytes + flight->size > SIM_INBOX_BYTES ||
         !host_hears(host, &flight->outside, &flight->socket)) {
         note_datagram(sim, "discards", flight);

@@ -76,6 +76,8 @@ struct sim_host {
     bool keep_old;         /* what is sent to an older one still gets in */
     unsigned rebind_every; /* datagrams: the port changes so often by itself; 0: not */
     uint64_t rebind_left;
+    uint64_t rebind_us, rebind_at_us; /* and so often in time; 0: not */
+    bool rebind_address;              /* with another address */
     bool server;     /* counted against the 3x limit */
     bool kicked;     /* the application did something outside its turn */
     uint64_t clock_us;        /* how far its clock is ahead of the simulation's */
