@@ -39,6 +39,8 @@ const struct option_row connect_rows[] = {
     ROW("no-gro", 0, OPTION_FLAG, no_gro, NULL, 0, 0, "receive without UDP receive offload"),
     ROW("busy-poll", 0, OPTION_FLAG, busy_poll, NULL, 0, 0, "poll for packets before sleeping: sooner answers, a busy core"),
     ROW("busy-poll-time", 0, OPTION_SECONDS, busy_poll_us, "SECONDS", 1, UINT64_MAX, "for so long after the last packet (default 0.01)"),
+    ROW("version", 0, OPTION_TEXT, version, "V", 0, 0, "version of QUIC to begin with: 1, 2 or v2draft (default: the ticket's, or 1)"),
+    ROW("versions", 0, OPTION_TEXT, versions, "LIST", 0, 0, "versions to accept, most wanted first (default 1,2)"),
     ROW("json", 0, OPTION_FLAG, json, NULL, 0, 0, "the result as one JSON object on standard output"),
     ROW("progress", 0, OPTION_FLAG, progress, NULL, 0, 0, "progress lines also where standard error is no terminal"),
     ROW("verbose", 'v', OPTION_FLAG, verbose, NULL, 0, 0, "tell more on standard error"),
@@ -146,6 +148,9 @@ static int make_loop(struct client *client)
     config.endpoint.idle_timeout_us = flags->idle_us;
     config.endpoint.keep_alive_us = flags->idle_us / 3;
     config.endpoint.key_update_packets = flags->key_update_every;
+    if (!versions_parse(flags->versions, flags->version, config.endpoint.versions)) {
+        return EXIT_WRONG_USE;
+    }
     if (flags->cc != NULL) {
         config.endpoint.cc = flags->cc;
     }
@@ -249,6 +254,7 @@ int client_dial(struct client *client, bool fresh_port)
     connect.server_name =
         client->flags.server_name != NULL ? client->flags.server_name : client->host;
     ticket_use(&client->ticket, &connect);
+    (void)version_parse(client->flags.version, &connect.version);
     client->connected = client->confirmed = false;
     client->dialled_us = aq_loop_clock(client->loop);
     result = aq_dial(client->loop, &connect, fresh_port, &client->conn, error, sizeof error);
@@ -299,7 +305,7 @@ static void explain_close(const struct client *client, const struct aq_close_inf
     if (info->by == AQ_BY_TIMEOUT) {
         explain_timeout(client, info);
     } else if (info->by == AQ_BY_VERSION) {
-        complain("%s speaks no version of QUIC that we speak (version 1)", at);
+        complain("%s speaks no version of QUIC that we accept; --versions LIST says which", at);
     } else if (info->by == AQ_BY_US && !info->application && is_certificate_alert(info->code)) {
         complain("the server's certificate was not accepted: %s. Give the CA that signed it with"
                  " --ca FILE, its key's"
@@ -521,7 +527,8 @@ char *client_facts_text(const struct client *client, char *out, size_t size)
 {
     const struct aq_conn_peer *peer = &client->peer;
 
-    (void)snprintf(out, size, "QUIC v%u, %s, %s, ALPN %s, %s%s", client->stats.version,
+    (void)snprintf(out, size, "QUIC %s, %s, %s, ALPN %s, %s%s",
+                   aq_version_name(client->stats.version),
                    peer->cipher != NULL ? peer->cipher : "unknown cipher",
                    peer->group != NULL && peer->group[0] != '\0' ? peer->group : "unknown group",
                    peer->alpn, trust_text(client),
@@ -546,7 +553,8 @@ void client_facts_json(const struct client *client, FILE *out)
     (void)fputs("\"address\":", out);
     json_text(out, client->remote_text);
     (void)fprintf(out, ",\"handshake_us\":%llu,\"version\":%u,\"cipher\":",
-                  (unsigned long long)client->stats.handshake_us, client->stats.version);
+                  (unsigned long long)client->stats.handshake_us,
+                  client->stats.version == AQ_QUIC_V2 ? 2 : client->stats.version);
     json_text(out, peer->cipher);
     (void)fputs(",\"group\":", out);
     json_text(out, peer->group);

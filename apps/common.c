@@ -312,6 +312,71 @@ bool alpn_parse(struct alpn_list *list, const char *text)
     }
 }
 
+bool version_parse(const char *text, uint32_t *version)
+{
+    static const uint32_t known[] = {AQ_QUIC_V1, AQ_QUIC_V2, AQ_QUIC_V2_DRAFT};
+
+    for (size_t i = 0; text != NULL && i < sizeof known / sizeof *known; i++) {
+        const char *name = aq_version_name(known[i]);
+
+        if (strcmp(text, name) == 0 || strcmp(text, name + 1) == 0) {
+            *version = known[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Appends a version that is not there yet; false: no room. */
+static bool version_add(uint32_t versions[AQ_VERSIONS_MAX], uint32_t version)
+{
+    for (unsigned i = 0; i < AQ_VERSIONS_MAX; i++) {
+        if (versions[i] == 0) {
+            versions[i] = version;
+        }
+        if (versions[i] == version) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool versions_parse(const char *list, const char *first, uint32_t versions[AQ_VERSIONS_MAX])
+{
+    struct alpn_list names = {.count = 0};
+    uint32_t version = 0, listed[AQ_VERSIONS_MAX] = {0};
+    bool ok = list == NULL || alpn_parse(&names, list);
+
+    for (unsigned i = 0; ok && i < names.count; i++) {
+        ok = version_parse(names.names[i], &version) && version_add(listed, version);
+    }
+    if (!ok) {
+        complain("--versions expects 1, 2 or v2draft, several separated by commas, not \"%s\"",
+                 list);
+        return false;
+    }
+    if (list != NULL) {
+        memcpy(versions, listed, sizeof listed);
+    }
+    if (first == NULL) {
+        return true;
+    }
+    if (!version_parse(first, &version)) {
+        complain("--version expects 1, 2 or v2draft, not \"%s\"", first);
+        return false;
+    }
+    if (list == NULL) {
+        return version_add(versions, version);
+    }
+    for (unsigned i = 0; i < AQ_VERSIONS_MAX; i++) {
+        if (versions[i] == version) {
+            return true;
+        }
+    }
+    complain("--version %s is not in --versions %s", first, list);
+    return false;
+}
+
 static bool failed_log;
 
 void log_failed(void)

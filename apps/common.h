@@ -84,6 +84,12 @@ struct alpn_list {
 };
 bool alpn_parse(struct alpn_list *list, const char *text);
 
+/* "1", "2" or "v2draft", also with a v; false: none of these. */
+bool version_parse(const char *text, uint32_t *version);
+/* "2,1": into versions. NULL leaves what is there. first, when not NULL, is one as well that must
+ * be in the list; without a list it is added. False, with a complaint, when one is no version. */
+bool versions_parse(const char *list, const char *first, uint32_t versions[AQ_VERSIONS_MAX]);
+
 /* A log that was asked for could not be written, which was told: the program goes on, and its exit
  * code becomes EXIT_FAILED. */
 void log_failed(void);

@@ -36,6 +36,7 @@ const struct option_row listen_rows[] = {
     ROW("no-gro", 0, OPTION_FLAG, no_gro, NULL, 0, 0, "receive without UDP receive offload"),
     ROW("busy-poll", 0, OPTION_FLAG, busy_poll, NULL, 0, 0, "poll for packets before sleeping: sooner answers, a busy core"),
     ROW("busy-poll-time", 0, OPTION_SECONDS, busy_poll_us, "SECONDS", 1, UINT64_MAX, "for so long after the last packet (default 0.01)"),
+    ROW("versions", 0, OPTION_TEXT, versions, "LIST", 0, 0, "versions of QUIC to speak, most wanted first (default 1,2)"),
     ROW("json", 0, OPTION_FLAG, json, NULL, 0, 0, "the listening line as one JSON object, with the key's pin"),
     ROW("verbose", 'v', OPTION_FLAG, verbose, NULL, 0, 0, "log every connection on standard error"),
 };
@@ -82,11 +83,13 @@ static void log_close(struct server *server, aq_conn conn)
 static void log_connected(struct server *server, aq_conn conn)
 {
     struct aq_conn_peer peer = {.size = sizeof peer};
+    struct aq_conn_stats stats = {.size = sizeof stats};
     char remote[64];
 
     if (server->flags.verbose && aq_conn_peer(server->ep, conn, &peer) == AQ_OK) {
-        note("connection from %s: handshake completed, %s, ALPN %s%s",
-             remote_text(server, conn, remote, sizeof remote),
+        (void)aq_conn_stats(server->ep, conn, &stats);
+        note("connection from %s: handshake completed, QUIC %s, %s, ALPN %s%s",
+             remote_text(server, conn, remote, sizeof remote), aq_version_name(stats.version),
              peer.cipher != NULL ? peer.cipher : "?", peer.alpn,
              peer.resumed ? ", session resumed" : "");
     }
@@ -212,6 +215,9 @@ static int make_loop(struct server *server)
     }
     config.endpoint.retry = flags->retry ? AQ_RETRY_ALWAYS : AQ_RETRY_UNDER_LOAD;
     config.endpoint.idle_timeout_us = flags->idle_us;
+    if (!versions_parse(flags->versions, NULL, config.endpoint.versions)) {
+        return EXIT_WRONG_USE;
+    }
     if (flags->cc != NULL) {
         config.endpoint.cc = flags->cc;
     }

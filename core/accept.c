@@ -73,9 +73,8 @@ static void accept_reset(struct endpoint *ep, const struct aq_datagram *d, const
 static void accept_version(struct endpoint *ep, const struct aq_datagram *d, const uint8_t *data,
                            uint32_t size)
 {
-    const uint32_t versions[] = {QUIC_V1, 0x1a2a3a4a
-                                              | (uint32_t)rng_below(&ep->rng, 16)
-                                                    * 0x10000000}; /* §6.3: one reserved */
+    uint32_t versions[AQ_VERSIONS_MAX + 1];
+    unsigned count = negotiate_list(ep, versions); /* RFC 9368 §2.1: all that we speak */
     if (size < INITIAL_MIN_DATAGRAM) {
         ep->stats.drop_version++;
         return;
@@ -89,7 +88,7 @@ static void accept_version(struct endpoint *ep, const struct aq_datagram *d, con
     if (!r)
         return;
     reply_give(ep, r,
-               packet_write_versions(r->data, REPLY_SIZE, &scid, &dcid, versions, 2,
+               packet_write_versions(r->data, REPLY_SIZE, &scid, &dcid, versions, count,
                                      (uint8_t)rng_below(&ep->rng, 128)));
     ep->stats.versions++;
 }
@@ -158,8 +157,10 @@ static void accept_refuse(struct endpoint *ep, const struct aq_datagram *d,
 static void accept_retry(struct endpoint *ep, const struct aq_datagram *d,
                          const struct packet_head *h, uint64_t now)
 {
-    struct token token = {
-        .kind = TOKEN_RETRY, .time_s = endpoint_unix_s(ep, now), .odcid = h->dcid};
+    struct token token = {.kind = TOKEN_RETRY,
+                          .time_s = endpoint_unix_s(ep, now),
+                          .version = h->version,
+                          .odcid = h->dcid};
     uint8_t bytes[TOKEN_SIZE];
     struct reply *r = reply_take(ep, d);
     if (!r)
@@ -214,7 +215,10 @@ static void accept_initial(struct endpoint *ep, const struct aq_datagram *d, uin
     struct token token;
     bool open = h->token_size
                 && token_open(&ep->token_key, h->token, h->token_size, &d->remote, &token,
-                              endpoint_unix_s(ep, now));
+                              endpoint_unix_s(ep, now))
+                /* RFC 9369 §5: nor one of a connection of another version; §4.1: the client must
+                 * not change it after a Retry. */
+                && token.version == h->version;
     if (open && token.kind == TOKEN_RETRY && cid_equal(&token.retry_scid, &h->dcid)) {
         start.odcid = token.odcid;
         start.retry_scid = &token.retry_scid;
@@ -256,11 +260,13 @@ void accept_datagram(struct endpoint *ep, const struct aq_datagram *d, uint8_t *
         accept_reset(ep, d, data, size, now);
         return;
     }
-    if (h.type == PACKET_UNKNOWN_VERSION && ep->config.tls) {
+    bool spoken =
+        h.type != PACKET_UNKNOWN_VERSION && (!h.version || negotiate_speaks(ep, h.version));
+    if (!spoken && ep->config.tls) {
         accept_version(ep, d, data, size);
         return;
     }
-    if (h.type != PACKET_INITIAL) {
+    if (!spoken || h.type != PACKET_INITIAL) {
         ep->stats.drop_unknown_cid++;
         return;
     }

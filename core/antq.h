@@ -1,4 +1,4 @@
-/* antq.h -- QUIC version 1 as a machine without I/O (Layer A).
+/* antq.h -- QUIC versions 1 and 2 as a machine without I/O (Layer A).
  *
  * An endpoint is a block of memory the caller owns. Datagrams and the time go in, datagrams,
  * events and one deadline come out. It makes no system call, reads no clock, allocates nothing
@@ -57,7 +57,8 @@ enum aq_error {
     AQ_KEY_UPDATE_ERROR = 0x0e,
     AQ_AEAD_LIMIT_REACHED = 0x0f,
     AQ_NO_VIABLE_PATH = 0x10,
-    AQ_CRYPTO_ERROR = 0x100, /* + the TLS alert, RFC 9001 §4.8 */
+    AQ_VERSION_NEGOTIATION_ERROR = 0x11, /* RFC 9368 */
+    AQ_CRYPTO_ERROR = 0x100,             /* + the TLS alert, RFC 9001 §4.8 */
 
     AQ_DROPPED = -1, /* the packet was not usable and was dropped */
     AQ_BLOCKED = -2, /* not now: wait for the event that says so */
@@ -70,6 +71,19 @@ enum aq_error {
 /* The RFC's name of a transport error, "CRYPTO_ERROR(alert name)", or the name of one of ours.
  * Static. */
 AQ_API const char *aq_error_name(int64_t error);
+
+/* ---- versions
+ * ------------------------------------------------------------------------------------ */
+
+enum {
+    AQ_QUIC_V1 = 0x00000001,       /* RFC 9000 */
+    AQ_QUIC_V2 = 0x6b3343cf,       /* RFC 9369: the same, in other dress */
+    AQ_QUIC_V2_DRAFT = 0x709a50c4, /* its draft's number, for programs that know no other */
+    AQ_VERSIONS_MAX = 4
+};
+
+/* "v1", "v2", "v2draft", or "unknown". Static. */
+AQ_API const char *aq_version_name(uint32_t version);
 
 /* ---- addresses, datagrams, trains ----------------------------------------------------------- */
 
@@ -291,6 +305,11 @@ struct aq_config {
     enum aq_retry retry;
     uint16_t worker; /* this endpoint's number among its siblings (SO_REUSEPORT), 0 to 63 */
 
+    /* Versions of QUIC spoken, most wanted first, a 0 after the last [1, 2]. A server answers in
+     * the first of them that the client offers, whatever the client began with (RFC 9368); a client
+     * begins with aq_connect.version and follows. */
+    uint32_t versions[AQ_VERSIONS_MAX];
+
     /* transport parameters and behaviour of each connection */
     uint64_t idle_timeout_us;      /* RFC 9000 §10.1; 0 none [30 s] */
     uint64_t handshake_timeout_us; /* a handshake not done by then is given up [10 s] */
@@ -414,7 +433,10 @@ struct aq_connect {
     const uint8_t *token; /* from AQ_EVENT_TOKEN; NULL none */
     size_t token_size;
     void *user;
-    const char *cc; /* NULL: the endpoint's */
+    const char *cc;   /* NULL: the endpoint's */
+    uint32_t version; /* to begin with, one of the endpoint's; 0: that of the ticket or token, else
+                         1 where it is spoken, else the most wanted. A ticket or token of another
+                         version is not used (RFC 9369 §5). */
 };
 
 AQ_API void aq_connect_init(struct aq_connect *connect);
@@ -769,6 +791,8 @@ enum aq_trace_type {
     AQ_TRACE_RETRY, /* a: 1 sent, 0 received */
     AQ_TRACE_RESET, /* a: 1 stateless reset sent */
     AQ_TRACE_MTU,   /* space: path; a: UDP payload, bytes */
+    AQ_TRACE_VERSION, /* a: the connection's from now on; b: 1 begun anew with it, after a Version
+                         Negotiation packet */
     AQ_TRACE_TYPES
 };
 enum aq_trace_state {

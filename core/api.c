@@ -54,10 +54,16 @@ int aq_connect(struct aq_endpoint *endpoint, const struct aq_connect *connect, a
 {
     struct endpoint *ep = inner(endpoint);
     struct aq_datagram meta = {0};
+    struct aq_iov ticket = {connect->ticket, connect->ticket_size};
+    struct aq_iov token = {connect->token, connect->token_size};
+    uint32_t of_ticket = negotiate_strip(&ticket), of_token = negotiate_strip(&token);
+    uint32_t version = negotiate_first(ep, connect->version, of_ticket, of_token);
     *conn = 0;
     if (connect->size != sizeof *connect || !connect->tls || tls_is_server_config(connect->tls)
-        || !connect->remote.family || !connect->remote.port || connect->token_size > TOKEN_MAX
-        || (connect->cc && !cc_find(connect->cc)))
+        || !connect->remote.family || !connect->remote.port
+        || connect->token_size > TOKEN_MAX + NEGOTIATE_PREFIX
+        || (connect->cc && !cc_find(connect->cc)) || !negotiate_speaks(ep, version)
+        || (connect->ticket && !of_ticket))
         return AQ_MISUSE;
     ep->now_us = now_us > ep->now_us ? now_us : ep->now_us;
     if (ep->half_open >= ep->config.max_half_open)
@@ -72,14 +78,15 @@ int aq_connect(struct aq_endpoint *endpoint, const struct aq_connect *connect, a
     meta.ifindex = connect->ifindex;
     meta.channel = connect->channel;
     struct conn_start start = {.tls = connect->tls,
-                               .version = QUIC_V1,
+                               .version = version,
                                .meta = &meta,
                                .server_name = connect->server_name,
-                               .cc = connect->cc,
-                               .ticket = connect->ticket,
-                               .ticket_size = connect->ticket_size,
-                               .token = connect->token,
-                               .token_size = connect->token_size};
+                               .cc = connect->cc};
+    /* RFC 9369 §5: tickets and tokens of another version are not used. */
+    if (of_ticket == version)
+        start.ticket = ticket.data, start.ticket_size = ticket.size;
+    if (of_token == version)
+        start.token = token.data, start.token_size = token.size;
     /* RFC 9000 §7.2: at least 8 unpredictable bytes. */
     start.odcid.size = CID_SIZE;
     rng_fill(&ep->rng, start.odcid.bytes, CID_SIZE);

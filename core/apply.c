@@ -173,14 +173,15 @@ static int apply_new_token(struct conn *c, const struct frame *f, struct apply *
     if (f->new_token.size > TOKEN_MAX) /* SECURITY.md row 21: larger ones are not kept */
         return AQ_OK;
     quota_give(&c->quota, c->token_data, c->token_size);
-    c->token_size = (uint32_t)f->new_token.size;
+    c->token_size = (uint32_t)f->new_token.size + NEGOTIATE_PREFIX;
     c->token_data = quota_take(&c->quota, c->token_size);
     if (!c->token_data) {
         c->token_size = 0;
         c->events &= ~(1U << AQ_EVENT_TOKEN);
         return AQ_OK;
     }
-    memcpy(c->token_data, f->new_token.data, c->token_size);
+    negotiate_prefix(c, c->token_data);
+    memcpy(c->token_data + NEGOTIATE_PREFIX, f->new_token.data, f->new_token.size);
     conn_event(c, AQ_EVENT_TOKEN);
     return AQ_OK;
 }

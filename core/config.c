@@ -3,6 +3,7 @@
 #include "core/cid.h"
 #include "core/path.h"
 #include "crypto/protect.h"
+#include "crypto/version.h"
 #include <string.h>
 
 void aq_config_init(struct aq_config *config)
@@ -28,6 +29,7 @@ void aq_config_init(struct aq_config *config)
         .max_udp_payload = AQ_MTU_DEFAULT,
         .active_cid_limit = 4,
         .datagram_queue = 64 << 10,
+        .versions = {AQ_QUIC_V1, AQ_QUIC_V2},
     };
 }
 
@@ -60,6 +62,20 @@ static const char *config_check_limits(const struct aq_config *c)
     return NULL;
 }
 
+static bool versions_usable(const uint32_t versions[AQ_VERSIONS_MAX])
+{
+    unsigned n = 0;
+    for (; n < AQ_VERSIONS_MAX && versions[n]; n++) {
+        for (unsigned i = 0; i < n; i++) {
+            if (versions[i] == versions[n])
+                return false;
+        }
+        if (!version_find(versions[n]))
+            return false;
+    }
+    return n > 0;
+}
+
 static const char *config_check_transport(const struct aq_config *c)
 {
     if (c->max_udp_payload < MTU_BASE || c->max_udp_payload > 65000)
@@ -86,6 +102,8 @@ static const char *config_check_transport(const struct aq_config *c)
     if ((c->preferred4.family && (c->preferred4.family != 4 || !c->preferred4.port))
         || (c->preferred6.family && (c->preferred6.family != 6 || !c->preferred6.port)))
         return "preferred4 must be an IPv4, preferred6 an IPv6 address, with a port";
+    if (!versions_usable(c->versions))
+        return "versions must be known ones, 1 to 4 of them and each once";
     if (!cc_find(c->cc))
         return "cc must be cubic, newreno or bbr";
     return protect_check(c->aead);

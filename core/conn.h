@@ -234,7 +234,34 @@ void handshake_over(struct conn *c,
                     uint64_t now); /* gives the hand back, when all it holds is done or at close */
 bool handshake_can_end(const struct conn *c);
 void handshake_names(const struct conn *c, struct tls_names *names); /* "" before it is done */
-void handshake_set_initial_keys(struct conn *c, const struct cid *dcid);
+void handshake_initial_keys(const struct conn *c, uint32_t version, struct keys_long *keys);
+/* A client's first flight anew, in c->version, as of a new connection. AQ_OK or AQ_MISUSE (no
+ * memory). */
+int handshake_restart(struct conn *c, uint64_t now);
+
+/* ---- negotiate.c: versions ---- */
+enum {
+    NEGOTIATE_PREFIX = 4 /* a client's tickets and tokens begin with their version */
+};
+bool negotiate_speaks(const struct endpoint *ep, uint32_t version);
+/* The version of a client's first flight: asked for, or that of what it resumes with; 0: none. */
+uint32_t negotiate_first(const struct endpoint *ep, uint32_t asked, uint32_t ticket,
+                         uint32_t token);
+/* Takes the version off a ticket or token; 0: there is none. */
+uint32_t negotiate_strip(struct aq_iov *blob);
+void negotiate_prefix(const struct conn *c, uint8_t out[NEGOTIATE_PREFIX]);
+/* All that the endpoint speaks, most wanted first, and a reserved one; returns how many. */
+unsigned negotiate_list(struct endpoint *ep, uint32_t out[AQ_VERSIONS_MAX + 1]);
+void negotiate_info(const struct conn *c, struct version_info *info);
+/* A server takes its version from the client's parameters; a client checks the server's. AQ_OK or
+ * VERSION_NEGOTIATION_ERROR. */
+int negotiate_pick(struct conn *c, const struct params *p);
+int negotiate_check(const struct conn *c, const struct params *p);
+/* Whether a long header's version is, or may become, the connection's. */
+bool negotiate_takes(const struct conn *c, const struct packet_head *h);
+/* Client: an authentic Initial came in another version. */
+void negotiate_follow(struct conn *c, uint32_t version);
+void negotiate_on_versions(struct conn *c, const struct packet_head *h, uint64_t now);
 
 /* ---- migrate.c: paths ---- */
 enum {

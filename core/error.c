@@ -3,6 +3,7 @@
  *
  * For people: logs, traces, close reasons. Nothing decides by these strings. */
 #include "core/antq.h"
+#include "crypto/version.h"
 
 struct name {
     int64_t error;
@@ -28,6 +29,7 @@ static const struct name names[] = {
     {AQ_KEY_UPDATE_ERROR,          "KEY_UPDATE_ERROR"},
     {AQ_AEAD_LIMIT_REACHED,        "AEAD_LIMIT_REACHED"},
     {AQ_NO_VIABLE_PATH,            "NO_VIABLE_PATH"},
+    {AQ_VERSION_NEGOTIATION_ERROR, "VERSION_NEGOTIATION_ERROR"},
     {AQ_DROPPED,                   "AQ_DROPPED"},
     {AQ_BLOCKED,                   "AQ_BLOCKED"},
     {AQ_FULL,                      "AQ_FULL"},
@@ -75,4 +77,10 @@ const char *aq_error_name(int64_t error)
     if (error >= AQ_CRYPTO_ERROR && error <= AQ_CRYPTO_ERROR + 0xff)
         return "CRYPTO_ERROR(unknown alert)";
     return "unknown error";
+}
+
+const char *aq_version_name(uint32_t version)
+{
+    const struct version *row = version_find(version);
+    return row ? row->name : "unknown";
 }

@@ -116,7 +116,8 @@ static void fill_done(struct conn *c, struct out *o)
     /* RFC 9000 §8.1.3: the token is written once what matters more has gone. */
     if (!c->new_token_due || c->handshake_done_due || fill_left(o) < TOKEN_SIZE + 8)
         return;
-    struct token token = {.kind = TOKEN_NEW, .time_s = endpoint_unix_s(c->ep, o->now)};
+    struct token token = {
+        .kind = TOKEN_NEW, .time_s = endpoint_unix_s(c->ep, o->now), .version = c->version};
     uint8_t bytes[TOKEN_SIZE];
     struct frame f = {.type = FRAME_NEW_TOKEN};
     token_make(&c->ep->token_key, &token, &conn_path(c)->remote, &c->ep->rng, bytes);

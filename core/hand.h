@@ -55,6 +55,9 @@ struct hand {
     struct cid retry_scid; /* size 255: no Retry */
     uint64_t odcid_hash;   /* in the endpoint's map */
     bool mapped;           /* it is */
+    uint32_t original;     /* version of the first flight */
+    bool version_known;    /* client: the server has shown which version it speaks */
+    bool version_anew;     /* client: this is the second try, after a Version Negotiation */
     uint8_t *token;        /* client: to send in Initials; quota block of TOKEN_MAX bytes */
     uint16_t token_size;
     uint8_t *held; /* packets that came before their keys (SECURITY.md row 22): quota block */

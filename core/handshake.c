@@ -5,6 +5,7 @@
 
 enum {
     CLIENT_TICKETS_WANTED = 2,
+    PARAMS_SIZE = 512,
     CLIENT_TLS_LINGER_US = 2000000
 };
 
@@ -44,9 +45,10 @@ static int on_data(void *arg, enum level level, const uint8_t *data, size_t size
     return crypto_write(&c->hand->crypto[space_of(level)], &c->quota, data, size);
 }
 
-static void on_ticket(void *arg, const uint8_t *ticket, size_t size)
+static void on_ticket(void *arg, const uint8_t *ticket, size_t ticket_size)
 {
     struct conn *c = arg;
+    size_t size = NEGOTIATE_PREFIX + ticket_size;
     c->hand->tickets++;
     quota_give(&c->quota, c->ticket_data, c->ticket_size);
     c->ticket_data = quota_take(&c->quota, size);
@@ -56,7 +58,8 @@ static void on_ticket(void *arg, const uint8_t *ticket, size_t size)
         c->events &= ~(1U << AQ_EVENT_TICKET);
         return; /* no memory: no resumption, nothing else is lost */
     }
-    memcpy(c->ticket_data, ticket, size);
+    negotiate_prefix(c, c->ticket_data);
+    memcpy(c->ticket_data + NEGOTIATE_PREFIX, ticket, ticket_size);
     conn_event(c, AQ_EVENT_TICKET);
 }
 
@@ -65,7 +68,9 @@ static void *conn_user_of(void *arg)
     return ((struct conn *)arg)->user;
 }
 
-static const struct tls_sink sink = {on_secret, on_data, on_ticket, conn_user_of};
+static int on_params(void *arg, uint32_t *binding);
+
+static const struct tls_sink sink = {on_secret, on_data, on_ticket, conn_user_of, on_params};
 
 /* ---- beginning ---- */
 
@@ -103,6 +108,8 @@ static void own_params(struct conn *c, struct params *p)
     p->active_cid_limit = config->active_cid_limit;
     if (config->no_migration)
         params_set(p, PARAM_DISABLE_ACTIVE_MIGRATION);
+    negotiate_info(c, &p->versions); /* RFC 9369 §4: who speaks version 2 sends it */
+    params_set(p, PARAM_VERSION_INFORMATION);
     p->present |= UINT64_C(1) << PARAM_MAX_IDLE_TIMEOUT | UINT64_C(1) << PARAM_MAX_DATA
                   | UINT64_C(1) << PARAM_MAX_STREAM_DATA_BIDI_LOCAL
                   | UINT64_C(1) << PARAM_MAX_STREAM_DATA_BIDI_REMOTE
@@ -127,13 +134,14 @@ static void own_params(struct conn *c, struct params *p)
         own_preferred(c, p);
 }
 
-void handshake_set_initial_keys(struct conn *c, const struct cid *dcid)
+void handshake_initial_keys(const struct conn *c, uint32_t version, struct keys_long *k)
 {
+    const struct hand *h = c->hand;
+    const struct cid *dcid = h->retry_scid.size != 255 ? &h->retry_scid : &h->odcid;
     struct secret client, server;
-    struct keys_long *k = &c->hand->keys[0];
-    schedule_initial(c->version, dcid->bytes, dcid->size, &client, &server);
-    schedule_keys(c->version, c->server ? &server : &client, &k->tx, &k->tx_hp);
-    schedule_keys(c->version, c->server ? &client : &server, &k->rx, &k->rx_hp);
+    schedule_initial(version, dcid->bytes, dcid->size, &client, &server);
+    schedule_keys(version, c->server ? &server : &client, &k->tx, &k->tx_hp);
+    schedule_keys(version, c->server ? &client : &server, &k->rx, &k->rx_hp);
     schedule_wipe(&client);
     schedule_wipe(&server);
 }
@@ -184,25 +192,32 @@ static void trace_start(const struct conn *c, const struct conn_start *start, ui
     trace_put_address(tr, true, &p->remote, now);
 }
 
+/* Own parameters as bytes; returns their size. */
+static size_t encode_params(struct conn *c, uint8_t *out, size_t size)
+{
+    struct params own;
+    own_params(c, &own);
+    trace_params(c, false, &own, c->ep->now_us);
+    /* RFC 9000 §18.1: a greased parameter keeps peers honest; below 2^30 so that its size does not
+     * vary. */
+    size_t n =
+        params_encode(&own, 31 * (1000000 + rng_below(&c->ep->rng, 1000000)) + 27, out, size);
+    assert(n);
+    return n;
+}
+
 /* TLS begins: a client's at once, a server's when an authentic Initial has brought its first CRYPTO
  * bytes. */
 static int begin_tls(struct conn *c, const struct conn_start *start)
 {
-    struct params own;
-    uint8_t params[512];
+    uint8_t params[PARAMS_SIZE];
     struct tls_start tls = {.shared = start->tls,
                             .server = c->server,
                             .server_name = start->server_name,
                             .ticket = start->ticket,
                             .ticket_size = start->ticket_size,
                             .params = params};
-    own_params(c, &own);
-    /* RFC 9000 §18.1: a greased parameter keeps peers honest; below 2^30 so that its size does not
-     * vary. */
-    tls.params_size = params_encode(&own, 31 * (1000000 + rng_below(&c->ep->rng, 1000000)) + 27,
-                                    params, sizeof params);
-    assert(tls.params_size);
-    trace_params(c, false, &own, c->ep->now_us);
+    tls.params_size = encode_params(c, params, sizeof params);
     int error = tls_start(&c->hand->tls, &tls, &sink, c);
     return error == AQ_OK || error == TLS_LATER ? AQ_OK : AQ_MISUSE;
 }
@@ -241,7 +256,7 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
     const uint32_t window[2] = {ep->config.streams_bidi, ep->config.streams_uni};
     struct params defaults;
     c->server = start->server;
-    c->version = start->version;
+    c->version = h->original = start->version;
     for (unsigned i = 0; i < 2; i++) {
         ack_init(&h->space[i].ack, &c->quota);
         sent_init(&h->space[i].sent);
@@ -276,7 +291,7 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
     }
     if (start->token_size) /* no memory for it: the server may ask for another */
         (void)keep_token(c, start->token, start->token_size);
-    handshake_set_initial_keys(c, &start->dcid);
+    handshake_initial_keys(c, c->version, &h->keys[0]);
     conn_arm(c, TIMER_HANDSHAKE, now + ep->config.handshake_timeout_us);
     c->idle_timeout_us = ep->config.idle_timeout_us;
     if (!c->server) /* a server speaks when something authentic came */
@@ -315,6 +330,9 @@ static int take_params(struct conn *c)
         return error;
     if (!params_prove_ids(c, &p))
         return AQ_TRANSPORT_PARAMETER_ERROR;
+    error = c->server ? negotiate_pick(c, &p) : negotiate_check(c, &p);
+    if (error != AQ_OK)
+        return error;
     /* RFC 9000 §18.2: a server without a connection id has no preferred address. */
     if (params_has(&p, PARAM_PREFERRED_ADDRESS) && !c->peer_cids.v[0].cid.size)
         return AQ_TRANSPORT_PARAMETER_ERROR;
@@ -346,6 +364,20 @@ static int take_params(struct conn *c)
         paths_reset_token(c, conn_path(c));
     }
     return AQ_OK;
+}
+
+/* A server has read a ClientHello: the version is chosen now, before any key is made and any ticket
+ * is looked at. */
+static int on_params(void *arg, uint32_t *binding)
+{
+    struct conn *c = arg;
+    uint8_t params[PARAMS_SIZE];
+    int error = take_params(c);
+    *binding = c->version;
+    if (error != AQ_OK || c->version == c->hand->original)
+        return error;
+    size_t size = encode_params(c, params, sizeof params); /* which say what was chosen */
+    return tls_set_params(&c->hand->tls, params, size) ? AQ_OK : AQ_INTERNAL_ERROR;
 }
 
 /* ---- steps ---- */
@@ -446,6 +478,7 @@ int handshake_on_crypto(struct conn *c, enum space_id space, const struct frame 
     if (!c->hand) /* TLS has gone: acknowledge and discard */
         return late_crypto_on_data(&c->late, f->crypto.offset, f->crypto.data, f->crypto.size);
     struct crypto *stream = &c->hand->crypto[space];
+    c->hand->version_known = true; /* RFC 9369 §4.1: CRYPTO frames tell that it is this one */
     if (!c->hand->tls.shared
         && begin_tls(c, &(struct conn_start){.tls = c->ep->config.tls}) != AQ_OK)
         return AQ_INTERNAL_ERROR;
@@ -470,20 +503,57 @@ int handshake_on_retry(struct conn *c, const struct packet_head *h, const uint8_
     struct hand *hand = c->hand;
     uint64_t bytes[PATHS_MAX] = {0};
     struct sink_arg arg = {.c = c, .space = SPACE_INITIAL, .now = now, .path = PATH_GONE};
-    if (c->server || !hand || c->got_packet || hand->retry_scid.size != 255 || !h->token_size
-        || h->token_size > TOKEN_MAX || cid_equal(&h->scid, cid_peer_active(&c->peer_cids))
+    /* RFC 9369 §4.1: a Retry of another version than the original one is ignored. */
+    if (c->server || !hand || c->got_packet || h->version != c->version
+        || hand->retry_scid.size != 255 || !h->token_size || h->token_size > TOKEN_MAX
+        || cid_equal(&h->scid, cid_peer_active(&c->peer_cids))
         || !packet_check_retry(data, h->size, c->version, &hand->odcid))
         return AQ_DROPPED;
     if (!keep_token(c, h->token, h->token_size))
         return AQ_DROPPED; /* no memory; our Initial goes again, and so will the Retry */
     hand->retry_scid = h->scid;
     cid_peer_replace_first(&c->peer_cids, &h->scid);
-    handshake_set_initial_keys(c, &h->scid);
+    handshake_initial_keys(c, c->version, &hand->keys[0]);
     loss_forget(&hand->space[0].sent, &c->quota, true, &apply_sink, &arg, bytes);
     cc_on_left(&conn_path(c)->cc, bytes[0]);
     c->pto_count = 0;
     TRACE_LINE(&c->tracer, AQ_TRACE_RETRY, 0, 0, 0, 0, now);
     return AQ_OK;
+}
+
+/* RFC 9368 §2.4: a new connection but for its handle: another Destination Connection ID, packet
+ * numbers from 0, TLS from the beginning; without ticket and token, which were another version's
+ * (RFC 9369 §5). */
+int handshake_restart(struct conn *c, uint64_t now)
+{
+    struct hand *h = c->hand;
+    struct space *space = &h->space[0];
+    uint64_t bytes[PATHS_MAX] = {0};
+    struct sink_arg arg = {.c = c, .space = SPACE_INITIAL, .now = now};
+    char name[256];
+    struct conn_start start = {.tls = h->tls.shared};
+    if (h->tls.server_name) { /* it goes with the TLS object */
+        size_t size = strlen(h->tls.server_name) + 1;
+        if (size > sizeof name)
+            return AQ_MISUSE;
+        start.server_name = memcpy(name, h->tls.server_name, size);
+    }
+    loss_forget(&space->sent, &c->quota, false, &apply_sink, &arg, bytes);
+    cc_on_left(&conn_path(c)->cc, bytes[0]);
+    sent_clear(&space->sent, &c->quota);
+    sent_init(&space->sent);
+    space->probes = 0;
+    crypto_clear(&h->crypto[SPACE_INITIAL], &c->quota);
+    sendq_init(&h->crypto[SPACE_INITIAL].sendq);
+    recvq_init(&h->crypto[SPACE_INITIAL].recvq);
+    tls_free(&h->tls);
+    h->original = c->version;
+    h->token_size = 0;
+    rng_fill(&c->ep->rng, h->odcid.bytes, h->odcid.size);
+    cid_peer_replace_first(&c->peer_cids, &h->odcid);
+    handshake_initial_keys(c, c->version, &h->keys[0]);
+    c->pto_count = 0;
+    return begin_tls(c, &start);
 }
 
 /* RFC 9001 §4.9, RFC 9002 §6.4: keys go, and what was in flight under them leaves the flight. */

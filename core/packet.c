@@ -61,6 +61,20 @@ static int parse_retry(struct reader *r, struct packet_head *head)
     return AQ_OK;
 }
 
+/* RFC 9000 §17.2, RFC 9369 §3.2: what the two type bits say. */
+static enum packet_type type_of(const struct version *version, uint8_t first)
+{
+    unsigned type = PACKET_INITIAL;
+    while (version->types[type] != (first >> TYPE_SHIFT & TYPE_MASK))
+        type++; /* the column has all four values */
+    return (enum packet_type)type;
+}
+
+static uint8_t type_bits(uint32_t version, enum packet_type type)
+{
+    return (uint8_t)(version_of(version)->types[type] << TYPE_SHIFT);
+}
+
 static int parse_long(const uint8_t *data, size_t size, struct packet_head *head)
 {
     struct reader r = reader_make(data + 1, size - 1);
@@ -71,14 +85,15 @@ static int parse_long(const uint8_t *data, size_t size, struct packet_head *head
         return AQ_DROPPED;
     if (head->version == 0)
         return parse_versions(&r, head);
-    if (head->version != QUIC_V1) {
+    const struct version *version = version_find(head->version);
+    if (!version) {
         head->type = PACKET_UNKNOWN_VERSION;
         return AQ_OK;
     }
     /* RFC 9000 §17.2: the fixed bit is 1, and ids have at most 20 bytes. */
     if (!(head->first & FIRST_FIXED) || head->dcid.size > CID_MAX || head->scid.size > CID_MAX)
         return AQ_DROPPED;
-    head->type = (enum packet_type)(head->first >> TYPE_SHIFT & TYPE_MASK);
+    head->type = type_of(version, head->first);
     if (head->type == PACKET_RETRY)
         return parse_retry(&r, head);
     if (head->type == PACKET_INITIAL) {
@@ -128,7 +143,7 @@ size_t packet_write_long(struct writer *w, enum packet_type type, uint32_t versi
     assert(type == PACKET_INITIAL || type == PACKET_ZERO_RTT || type == PACKET_HANDSHAKE);
     assert(pn_size >= 1 && pn_size <= 4);
     const uint8_t *start = w->p;
-    write_u8(w, (uint8_t)(FIRST_LONG | FIRST_FIXED | (unsigned)type << TYPE_SHIFT | (pn_size - 1)));
+    write_u8(w, (uint8_t)(FIRST_LONG | FIRST_FIXED | type_bits(version, type) | (pn_size - 1)));
     write_uint(w, version, 4);
     write_cid(w, dcid);
     write_cid(w, scid);
@@ -199,8 +214,8 @@ size_t packet_write_retry(uint8_t *out, size_t size, uint32_t version, const str
 {
     assert(token->size > 0);
     struct writer w = writer_make(out, size);
-    write_u8(&w,
-             (uint8_t)(FIRST_LONG | FIRST_FIXED | PACKET_RETRY << TYPE_SHIFT | (unused & 0x0f)));
+    write_u8(&w, (uint8_t)(FIRST_LONG | FIRST_FIXED | type_bits(version, PACKET_RETRY)
+                           | (unused & 0x0f)));
     write_uint(&w, version, 4);
     write_cid(&w, dcid);
     write_cid(&w, scid);

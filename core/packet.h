@@ -6,14 +6,17 @@
 #define AQ_PACKET_H
 
 #include "core/params.h"
+#include "crypto/version.h"
 
 enum {
-    QUIC_V1 = 0x00000001,
+    QUIC_V1 = AQ_QUIC_V1,
+    QUIC_V2 = AQ_QUIC_V2,
     PACKET_LONG_MAX = 7 + 2 * 20 + 8,
     INITIAL_MIN_DATAGRAM = 1200
 };
 
-enum packet_type { /* long header types in the wire order of version 1 */
+enum packet_type { /* long header types in the order of struct version's column; on the wire
+                      each version has its own */
     PACKET_INITIAL = 0,
     PACKET_ZERO_RTT = 1,
     PACKET_HANDSHAKE = 2,
@@ -39,7 +42,7 @@ struct packet_head {
 };
 
 /* Parses the packet at data. AQ_OK or AQ_DROPPED: too short, fixed bit clear (v1), length beyond
- * the datagram, cid longer than 20 bytes in version 1. Unknown versions parse as
+ * the datagram, cid longer than 20 bytes in a version we speak. Unknown versions parse as
  * PACKET_UNKNOWN_VERSION with ids (RFC 8999 §5.1). */
 int packet_parse(const uint8_t *data, size_t size, uint8_t short_dcid_size,
                  struct packet_head *head);

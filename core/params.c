@@ -17,15 +17,17 @@
 #include "core/params.h"
 
 #include "core/frame.h"
+#include "crypto/version.h"
 
 enum param_kind {
-    KIND_INT,     /* varint */
-    KIND_MS,      /* varint of milliseconds; the struct has microseconds */
-    KIND_CID,     /* 0 to 20 bytes */
-    KIND_TOKEN,   /* 16 bytes */
-    KIND_FLAG,    /* empty */
-    KIND_ADDRESS, /* preferred_address */
-    KIND_NAT,     /* empty from a client, a varint above 0 from a server */
+    KIND_INT,      /* varint */
+    KIND_MS,       /* varint of milliseconds; the struct has microseconds */
+    KIND_CID,      /* 0 to 20 bytes */
+    KIND_TOKEN,    /* 16 bytes */
+    KIND_FLAG,     /* empty */
+    KIND_ADDRESS,  /* preferred_address */
+    KIND_NAT,      /* empty from a client, a varint above 0 from a server */
+    KIND_VERSIONS, /* version_information */
 };
 
 enum {
@@ -65,6 +67,8 @@ static const struct param_row rows[] = {
     /* nat/PROTOCOL.md 1 */
     {"nat_traversal",                        0x3d7e9f0bca12fea6, KIND_NAT, BY_BOTH, true, AT(nat_limit),            1,    V62,          0},
     {"address_discovery",                    0x9f81a176, KIND_INT, BY_BOTH, true,  AT(address_discovery),           0,    OBSERVED_BOTH, 0},
+    /* RFC 9368 §3 */
+    {"version_information",                  0x11, KIND_VERSIONS, BY_BOTH,  false, AT(versions),                    0,    0,            0},
 };
 /* clang-format on */
 
@@ -143,6 +147,25 @@ static bool decode_nat(const struct param_row *row, uint8_t by, struct reader *r
     return by != BY_SERVER || *limit >= row->min;
 }
 
+/* RFC 9368 §4: too short, not in whole versions, or with a 0 among them is a parsing failure. */
+static bool decode_versions(struct reader *r, struct version_info *to)
+{
+    *to = (struct version_info){.chosen = (uint32_t)read_uint(r, 4)};
+    bool ok = !r->bad && to->chosen != 0 && reader_left(r) % 4 == 0;
+    to->empty = reader_left(r) == 0;
+    while (ok && reader_left(r)) {
+        uint32_t version = (uint32_t)read_uint(r, 4);
+        ok = version != 0;
+        to->has_chosen |= version == to->chosen;
+        bool kept = !version_find(version) && version != to->chosen;
+        for (unsigned i = 0; i < to->count; i++)
+            kept |= to->available[i] == version;
+        if (!kept && to->count < AQ_VERSIONS_MAX)
+            to->available[to->count++] = version;
+    }
+    return ok;
+}
+
 /* One value, which must take all of r. */
 static bool decode_value(const struct param_row *row, uint8_t by, struct reader *r,
                          struct params *p)
@@ -165,6 +188,7 @@ static bool decode_value(const struct param_row *row, uint8_t by, struct reader 
     case KIND_FLAG: *(bool *)at = true; break;
     case KIND_ADDRESS: ok = decode_address(r, at); break;
     case KIND_NAT: ok = decode_nat(row, by, r, at); break;
+    case KIND_VERSIONS: ok = decode_versions(r, at); break;
     }
     return ok && !r->bad && reader_left(r) == 0;
 }
@@ -184,7 +208,8 @@ bool params_number(const struct params *p, unsigned row, uint64_t *value)
     case KIND_FLAG: *value = 1; return true;
     case KIND_CID:
     case KIND_TOKEN:
-    case KIND_ADDRESS: break;
+    case KIND_ADDRESS:
+    case KIND_VERSIONS: break;
     }
     return false;
 }
@@ -243,6 +268,9 @@ int params_decode(struct params *p, uint8_t by, const uint8_t *data, size_t size
     /* draft-ietf-quic-ack-frequency §3: no greater than max_ack_delay. */
     if (params_has(&got, PARAM_MIN_ACK_DELAY) && got.min_ack_delay_us > got.max_ack_delay_us)
         return AQ_TRANSPORT_PARAMETER_ERROR;
+    /* RFC 9368 §4: a client lists what it chose. */
+    if (params_has(&got, PARAM_VERSION_INFORMATION) && by == BY_CLIENT && !got.versions.has_chosen)
+        return AQ_TRANSPORT_PARAMETER_ERROR;
     *p = got;
     return AQ_OK;
 }
@@ -267,6 +295,14 @@ static void encode_address(struct writer *w, const struct preferred_address *fro
     write_u8(w, from->cid.size);
     write_bytes(w, from->cid.bytes, from->cid.size);
     write_bytes(w, from->token, RESET_TOKEN_SIZE);
+}
+
+static void encode_versions(struct writer *w, const struct version_info *from)
+{
+    write_varint(w, 4 + 4U * from->count);
+    write_uint(w, from->chosen, 4);
+    for (unsigned i = 0; i < from->count; i++)
+        write_uint(w, from->available[i], 4);
 }
 
 /* A value with its size in front. */
@@ -300,6 +336,7 @@ static void encode_value(struct writer *w, const struct param_row *row, const st
         else
             write_varint(w, 0);
         break;
+    case KIND_VERSIONS: encode_versions(w, at); break;
     }
 }
 

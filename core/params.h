@@ -20,6 +20,15 @@ static inline bool cid_equal(const struct cid *a, const struct cid *b)
     return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
 }
 
+/* RFC 9368 §3. Of those available, known ones and the chosen one are kept, each once. */
+struct version_info {
+    uint32_t chosen;
+    uint32_t available[AQ_VERSIONS_MAX + 1]; /* sent: ours and a reserved one */
+    uint8_t count;                           /* of available */
+    bool empty;                              /* received: none was listed, known or not */
+    bool has_chosen;                         /* received: chosen was listed */
+};
+
 struct preferred_address {
     uint8_t ip4[4], ip6[16];
     uint16_t port4, port6;
@@ -47,6 +56,7 @@ struct params {
     struct preferred_address preferred;
     uint64_t nat_limit; /* nat_traversal: a server's concurrency limit; 0: a client's, empty */
     uint64_t address_discovery; /* enum address_discovery, where present */
+    struct version_info versions;
 };
 
 enum address_discovery {
@@ -77,6 +87,7 @@ enum param_row_index { /* rows of the table = bits of present */
     PARAM_MIN_ACK_DELAY,
     PARAM_NAT_TRAVERSAL,
     PARAM_ADDRESS_DISCOVERY,
+    PARAM_VERSION_INFORMATION,
     PARAM_ROWS
 };
 

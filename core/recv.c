@@ -228,7 +228,11 @@ static void recv_long(struct recv *r, uint8_t *data, const struct packet_head *h
 {
     struct conn *c = r->c;
     enum space_id id = h->type == PACKET_INITIAL ? SPACE_INITIAL : SPACE_HANDSHAKE;
-    struct keys_long *keys = recv_keys(c, h);
+    struct keys_long *keys = recv_keys(c, h), other;
+    if (h->version != c->version && id == SPACE_INITIAL) { /* RFC 9369 §4.1 */
+        handshake_initial_keys(c, h->version, &other);
+        keys = &other;
+    }
     if (!keys) {
         c->ep->stats.drop_no_keys++;
         recv_drop(r, AQ_DROP_NO_KEYS, h->size);
@@ -251,27 +255,13 @@ static void recv_long(struct recv *r, uint8_t *data, const struct packet_head *h
         return;
     }
     if (recv_long_checks(r, h)) {
+        if (keys == &other && !c->server)
+            negotiate_follow(c, h->version);
         recv_packet(r, id, &s, false);
     } else {
         c->ep->stats.drop_unknown_cid++;
         recv_drop(r, AQ_DROP_CID, h->size);
     }
-}
-
-/* RFC 9000 §6.2: only in answer to a first flight, and not when it lists our version. */
-static void recv_versions(struct recv *r, const struct packet_head *h)
-{
-    struct conn *c = r->c;
-    if (c->server || c->got_packet || !c->hand || c->hand->retry_scid.size != 255
-        || !cid_equal(&h->scid, cid_peer_active(&c->peer_cids)))
-        return;
-    for (size_t i = 0; i + 4 <= h->versions_size; i += 4) {
-        struct reader rd = reader_make(h->versions + i, 4);
-        if (read_uint(&rd, 4) == c->version)
-            return;
-    }
-    conn_end(c, AQ_BY_VERSION, 0, "the server does not speak QUIC version 1", "RFC 9000 6.2",
-             r->now);
 }
 
 /* One datagram that begins with a long header: its packets in a row (RFC 9000 §12.2). */
@@ -293,14 +283,14 @@ static void recv_coalesced(struct recv *r, uint8_t *data, uint32_t size)
         if (h.type == PACKET_RETRY)
             handshake_on_retry(c, &h, data + at, r->now);
         else if (h.type == PACKET_VERSION_NEGOTIATION)
-            recv_versions(r, &h);
+            negotiate_on_versions(c, &h, r->now);
         else if (h.type == PACKET_ONE_RTT)
             recv_short(
                 r,
                 &(struct sealed){
                     .data = data + at, .size = size - at, .pn_offset = 1 + CID_SIZE, .ok = true},
                 1);
-        else if (h.type == PACKET_UNKNOWN_VERSION || h.version != c->version) {
+        else if (h.type == PACKET_UNKNOWN_VERSION || !negotiate_takes(c, &h)) {
             c->ep->stats.drop_version++;
             recv_drop(r, AQ_DROP_VERSION, h.size);
         } else if (h.type == PACKET_INITIAL && c->server && size < INITIAL_MIN_DATAGRAM) {

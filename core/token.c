@@ -56,6 +56,7 @@ void token_make(const struct token_key *key, const struct token *token,
     uint8_t plain[TOKEN_PLAIN], ad[21];
     struct writer w = writer_make(plain, sizeof plain);
     write_uint(&w, token->time_s, 8);
+    write_uint(&w, token->version, 4);
     token_write_cid(&w, &token->odcid);
     token_write_cid(&w, &token->retry_scid);
     assert(!w.bad && w.p == w.end);
@@ -91,6 +92,7 @@ bool token_open(const struct token_key *key, const uint8_t *data, size_t size,
     struct reader r = reader_make(plain, sizeof plain);
     token->kind = (enum token_kind)data[0];
     token->time_s = read_uint(&r, 8);
+    token->version = (uint32_t)read_uint(&r, 4);
     if (!token_read_cid(&r, &token->odcid) || !token_read_cid(&r, &token->retry_scid))
         return false;
     uint64_t life = token->kind == TOKEN_RETRY ? TOKEN_RETRY_LIFE_S : TOKEN_NEW_LIFE_S;

@@ -4,7 +4,8 @@
  * row 10. A token tells when it was made, for a Retry also the original and the Retry's connection
  * id. Nothing is remembered by the server.
  *
- *    kind 1 | nonce 12 | sealed { time_s 8, odcid 21, retry scid 21 } 50 | tag 16 = 79 bytes */
+ *    kind 1 | nonce 12 | sealed { time_s 8, version 4, odcid 21, retry scid 21 } 54 | tag 16 = 83
+ *    bytes */
 #ifndef AQ_TOKEN_H
 #define AQ_TOKEN_H
 
@@ -16,7 +17,7 @@ enum token_kind {
     TOKEN_NEW = 2
 };
 enum {
-    TOKEN_PLAIN = 50,
+    TOKEN_PLAIN = 54,
     TOKEN_SIZE = 1 + 12 + TOKEN_PLAIN + 16,
     TOKEN_RETRY_LIFE_S = 30,
     TOKEN_NEW_LIFE_S = 24 * 3600
@@ -25,6 +26,7 @@ enum {
 struct token {
     enum token_kind kind;
     uint64_t time_s;
+    uint32_t version;             /* of the connection that it was made in (RFC 9369 §5) */
     struct cid odcid, retry_scid; /* Retry only */
 };
 

@@ -8,9 +8,10 @@
  *
  * It is computed from BoringSSL's hashes on the stack, because its HKDF_expand allocates and may
  * fail: this way a key update does neither. tests/schedule.c compares both. What differs between
- * QUIC versions is a row of versions[]. Called by core/hand, core/packet and core/endpoint. */
+ * QUIC versions is a row of crypto/version.c. Called by core/hand, core/packet and core/endpoint. */
 #include "crypto/schedule.h"
 #include "crypto/prim.h"
+#include "crypto/version.h"
 
 #include <assert.h>
 #include <string.h>
@@ -24,40 +25,6 @@ enum {
     DATAGRAM_MAX = 65535,
     LABEL_MAX = 32
 };
-
-struct version {
-    uint32_t number;
-    uint8_t salt[20];
-    const char *key, *iv, *hp, *update; /* labels */
-    uint8_t retry_key[16], retry_nonce[12];
-};
-
-static const struct version versions[] = {
-    {
-        /* RFC 9001 §5.2, §5.1, §6.1, §5.8 */
-        .number = 0x00000001,
-        .salt = {0x38, 0x76, 0x2c, 0xf7, 0xf5, 0x59, 0x34, 0xb3, 0x4d, 0x17,
-                 0x9a, 0xe6, 0xa4, 0xc8, 0x0c, 0xad, 0xcc, 0xbb, 0x7f, 0x0a},
-        .key = "quic key",
-        .iv = "quic iv",
-        .hp = "quic hp",
-        .update = "quic ku",
-        .retry_key = {0xbe, 0x0c, 0x69, 0x0b, 0x9f, 0x66, 0x57, 0x5a, 0x1d, 0x76, 0x6b, 0x54, 0xe3,
-                      0x68, 0xc8, 0x4e},
-        .retry_nonce = {0x46, 0x15, 0x99, 0xd3, 0x5d, 0x63, 0x2b, 0xf2, 0x23, 0x98, 0x25, 0xbb},
-    },
-};
-
-static const struct version *version_of(uint32_t number)
-{
-    for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++) {
-        if (versions[i].number == number) {
-            return &versions[i];
-        }
-    }
-    assert(false && "a version whose packets were accepted");
-    return &versions[0];
-}
 
 /* HMAC (RFC 2104) with a secret for its key, as far as it is the same for all labels: both hashes
  * after their first block. Several labels of one secret then cost two blocks each, not four. */

@@ -1,7 +1,7 @@
 /* schedule.h -- secrets to keys: HKDF, Initial secrets, key update, the Retry tag (RFC 9001 §5, §6,
  * §5.8).
  *
- * Versions are rows of a small table (salt, labels, Retry key) so that v2 is one more row. */
+ * Versions are rows of a table (crypto/version.h). */
 #ifndef AQ_SCHEDULE_H
 #define AQ_SCHEDULE_H
 

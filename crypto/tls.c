@@ -522,6 +522,32 @@ int tls_sign_done(struct tls *tls, const uint8_t *signature, size_t size)
     return drive(tls);
 }
 
+bool tls_set_params(struct tls *tls, const uint8_t *params, size_t size)
+{
+    return SSL_set_quic_transport_params(tls->ssl, params, size) == 1;
+}
+
+/* RFC 9369 §5: a ticket resumes only what it was made for. BoringSSL compares the session id
+ * context, which is a digest of how clients are verified (tls_config.c) and of the binding. */
+bool tls_hello(SSL *ssl)
+{
+    struct tls *tls = tls_of(ssl);
+    uint8_t context[sizeof(tls->shared->session_context)];
+    uint32_t binding = 0;
+
+    if (tls->sink->on_params == NULL) {
+        return true;
+    }
+    if (!note_error(tls, tls->sink->on_params(tls->arg, &binding))) {
+        return false;
+    }
+    memcpy(context, tls->shared->session_context, sizeof(context));
+    for (unsigned i = 0; i < 4; i++) {
+        context[i] ^= (uint8_t)(binding >> (8 * i));
+    }
+    return SSL_set_session_id_context(ssl, context, sizeof(context)) == 1;
+}
+
 bool tls_peer_params(const struct tls *tls, const uint8_t **params, size_t *size)
 {
     if (tls->ssl == NULL) {

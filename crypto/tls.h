@@ -25,6 +25,10 @@ struct tls_sink {
     int (*on_data)(void *arg, enum level level, const uint8_t *data, size_t size);
     void (*on_ticket)(void *arg, const uint8_t *ticket, size_t size); /* client: a ticket to keep */
     void *(*conn_user)(void *arg); /* the application's user pointer, for its callbacks */
+    /* Server: the client's parameters are known, and nothing else was decided yet: tls_set_params
+     * may still change our own. *binding: a number that tickets are bound to; one made under
+     * another does not resume. 0, or a QUIC error. May be NULL. */
+    int (*on_params)(void *arg, uint32_t *binding);
 };
 
 /* That a chain was accepted for a name, and from when to when that holds. It goes at the end of a
@@ -99,9 +103,11 @@ int tls_input(struct tls *tls, enum level level, const uint8_t *data, size_t siz
 int tls_verify_done(struct tls *tls, bool accept);
 int tls_sign_done(struct tls *tls, const uint8_t *signature, size_t size);
 
-/* The peer's transport parameters once they are known (a server: with the first on_secret above
- * Initial; they are authenticated when the handshake is done). False: not yet. Valid until
- * tls_free. */
+/* Own transport parameters, anew: from on_params. False: no memory. */
+bool tls_set_params(struct tls *tls, const uint8_t *params, size_t size);
+
+/* The peer's transport parameters once they are known (a server: with on_params; they are
+ * authenticated when the handshake is done). False: not yet. Valid until tls_free. */
 bool tls_peer_params(const struct tls *tls, const uint8_t **params, size_t *size);
 
 /* Copies everything that outlives the TLS object; done must be set. */

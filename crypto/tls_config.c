@@ -126,6 +126,9 @@ static int on_certificate(SSL *ssl, void *arg)
 
     const struct identity *id =
         identity_of(shared, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+    if (!tls_hello(ssl)) {
+        return 0;
+    }
     if (id == NULL) {
         return 1;
     }
@@ -369,6 +372,8 @@ static bool set_session_context(struct aq_tls *tls, const struct aq_pem *ca)
         sk_CRYPTO_BUFFER_pop_free(chain, CRYPTO_BUFFER_free);
     }
     SHA256_Final(digest, &sha);
+    static_assert(sizeof(digest) == sizeof(tls->session_context), "a digest");
+    memcpy(tls->session_context, digest, sizeof(digest));
     return SSL_CTX_set_session_id_context(tls->ctx, digest, sizeof(digest)) == 1;
 }
 

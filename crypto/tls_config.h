@@ -25,10 +25,11 @@ struct aq_tls {
     bool asks_certificate; /* server: requires a certificate of the client */
     bool has_pin;          /* own_pin is set */
     enum aq_verify verify;
-    X509_STORE *store; /* AQ_VERIFY_SYSTEM, AQ_VERIFY_CA; else NULL */
+    X509_STORE *store;    /* AQ_VERIFY_SYSTEM, AQ_VERIFY_CA; else NULL */
     uint8_t mark_key[32]; /* with a store: what struct tls_mark is made with; never leaves */
     uint8_t pin[32];
     uint8_t own_pin[32];
+    uint8_t session_context[32]; /* what tickets are bound to */
     enum aq_answer (*verify_peer)(void *user, void *conn_user, const struct aq_iov *chain,
                                   unsigned count);
     enum aq_answer (*sign)(void *user, void *conn_user, uint16_t algorithm, const uint8_t *in,
@@ -66,6 +67,8 @@ size_t tls_verify_ip(const char *name, uint8_t ip[16]);
 
 /* tls.c: sets its callbacks in a new context. */
 void tls_attach(struct aq_tls *tls);
+/* tls.c: a server has read a ClientHello; false: the handshake ends. */
+bool tls_hello(SSL *ssl);
 /* tls.c: how private keys that live elsewhere sign. */
 extern const SSL_PRIVATE_KEY_METHOD tls_key_method;
 

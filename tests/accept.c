@@ -252,9 +252,9 @@ Test(accept, new_token)
         struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
         pair_dial(p);
         pair_run(p, 500000);
-        cr_assert_eq(p->client.token_size, TOKEN_SIZE);
+        cr_assert_eq(p->client.token_size, NEGOTIATE_PREFIX + TOKEN_SIZE);
         if (rows[i].damage)
-            p->client.token[TOKEN_SIZE - 1] ^= 1;
+            p->client.token[p->client.token_size - 1] ^= 1;
         struct pair_datagram initial = first_flight(p);
         give(p, &rows[i].from, initial.data, initial.size);
         cr_expect_eq(side_stats(&p->server).retries, rows[i].spares ? 1 : 2, "%s", rows[i].what);
@@ -322,7 +322,7 @@ Test(accept, version_negotiation)
         bool v1 = false, reserved = false;
         give(p, &stranger, out, unknown_version(out, sizeof out, dcid, scid));
         struct pair_datagram d = answer(p);
-        cr_assert_eq(d.size, 7 + dcid + scid + 8);
+        cr_assert_eq(d.size, 7 + dcid + scid + 12);
         cr_expect(d.data[0] & 0x80);
         cr_expect(memcmp(d.data + 1, "\0\0\0\0", 4) == 0);
         cr_expect_eq(d.data[5], scid);

@@ -180,11 +180,11 @@ Test(api, connect_misuse)
     REFUSED(bad.remote.family = 0);
     REFUSED(bad.remote.port = 0);
     REFUSED(bad.cc = "vegas");
-    REFUSED(bad.token = bytes; bad.token_size = 513);
+    REFUSED(bad.token = bytes; bad.token_size = 513 + 4);
     cr_expect_eq(side_stats(&p->client).conns, 0);
     cr_expect_eq(side_stats(&p->client).memory_bytes, 0);
     good.token = bytes;
-    good.token_size = 512;
+    good.token_size = 512 + 4;
     good.cc = "newreno";
     cr_expect_eq(aq_connect(p->client.ep, &good, &conn, p->now_us), AQ_OK);
     pair_free(p);

@@ -168,6 +168,12 @@ expect_out 0 '^5 sent, 5 received, 64 bytes each' echo "$at" --pin "$pin" --coun
 grep -q '^64 bytes from .* seq=5 time=[0-9.]* ms$' "$T/run.out" || fail 'no line for each round trip'
 grep -q '^round trip min/p50/p99 = ' "$T/run.out" || fail 'no percentiles'
 expect_out 0 'confirmed: QUIC v1, TLS_.*, ALPN echo, certificate pinned' echo "$at" --pin "$pin" --handshake-only
+expect_out 0 'confirmed: QUIC v1, ' echo "$at" --pin "$pin" --handshake-only --version 2
+expect_out 0 '"version":2,' echo "$at" --pin "$pin" --count 1 --json --versions 2
+expect 1 '^antq: .* speaks no version of QUIC that we accept' echo "$at" --pin "$pin" --versions v2draft
+expect 2 '^antq: --versions expects 1, 2 or v2draft' echo "$at" --pin "$pin" --versions 1,3
+expect 2 '^antq: --version expects 1, 2 or v2draft' echo "$at" --pin "$pin" --version 3
+expect 2 '^antq: --version 2 is not in --versions 1' echo "$at" --pin "$pin" --version 2 --versions 1
 expect_out 0 '^3 sent, 3 received, 1048576 bytes each' echo "$at" --insecure --count 3 --size 1M
 expect_out 0 '"received":30' echo "$at" --insecure --count 30 --json
 json_valid 'echo --json' 'rtt_us handshake_us cipher group alpn mtu lost_packets'

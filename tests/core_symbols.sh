@@ -3,7 +3,7 @@
 # chance. What it may call is listed here: the crypto below it, pure functions of memory, and what a compiler
 # calls by itself.
 set -eu
-crypto='(aead|protect|schedule|tls|prim|ct)_[a-z0-9_]+'
+crypto='(aead|protect|schedule|tls|prim|ct|version)_[a-z0-9_]+'
 memory='memcpy|memmove|memset|memcmp|memchr|bcmp|strlen|__mem(cpy|set|move)_chk'
 compiler='__assert_fail|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_|__(a|ub|t|m)san_.*|__sanitizer_.*|__sancov.*|__gcov_.*|llvm_gcov_.*|__start___sancov.*|__stop___sancov.*|__odr_asan.*'
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/symbols.XXXXXX")

@@ -25,6 +25,7 @@ Test(error, transport_errors)
         "KEY_UPDATE_ERROR",
         "AEAD_LIMIT_REACHED",
         "NO_VIABLE_PATH",
+        "VERSION_NEGOTIATION_ERROR",
     };
     for (int64_t i = 0; i < (int64_t)(sizeof names / sizeof names[0]); i++)
         cr_expect_str_eq(aq_error_name(i), names[i]);
@@ -48,7 +49,7 @@ Test(error, ours_and_unknown_ones)
     cr_expect_str_eq(aq_error_name(AQ_GONE), "AQ_GONE");
     cr_expect_str_eq(aq_error_name(AQ_MISUSE), "AQ_MISUSE");
     cr_expect_str_eq(aq_error_name(AQ_REFUSED), "AQ_REFUSED");
-    static const int64_t unknown[] = {0x11,      0xff,      0x200,           -7,
+    static const int64_t unknown[] = {0x12,      0xff,      0x200,           -7,
                                       INT64_MIN, INT64_MAX, INT64_C(1) << 32};
     for (unsigned i = 0; i < sizeof unknown / sizeof unknown[0]; i++)
         cr_expect_str_eq(aq_error_name(unknown[i]), "unknown error");

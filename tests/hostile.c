@@ -2,6 +2,7 @@
  * needs more than one packet.
  *
  * Each error must be told to the peer in a CONNECTION_CLOSE, and to the application with the place. */
+#include "core/token.h"
 #include "tests/sim/attacks.h"
 #include "tests/sim/hostile.h"
 #include "tests/sim/sim.h"
@@ -174,6 +175,21 @@ static const struct params_row params_rows_bad[] = {
      AQ_TRANSPORT_PARAMETER_ERROR, 0},
     {"RFC 9000 §18.2: preferred_address without an id", VICTIM_CLIENT, 0, "d 29 *24 x00 *16",
      AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    /* version 1 is spoken */
+    {"RFC 9368 §4: version_information of three bytes", VICTIM_BOTH, 0, "11 3 *3", AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9368 §4: version_information not in whole versions", VICTIM_BOTH, 0, "11 9 x0000000100000001 *1",
+     AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9368 §4: Chosen Version 0", VICTIM_BOTH, 0, "11 8 x0000000000000001", AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9368 §4: an Available Version 0", VICTIM_BOTH, 0, "11 c x000000010000000100000000",
+     AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9368 §4: a client's Chosen Version not available", VICTIM_SERVER, 0, "11 8 x000000016b3343cf",
+     AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9368 §3: a server's need not be", VICTIM_CLIENT, 0, "11 8 x000000016b3343cf", AQ_OK, 0},
+    {"RFC 9368 §3: nor need it list any", VICTIM_CLIENT, 0, "11 4 x00000001", AQ_OK, 0},
+    {"RFC 9368 §4: chosen is not what is spoken", VICTIM_BOTH, 0, "11 c x6b3343cf6b3343cf00000001",
+     AQ_VERSION_NEGOTIATION_ERROR, 0},
+    {"RFC 9368 §4: chosen is nothing we know", VICTIM_BOTH, 0, "11 8 xbabababababababa", AQ_VERSION_NEGOTIATION_ERROR, 0},
+    {"RFC 9368 §3: reserved versions are nothing", VICTIM_BOTH, 0, "11 10 x000000011a2a3a4a00000001fafafafa", AQ_OK, 0},
 };
 /* clang-format on */
 
@@ -288,7 +304,7 @@ Test(hostile, retry_token_not_valid)
     for (unsigned changed = 0; changed < 2; changed++) {
         struct hostile_config config = {.stage = STAGE_START};
         struct hostile *peer = hostile_new(&config);
-        uint8_t token[79] = {1}, out[1500]; /* as long as ours are, and of their first byte */
+        uint8_t token[TOKEN_SIZE] = {1}, out[1500]; /* as long as ours are, and of their first byte */
         cr_assert_not_null(peer);
         struct hostile_packet packet = {.type = PACKET_INITIAL, .token = token, .token_size = sizeof token,
                                         .frames = ping, .size = sizeof ping};

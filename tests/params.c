@@ -58,6 +58,7 @@ static struct params full(void)
     memset(p.preferred.token, 0x11, sizeof p.preferred.token);
     p.nat_limit = 8;
     p.address_discovery = OBSERVED_BOTH;
+    p.versions = (struct version_info){AQ_QUIC_V1, {AQ_QUIC_V2, AQ_QUIC_V1}, .count = 2};
     return p;
 }
 
@@ -86,12 +87,13 @@ Test(params, the_table)
         {"initial_source_connection_id", false, true},
         {"retry_source_connection_id", true, true},
         {"max_datagram_frame_size", false, false}, /* RFC 9221 §3 */
-        {"min_ack_delay", false, true}, /* draft-ietf-quic-ack-frequency §3 */
+        {"min_ack_delay", false, true},            /* draft-ietf-quic-ack-frequency §3 */
         {"nat_traversal", false, false},
         {"address_discovery", false, false},
+        {"version_information", false, true}, /* RFC 9368 §3 */
     };
     static const uint64_t extensions[] = {0x20, 0xff04de1b, UINT64_C(0x3d7e9f0bca12fea6),
-                                          0x9f81a176};
+                                          0x9f81a176, 0x11};
     unsigned count;
     const struct param_row *rows = params_rows(&count);
     cr_assert_eq(count, PARAM_ROWS);

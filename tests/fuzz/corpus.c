@@ -97,6 +97,7 @@ static void put_params(void)
     for (uint8_t by = BY_CLIENT; by <= BY_SERVER; by++) {
         params_init(&p);
         p.initial_scid = p.original_dcid = p.retry_scid = p.preferred.cid = (struct cid){.size = 8, .bytes = "abcdefgh"};
+        p.versions = (struct version_info){AQ_QUIC_V1, {AQ_QUIC_V2, AQ_QUIC_V1}, .count = 2};
         for (unsigned i = 0; i < count; i++)
             if (rows[i].by & by)
                 params_set(&p, (enum param_row_index)i);

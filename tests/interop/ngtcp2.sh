@@ -101,6 +101,36 @@ printf '%s\n' "$close" | grep -qE '0x1[0-9a-f]{2}\b' || fail "not an HTTP/3 code
 ok 'the HTTP/3 close has its code'
 judge_capture 'gtlsclient to antq echo serve' "$PORT_B"
 
+# ---- versions: Debian's ngtcp2 knows 1 and the draft's number of 2. What it does not know it answers with
+# the list of what it does, and we begin anew.
+gtlsserver --htdocs="$T/htdocs" 127.0.0.1 "$PORT_A" "$T/key.pem" "$T/cert.pem" >"$T/versions.log" 2>&1 &
+GTLS_PID=$!
+started "$GTLS_PID"
+sleep 1
+for row in 'v1 1' 'v2draft v2draft' 'v1 2'; do
+    # shellcheck disable=SC2086
+    set -- $row
+    "$ANTQ" echo "127.0.0.1:$PORT_A" --alpn h3 --insecure --handshake-only --version "$2" --versions 1,2,v2draft \
+        >"$T/antq.out" 2>"$T/antq.err" || fail "antq echo --version $2 ended with $?"
+    grep -q "QUIC $1," "$T/antq.out" || fail "antq echo --version $2 came to: $(cat "$T/antq.out")"
+    ok "antq echo --version $2 to gtlsserver: QUIC $1"
+done
+"$ANTQ" echo "127.0.0.1:$PORT_A" --alpn h3 --insecure --handshake-only --version 2 --versions 2 \
+    >"$T/antq.out" 2>"$T/antq.err" && fail 'gtlsserver speaks version 2 after all'
+grep -q 'speaks no version of QUIC that we accept' "$T/antq.err" || fail "no word of versions: $(cat "$T/antq.err")"
+ok 'nothing in common with gtlsserver'
+kill "$GTLS_PID"
+wait "$GTLS_PID" || true
+server_start echo serve --listen 127.0.0.1:0 --alpn h3 --verbose --versions 2,v2draft,1 --cert "$T/cert.pem" --key "$T/key.pem"
+for version in v1 v2draft; do
+    timeout 20 gtlsclient --version=$version --exit-on-all-streams-close --timeout=3s 127.0.0.1 "${SERVER_ADDR##*:}" \
+        https://localhost/ >"$T/gtlsclient.log" 2>&1 || true
+    handshaken "$T/gtlsclient.log" || fail "gtlsclient --version=$version tells of no whole handshake"
+    grep -q "handshake completed, QUIC $version," "$T/server.err" || fail "antq speaks no $version to gtlsclient"
+    ok "gtlsclient --version=$version shakes hands with antq echo serve"
+done
+server_end
+
 # ---- the control: nobody listens
 timeout 4 gtlsclient --exit-on-all-streams-close --handshake-timeout=2s 127.0.0.1 "$PORT_CLOSED" https://localhost/ \
     >"$T/control.log" 2>&1 || true
