@@ -184,7 +184,7 @@ static void accept_conn(struct endpoint *ep, const struct aq_datagram *d, uint8_
     if (slot == POOL_NONE) {
         struct packet_head h;
         ep->stats.drop_conns_full++;
-        if (packet_parse(data, size, CID_SIZE, &h) == AQ_OK)
+        if (endpoint_parse(ep, data, size, &h) == AQ_OK)
             accept_refuse(ep, d, &h, data, AQ_CONNECTION_REFUSED, "the server is full");
         return;
     }
@@ -248,7 +248,7 @@ void accept_datagram(struct endpoint *ep, const struct aq_datagram *d, uint8_t *
                      uint64_t now)
 {
     struct packet_head h;
-    if (packet_parse(data, size, CID_SIZE, &h) != AQ_OK) {
+    if (endpoint_parse(ep, data, size, &h) != AQ_OK) {
         if (data[0] & 0x40)
             ep->stats.drop_short++;
         else

@@ -330,7 +330,9 @@ struct aq_config {
     bool no_preferred; /* client: stays where it dialled, whatever the server prefers [false] */
     struct aq_addr preferred4, preferred6; /* server: where clients shall move to after the
                                               handshake; it must listen there; family 0: nowhere */
-    bool fixed_mtu; /* start at max_udp_payload instead of 1,200: the caller knows the path */
+    bool no_grease_bit; /* RFC 9287: do not offer to take packets whose fixed bit is 0, as who tells
+                           QUIC from other protocols by it on one socket must not [false] */
+    bool fixed_mtu;     /* start at max_udp_payload instead of 1,200: the caller knows the path */
     uint64_t
         key_update_packets; /* start a key update after this many packets; 0: at the AEAD's limit */
     /* Datagrams (RFC 9221): the largest frame taken from the peer, type and length included; 0:

@@ -162,6 +162,8 @@ unsigned bulk_fill(struct conn *c, uint8_t *out, unsigned max, struct sealed *v,
                                .pn_size = b.pn_size,
                                .ok = true};
         bulk_write(&b, s, offset, &v[i]);
+        if (c->peer.grease_bit)
+            out[0] ^= endpoint_grease_bit(c->ep);
         bulk_commit(c, &b, slot, offset, now);
     }
     bulk_account(c, &b, slot, n, now);

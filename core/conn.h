@@ -89,6 +89,7 @@ struct peer_params {
     uint8_t active_cid_limit;   /* more than CIDS_MAX are never issued */
     uint16_t datagram_max;      /* RFC 9221 §3: of a frame; 0: it takes none */
     bool no_migration;          /* disable_active_migration */
+    bool grease_bit;            /* RFC 9287 §3.1: our fixed bit may be 0 */
 };
 
 /* In the order in which a packet needs it: what every turn looks at first, what belongs to the

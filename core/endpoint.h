@@ -5,6 +5,7 @@
 
 #include "core/conn.h"
 #include "core/heap.h"
+#include "core/packet.h"
 #include "core/token.h"
 
 enum {
@@ -31,6 +32,7 @@ struct endpoint {
     struct token_key token_key;
     struct protect protect; /* contexts of 1-RTT keys in use */
     uint64_t siphash_key[2];
+    uint64_t coins; /* chance for endpoint_grease_bit: the highest bit ends them */
     uint16_t cid_epoch;
     uint64_t began_us, now_us;
 
@@ -72,6 +74,22 @@ static inline struct conn *endpoint_find_conn(struct endpoint *ep, aq_conn handl
         return NULL;
     struct conn *c = conn_at(ep, slot);
     return c->told_closed && ep->ended != slot ? NULL : c;
+}
+/* RFC 9287 §3.1: by chance the fixed bit or 0, to be turned over in a packet's first byte. */
+static inline uint8_t endpoint_grease_bit(struct endpoint *ep)
+{
+    if (ep->coins <= 1)
+        ep->coins = rng_u64(&ep->rng) | UINT64_C(1) << 63;
+    bool heads = ep->coins & 1;
+    ep->coins >>= 1;
+    return heads ? PACKET_FIXED_BIT : 0;
+}
+/* The packet at data: the fixed bit counts where we have not offered to take any (RFC 9287 §3). */
+static inline int endpoint_parse(const struct endpoint *ep, const uint8_t *data, size_t size,
+                                 struct packet_head *head)
+{
+    return ep->config.no_grease_bit ? packet_parse(data, size, CID_SIZE, head)
+                                    : packet_parse_greased(data, size, CID_SIZE, head);
 }
 static inline uint64_t endpoint_unix_s(const struct endpoint *ep, uint64_t now)
 {

@@ -108,6 +108,8 @@ static void own_params(struct conn *c, struct params *p)
     p->active_cid_limit = config->active_cid_limit;
     if (config->no_migration)
         params_set(p, PARAM_DISABLE_ACTIVE_MIGRATION);
+    if (!config->no_grease_bit)
+        params_set(p, PARAM_GREASE_QUIC_BIT);
     negotiate_info(c, &p->versions); /* RFC 9369 §4: who speaks version 2 sends it */
     params_set(p, PARAM_VERSION_INFORMATION);
     p->present |= UINT64_C(1) << PARAM_MAX_IDLE_TIMEOUT | UINT64_C(1) << PARAM_MAX_DATA
@@ -244,6 +246,7 @@ static void keep_params(struct conn *c, const struct params *p)
             (uint8_t)(p->active_cid_limit < CIDS_MAX ? p->active_cid_limit : CIDS_MAX),
         .datagram_max =
             (uint16_t)(p->max_datagram_frame < UINT16_MAX ? p->max_datagram_frame : UINT16_MAX),
+        .grease_bit = p->grease_quic_bit,
     };
     ackfreq_on_params(&c->ackfreq, params_has(p, PARAM_MIN_ACK_DELAY), p->min_ack_delay_us,
                       p->max_ack_delay_us);

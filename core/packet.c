@@ -19,8 +19,7 @@
 #include "crypto/schedule.h"
 
 enum {
-    FIRST_LONG = 0x80,  /* header form, RFC 8999 §5.1 */
-    FIRST_FIXED = 0x40, /* RFC 9000 §17.2, §17.3 */
+    FIRST_LONG = 0x80, /* header form, RFC 8999 §5.1 */
     FIRST_SPIN = 0x20,
     FIRST_KEY_PHASE = 0x04,
     TYPE_SHIFT = 4,
@@ -90,8 +89,8 @@ static int parse_long(const uint8_t *data, size_t size, struct packet_head *head
         head->type = PACKET_UNKNOWN_VERSION;
         return AQ_OK;
     }
-    /* RFC 9000 §17.2: the fixed bit is 1, and ids have at most 20 bytes. */
-    if (!(head->first & FIRST_FIXED) || head->dcid.size > CID_MAX || head->scid.size > CID_MAX)
+    /* RFC 9000 §17.2: ids have at most 20 bytes. */
+    if (head->dcid.size > CID_MAX || head->scid.size > CID_MAX)
         return AQ_DROPPED;
     head->type = type_of(version, head->first);
     if (head->type == PACKET_RETRY)
@@ -108,8 +107,8 @@ static int parse_long(const uint8_t *data, size_t size, struct packet_head *head
     return AQ_OK;
 }
 
-int packet_parse(const uint8_t *data, size_t size, uint8_t short_dcid_size,
-                 struct packet_head *head)
+int packet_parse_greased(const uint8_t *data, size_t size, uint8_t short_dcid_size,
+                         struct packet_head *head)
 {
     assert(short_dcid_size <= CID_MAX);
     if (size == 0)
@@ -117,14 +116,22 @@ int packet_parse(const uint8_t *data, size_t size, uint8_t short_dcid_size,
     *head = (struct packet_head){.first = data[0], .size = size, .type = PACKET_ONE_RTT};
     if (data[0] & FIRST_LONG)
         return parse_long(data, size, head);
-    /* RFC 9000 §17.3.1: the fixed bit is 1. */
-    if (!(data[0] & FIRST_FIXED) || size - 1 < short_dcid_size)
+    if (size - 1 < short_dcid_size)
         return AQ_DROPPED;
     head->version = QUIC_V1;
     head->dcid.size = short_dcid_size;
     memcpy(head->dcid.bytes, data + 1, short_dcid_size);
     head->pn_offset = 1U + short_dcid_size;
     return AQ_OK;
+}
+
+int packet_parse(const uint8_t *data, size_t size, uint8_t short_dcid_size,
+                 struct packet_head *head)
+{
+    int error = packet_parse_greased(data, size, short_dcid_size, head);
+    bool ours = error == AQ_OK && head->version && head->type != PACKET_UNKNOWN_VERSION;
+    /* RFC 9000 §17.2, §17.3.1: the fixed bit is 1 in the versions we speak. */
+    return ours && !(head->first & PACKET_FIXED_BIT) ? AQ_DROPPED : error;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -143,7 +150,8 @@ size_t packet_write_long(struct writer *w, enum packet_type type, uint32_t versi
     assert(type == PACKET_INITIAL || type == PACKET_ZERO_RTT || type == PACKET_HANDSHAKE);
     assert(pn_size >= 1 && pn_size <= 4);
     const uint8_t *start = w->p;
-    write_u8(w, (uint8_t)(FIRST_LONG | FIRST_FIXED | type_bits(version, type) | (pn_size - 1)));
+    write_u8(w,
+             (uint8_t)(FIRST_LONG | PACKET_FIXED_BIT | type_bits(version, type) | (pn_size - 1)));
     write_uint(w, version, 4);
     write_cid(w, dcid);
     write_cid(w, scid);
@@ -167,8 +175,8 @@ size_t packet_write_short(struct writer *w, const struct cid *dcid, bool spin, b
                           unsigned pn_size)
 {
     assert(pn_size >= 1 && pn_size <= 4 && dcid->size <= CID_MAX);
-    write_u8(w, (uint8_t)(FIRST_FIXED | (spin ? FIRST_SPIN : 0) | (key_phase ? FIRST_KEY_PHASE : 0)
-                          | (pn_size - 1)));
+    write_u8(w, (uint8_t)(PACKET_FIXED_BIT | (spin ? FIRST_SPIN : 0)
+                          | (key_phase ? FIRST_KEY_PHASE : 0) | (pn_size - 1)));
     write_bytes(w, dcid->bytes, dcid->size);
     return 1U + dcid->size;
 }
@@ -214,7 +222,7 @@ size_t packet_write_retry(uint8_t *out, size_t size, uint32_t version, const str
 {
     assert(token->size > 0);
     struct writer w = writer_make(out, size);
-    write_u8(&w, (uint8_t)(FIRST_LONG | FIRST_FIXED | type_bits(version, PACKET_RETRY)
+    write_u8(&w, (uint8_t)(FIRST_LONG | PACKET_FIXED_BIT | type_bits(version, PACKET_RETRY)
                            | (unused & 0x0f)));
     write_uint(&w, version, 4);
     write_cid(&w, dcid);
@@ -247,7 +255,7 @@ size_t packet_write_versions(uint8_t *out, size_t size, const struct aq_iov *dci
     struct writer w = writer_make(out, size);
     /* RFC 9000 §17.2.1: the fixed bit should be set, for what shares the port with QUIC (RFC
      * 7983). */
-    write_u8(&w, (uint8_t)(FIRST_LONG | FIRST_FIXED | (unused & 0x3f)));
+    write_u8(&w, (uint8_t)(FIRST_LONG | PACKET_FIXED_BIT | (unused & 0x3f)));
     write_uint(&w, 0, 4);
     write_u8(&w, (uint8_t)dcid->size);
     write_bytes(&w, dcid->data, dcid->size);

@@ -41,11 +41,19 @@ struct packet_head {
     size_t versions_size; /* Version Negotiation, a multiple of 4 */
 };
 
+enum {
+    PACKET_FIXED_BIT = 0x40 /* RFC 9000 §17.2, §17.3: "QUIC bit" */
+};
+
 /* Parses the packet at data. AQ_OK or AQ_DROPPED: too short, fixed bit clear (v1), length beyond
  * the datagram, cid longer than 20 bytes in a version we speak. Unknown versions parse as
  * PACKET_UNKNOWN_VERSION with ids (RFC 8999 §5.1). */
 int packet_parse(const uint8_t *data, size_t size, uint8_t short_dcid_size,
                  struct packet_head *head);
+
+/* The same where the fixed bit may have either value (RFC 9287). */
+int packet_parse_greased(const uint8_t *data, size_t size, uint8_t short_dcid_size,
+                         struct packet_head *head);
 
 /* Writes a long header up to (not including) the packet number, with a 2-byte Length left to be
  * patched by packet_patch_length. Reserved bits 0; pn_size 1 to 4 goes into the first byte. token

@@ -69,6 +69,7 @@ static const struct param_row rows[] = {
     {"address_discovery",                    0x9f81a176, KIND_INT, BY_BOTH, true,  AT(address_discovery),           0,    OBSERVED_BOTH, 0},
     /* RFC 9368 §3 */
     {"version_information",                  0x11, KIND_VERSIONS, BY_BOTH,  false, AT(versions),                    0,    0,            0},
+    {"grease_quic_bit",                    0x2ab2, KIND_FLAG,    BY_BOTH,   false, AT(grease_quic_bit),             0,    0,            0},
 };
 /* clang-format on */
 

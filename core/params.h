@@ -57,6 +57,7 @@ struct params {
     uint64_t nat_limit; /* nat_traversal: a server's concurrency limit; 0: a client's, empty */
     uint64_t address_discovery; /* enum address_discovery, where present */
     struct version_info versions;
+    bool grease_quic_bit; /* RFC 9287 §3: takes packets with either value of the fixed bit */
 };
 
 enum address_discovery {
@@ -88,6 +89,7 @@ enum param_row_index { /* rows of the table = bits of present */
     PARAM_NAT_TRAVERSAL,
     PARAM_ADDRESS_DISCOVERY,
     PARAM_VERSION_INFORMATION,
+    PARAM_GREASE_QUIC_BIT,
     PARAM_ROWS
 };
 

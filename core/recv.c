@@ -271,7 +271,7 @@ static void recv_coalesced(struct recv *r, uint8_t *data, uint32_t size)
     struct cid first = {0};
     for (uint32_t at = 0; at < size && conn_is_open(c);) {
         struct packet_head h;
-        if (packet_parse(data + at, size - at, CID_SIZE, &h) != AQ_OK) {
+        if (endpoint_parse(c->ep, data + at, size - at, &h) != AQ_OK) {
             c->ep->stats.drop_short++;
             recv_drop(r, AQ_DROP_SHORT, size - at);
             return;
@@ -395,7 +395,8 @@ void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data
             recv_coalesced(&r, data[i], size[i]);
             recv_long_reset(&r, data[i], size[i]);
             recv_replay(&r);
-        } else if (!(data[i][0] & 0x40)) { /* RFC 9000 §17.3.1: the fixed bit is 1 */
+        } else if (!(data[i][0] & PACKET_FIXED_BIT) && c->ep->config.no_grease_bit) {
+            /* RFC 9000 §17.3.1: the fixed bit is 1 */
             c->ep->stats.drop_not_quic++;
             recv_drop(&r, AQ_DROP_NOT_QUIC, size[i]);
         } else {

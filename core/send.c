@@ -83,6 +83,8 @@ static bool packet_begin(struct conn *c, struct out *o, enum space_id id, uint8_
             packet_write_long(&o->w, id == SPACE_INITIAL ? PACKET_INITIAL : PACKET_HANDSHAKE,
                               c->version, cid_peer_active(&c->peer_cids), &own, &token, o->pn_size);
     }
+    if (c->peer.grease_bit)
+        o->start[0] ^= endpoint_grease_bit(c->ep);
     packet_write_number(&o->w, o->number, o->pn_size);
     return !o->w.bad;
 }

@@ -461,7 +461,8 @@ Test(accept, drops_are_counted)
         size_t counter;
     } rows[] = {
 #define COUNTER(name) offsetof(struct aq_endpoint_stats, name)
-        {"no fixed bit", 0x00, 40, COUNTER(drop_not_quic)},
+        {"neither the fixed bit nor an id", 0x00, 8, COUNTER(drop_not_quic)},
+        {"an unknown id, the bit greased (RFC 9287 §3)", 0x00, 20, COUNTER(drop_unknown_cid)},
         {"a short header without an id", 0x40, 8, COUNTER(drop_short)},
         {"an unknown id", 0x40, 20, COUNTER(drop_unknown_cid)},
         {"a long header cut", 0xc0, 6, COUNTER(drop_short)},

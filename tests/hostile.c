@@ -175,6 +175,8 @@ static const struct params_row params_rows_bad[] = {
      AQ_TRANSPORT_PARAMETER_ERROR, 0},
     {"RFC 9000 §18.2: preferred_address without an id", VICTIM_CLIENT, 0, "d 29 *24 x00 *16",
      AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9287 §3: grease_quic_bit with a value", VICTIM_BOTH, 0, "2ab2 1 1", AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9287 §3: grease_quic_bit", VICTIM_BOTH, 0, "2ab2 0", AQ_OK, 0},
     /* version 1 is spoken */
     {"RFC 9368 §4: version_information of three bytes", VICTIM_BOTH, 0, "11 3 *3", AQ_TRANSPORT_PARAMETER_ERROR, 0},
     {"RFC 9368 §4: version_information not in whole versions", VICTIM_BOTH, 0, "11 9 x0000000100000001 *1",

@@ -58,6 +58,7 @@ static struct params full(void)
     memset(p.preferred.token, 0x11, sizeof p.preferred.token);
     p.nat_limit = 8;
     p.address_discovery = OBSERVED_BOTH;
+    p.grease_quic_bit = true;
     p.versions = (struct version_info){AQ_QUIC_V1, {AQ_QUIC_V2, AQ_QUIC_V1}, .count = 2};
     return p;
 }
@@ -91,9 +92,10 @@ Test(params, the_table)
         {"nat_traversal", false, false},
         {"address_discovery", false, false},
         {"version_information", false, true}, /* RFC 9368 §3 */
+        {"grease_quic_bit", false, true},     /* RFC 9287 §3: a server must not remember */
     };
-    static const uint64_t extensions[] = {0x20, 0xff04de1b, UINT64_C(0x3d7e9f0bca12fea6),
-                                          0x9f81a176, 0x11};
+    static const uint64_t extensions[] = {0x20,       0xff04de1b, UINT64_C(0x3d7e9f0bca12fea6),
+                                          0x9f81a176, 0x11,       0x2ab2};
     unsigned count;
     const struct param_row *rows = params_rows(&count);
     cr_assert_eq(count, PARAM_ROWS);

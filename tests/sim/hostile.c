@@ -232,7 +232,7 @@ static void datagram_read(struct hostile *peer, uint8_t *data, size_t size)
 
     peer->datagrams++;
     peer->bytes += size;
-    while (size && packet_parse(data, size, peer->own.size, &head) == AQ_OK && head.size) {
+    while (size && packet_parse_greased(data, size, peer->own.size, &head) == AQ_OK && head.size) {
         if (head.type == PACKET_INITIAL)
             first_packet(peer, &head);
         if (!packet_read(peer, data, &head))
