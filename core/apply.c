@@ -438,11 +438,10 @@ int frames_apply(struct conn *c, const uint8_t *payload, size_t size, struct app
         a->frame_type = f.type;
         if (error != AQ_OK)
             return error;
-        a->where = "RFC 9000 12.4, 12.5: frame_allowed";
-        error = frame_allowed(f.type, a->in, by);
-        if (error != AQ_OK)
-            return error;
         const struct frame_row *row = frame_row(f.type);
+        a->where = "RFC 9000 12.4, 12.5: frame_allowed";
+        if (!frame_row_allowed(row, a->in, by))
+            return AQ_PROTOCOL_VIOLATION;
         a->eliciting |= !(row->props & PROP_N);
         a->more_than_probe |= !(row->props & PROP_P);
         apply_fn fn = apply_of(f.type);

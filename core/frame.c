@@ -225,7 +225,7 @@ int frame_allowed(uint64_t type, uint8_t in, uint8_t by)
     const struct frame_row *row = frame_row(type);
     /* RFC 9000 §12.5: in a packet type that does not permit it. RFC 9000 §19.7, RFC 9000 §19.20: a
      * client's NEW_TOKEN or HANDSHAKE_DONE. */
-    return row && (row->in & in) && (row->by & by) ? AQ_OK : AQ_PROTOCOL_VIOLATION;
+    return frame_row_allowed(row, in, by) ? AQ_OK : AQ_PROTOCOL_VIOLATION;
 }
 
 /* ---- decode ---------------------------------------------------------------------------------- */

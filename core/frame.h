@@ -179,6 +179,11 @@ int frame_decode(struct reader *r, struct frame *f);
 /* Whether the frame may stand in a packet type (one IN_ bit), sent by (BY_CLIENT or BY_SERVER);
  * AQ_OK or PROTOCOL_VIOLATION (§12.4, §12.5). */
 int frame_allowed(uint64_t type, uint8_t in, uint8_t by);
+/* The same of a row that is at hand; NULL: an unknown type. */
+static inline bool frame_row_allowed(const struct frame_row *row, uint8_t in, uint8_t by)
+{
+    return row && (row->in & in) && (row->by & by);
+}
 
 /* Bytes that frame_encode will write. A STREAM is encoded as its type bits say (LEN, OFF, FIN). For
  * ACK see core/ack.h: ack.c writes them. */
