@@ -674,6 +674,16 @@ AQ_API int aq_stream_consume(struct aq_endpoint *ep, aq_stream stream, uint64_t 
 AQ_API int aq_stream_reset(struct aq_endpoint *ep, aq_stream stream, uint64_t code);
 AQ_API int aq_stream_stop(struct aq_endpoint *ep, aq_stream stream, uint64_t code);
 
+/* How a stream's data competes with that of others of its connection, in the words of RFC 9218:
+ * urgency from 0, sent first, to 7; of the same urgency incremental streams share in turn, others
+ * are sent one after the other by stream id, and the two kinds take turns. A new stream is
+ * incremental at urgency 3. May change at any time; lost data is sent again at the urgency of its
+ * stream. As long as a lower number has data that may go, a higher one waits, however long: an
+ * application that must not starve any gives them the same. Control frames (resets, window updates)
+ * never wait. AQ_OK, AQ_GONE, AQ_MISUSE: urgency above 7. */
+AQ_API int aq_stream_set_priority(struct aq_endpoint *ep, aq_stream stream, unsigned urgency,
+                                  bool incremental);
+
 AQ_API int aq_stream_set_user(struct aq_endpoint *ep, aq_stream stream, void *user);
 AQ_API void *aq_stream_user(struct aq_endpoint *ep, aq_stream stream);
 /* The QUIC stream id; the connection; UINT64_MAX and 0 when gone. */

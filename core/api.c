@@ -451,6 +451,19 @@ int aq_stream_stop(struct aq_endpoint *endpoint, aq_stream stream, uint64_t code
     return error;
 }
 
+int aq_stream_set_priority(struct aq_endpoint *endpoint, aq_stream stream, unsigned urgency,
+                           bool incremental)
+{
+    struct endpoint *ep = inner(endpoint);
+    struct found f;
+    if (!find_stream(ep, stream, &f))
+        return AQ_GONE;
+    if (urgency >= URGENCIES)
+        return AQ_MISUSE;
+    streams_set_priority(&f.c->streams, &ep->streams, f.slot, urgency, incremental);
+    return AQ_OK;
+}
+
 int aq_stream_set_user(struct aq_endpoint *endpoint, aq_stream stream, void *user)
 {
     struct found f;

@@ -58,14 +58,15 @@ static bool bulk_layout(struct bulk *b, const struct conn *c, const struct strea
 }
 
 /* How many packets of the layout may go in a row. */
-static unsigned bulk_count(struct conn *c, const struct bulk *b, uint64_t plain, unsigned max)
+static unsigned bulk_count(struct conn *c, const struct bulk *b, uint32_t slot, uint64_t plain,
+                           unsigned max)
 {
     const struct path *p = conn_path(c);
     uint64_t n = least(max, plain / b->payload);
     n = least(n, cc_room(&p->cc) / b->mtu);
     n = least(n, pace_room(&p->pace) / b->mtu);
     n = least(n, c->skip_at - c->app.sent.next); /* RFC 9000 §21.4: send.c skips */
-    if (c->streams.send_head != c->streams.send_tail)
+    if (streams_shares(&c->streams, &c->ep->streams, slot))
         n = least(n, TURN_PACKETS);
     return (unsigned)n;
 }
@@ -131,15 +132,12 @@ static void bulk_account(struct conn *c, const struct bulk *b, uint32_t slot, un
     cc_on_sent(&p->cc, (uint64_t)n * b->mtu, now);
     pace_on_sent(&p->pace, (uint64_t)n * b->mtu);
     conn_sent(c, n, true, now);
-    if (!stream_wants_send(s, &c->flow))
-        streams_no_send(&c->streams, &c->ep->streams, slot);
-    else
-        streams_rotate(&c->streams, &c->ep->streams);
+    streams_turn(&c->streams, &c->ep->streams, slot, stream_wants_send(s, &c->flow));
 }
 
 unsigned bulk_fill(struct conn *c, uint8_t *out, unsigned max, struct sealed *v, uint64_t now)
 {
-    uint32_t slot = c->streams.send_head;
+    uint32_t slot = streams_next_send(&c->streams, &c->ep->streams);
     struct bulk b;
     if (slot == POOL_NONE || !max)
         return 0;
@@ -150,7 +148,7 @@ unsigned bulk_fill(struct conn *c, uint8_t *out, unsigned max, struct sealed *v,
     if (plain < conn_path(c)->mtu || c->app.probes || !frames_only_streams(c, &o)
         || !bulk_layout(&b, c, s, max))
         return 0;
-    unsigned n = bulk_count(c, &b, plain, max);
+    unsigned n = bulk_count(c, &b, slot, plain, max);
     if (!n || sent_reserve(&c->app.sent, &c->quota, n, n) != AQ_OK)
         return 0;
     for (unsigned i = 0; i < n; i++, out += b.mtu) {

@@ -377,24 +377,27 @@ static bool owes_stream(const struct conn *c, const struct out *o)
     return c->streams.send_head != POOL_NONE;
 }
 
-/* Streams in turn, each one packet's worth, so that none starves. */
+/* Streams in the order of streams.h: what they owe besides data first, then data, each a packet's
+ * worth in its turn. */
 static void fill_stream(struct conn *c, struct out *o)
 {
     struct stream_table *t = &c->ep->streams;
-    while (c->streams.send_head != POOL_NONE && fill_left(o) >= FRAME_MIN_LEFT && has_record(o)) {
-        uint32_t slot = c->streams.send_head;
+    uint32_t slot;
+    while ((slot = streams_next_send(&c->streams, t)) != POOL_NONE && fill_left(o) >= FRAME_MIN_LEFT
+           && has_record(o)) {
         struct stream *s = stream_at(t, slot);
+        bool control = s->lane == LANE_CONTROL;
         if (!fill_stream_control(o, s, slot))
             return;
-        bool filled_one = fill_stream_data(c, o, s, slot)
+        bool filled_one = control || fill_stream_data(c, o, s, slot)
                           || !fill_stream_control(o, s, slot); /* blocked: said now */
-        if (!stream_wants_send(s, &c->flow)) {
-            streams_no_send(&c->streams, t, slot);
-        } else {
-            streams_rotate(&c->streams, t);
-            if (!filled_one)
-                return;
-        }
+        bool more = stream_wants_send(s, &c->flow);
+        if (control && more)
+            streams_want_send(&c->streams, t, slot); /* its data in its own lane */
+        else
+            streams_turn(&c->streams, t, slot, more);
+        if (more && !filled_one)
+            return;
     }
 }
 

@@ -60,7 +60,7 @@ void stream_init(struct stream *s, uint64_t id, bool server, const struct stream
     s->id = id;
     s->local = stream_id_is_server(id) == server;
     s->ready_next = s->settle_next = POOL_NONE;
-    s->send_next = s->send_prev = s->all_next = s->all_prev = POOL_NONE;
+    s->all_next = s->all_prev = POOL_NONE;
     sendq_init(&s->sendq);
     recvq_init(&s->recvq);
     s->sendq.spares = s->recvq.spares = true;

@@ -44,17 +44,19 @@ struct stream {
     uint32_t records; /* records of packets in flight that name this slot: it is not reused before
                          they are gone */
     uint32_t ready_next;               /* event list */
-    uint32_t send_next, send_prev;     /* send list of the connection; POOL_NONE */
+    uint32_t send_next, send_prev;     /* the ring of its lane (streams.h) */
+    uint32_t lane_next;                /* of the first in its ring: the next lane's first */
     uint32_t settle_next, settle_prev; /* streams with pieces in lent buffers */
     uint32_t all_next, all_prev;       /* all streams of the connection */
     uint32_t events;                   /* pending AQ_EVENT_ bits, 1 << kind */
-    uint8_t tx, rx; /* enum stream_tx, stream_rx; only by stream_set_tx, stream_set_rx */
-    uint8_t due;    /* DUE_ bits */
-    bool ready, sending, settling; /* in the list of that name */
-    bool wants_write;              /* a write was cut short: WRITABLE when there is room */
-    bool local;                    /* opened by us */
-    bool stopped;                  /* we abandoned receiving: what comes is counted and discarded */
-    bool references;               /* AQ_REF was used: RELEASED events wanted */
+    uint8_t tx, rx;         /* enum stream_tx, stream_rx; only by stream_set_tx, stream_set_rx */
+    uint8_t due;            /* DUE_ bits */
+    uint8_t lane, own_lane; /* streams.h: where it waits to send, 0 nowhere; where its data waits */
+    bool ready, settling;   /* in the list of that name */
+    bool wants_write;       /* a write was cut short: WRITABLE when there is room */
+    bool local;             /* opened by us */
+    bool stopped;           /* we abandoned receiving: what comes is counted and discarded */
+    bool references;        /* AQ_REF was used: RELEASED events wanted */
     bool closed_told;
     uint64_t tx_code, rx_code; /* of our RESET_STREAM, of our STOP_SENDING */
     uint64_t peer_reset_code, peer_stop_code;

@@ -7,8 +7,7 @@ void streams_init(struct streams *st, uint32_t conn, bool server, const uint32_t
     memset(st, 0, sizeof *st);
     st->conn = conn;
     st->server = server;
-    st->all = st->send_head = st->send_tail = st->ready_head = st->ready_tail = st->last_slot =
-        POOL_NONE;
+    st->all = st->send_head = st->ready_head = st->ready_tail = st->last_slot = POOL_NONE;
     for (unsigned i = 0; i < 2; i++) {
         st->window[i] = window[i];
         st->local_max[i] = window[i];
@@ -35,6 +34,11 @@ static uint32_t streams_find(struct streams *st, const struct stream_table *t, u
     return POOL_NONE;
 }
 
+static uint8_t lane_of(unsigned urgency, bool incremental)
+{
+    return (uint8_t)(LANE_FIRST + 2 * urgency + incremental);
+}
+
 static int streams_create(struct streams *st, struct stream_table *t, uint64_t id, uint32_t *slot,
                           uint64_t now)
 {
@@ -51,7 +55,8 @@ static int streams_create(struct streams *st, struct stream_table *t, uint64_t i
     struct stream *s = stream_at(t, *slot);
     stream_init(s, id, st->server, &limits, now);
     s->conn = st->conn;
-    s->ready_next = s->send_next = s->send_prev = s->settle_next = s->all_prev = POOL_NONE;
+    s->own_lane = lane_of(URGENCY_DEFAULT, true);
+    s->ready_next = s->settle_next = s->all_prev = POOL_NONE;
     s->all_next = st->all;
     if (st->all != POOL_NONE)
         stream_at(t, st->all)->all_prev = *slot;
@@ -120,44 +125,138 @@ bool streams_raise(struct streams *st, unsigned uni, uint64_t max)
     return true;
 }
 
+/* ---- who sends next ---- */
+
+/* One of the non-incremental lanes: by stream id, each served whole before the next. */
+static bool lane_is_ordered(uint8_t lane)
+{
+    return lane >= LANE_FIRST && !((lane - LANE_FIRST) & 1);
+}
+
+/* The link to the lane's first stream, or to where that would be. */
+static uint32_t *lane_link(struct streams *st, struct stream_table *t, uint8_t lane)
+{
+    uint32_t *link = &st->send_head;
+    while (*link != POOL_NONE && stream_at(t, *link)->lane < lane)
+        link = &stream_at(t, *link)->lane_next;
+    return link;
+}
+
+static void lane_lead(struct stream_table *t, uint32_t *link, uint32_t slot)
+{
+    stream_at(t, slot)->lane_next = stream_at(t, *link)->lane_next;
+    *link = slot;
+}
+
+/* Behind whom a stream stands in a ring that is in the order of ids (RFC 9218 §10). Sought from
+ * both ends: a new stream has the highest id, one that waited for credit is among the first. Where
+ * so many steps do not find the place, near it is good enough: what a peer asks for shall not cost
+ * more. */
+static uint32_t lane_place(const struct stream_table *t, uint32_t first, uint64_t id)
+{
+    enum {
+        STEPS = 32
+    };
+    uint32_t low = first, high = stream_at(t, first)->send_prev;
+    for (unsigned i = 0; i < STEPS && stream_at(t, high)->id > id; i++) {
+        if (stream_at(t, low)->id > id)
+            return stream_at(t, low)->send_prev;
+        low = stream_at(t, low)->send_next;
+        high = stream_at(t, high)->send_prev;
+    }
+    return high;
+}
+
 void streams_want_send(struct streams *st, struct stream_table *t, uint32_t slot)
 {
     struct stream *s = stream_at(t, slot);
-    if (s->sending)
+    uint8_t lane = s->due ? LANE_CONTROL : s->own_lane;
+    if (s->lane == lane)
         return;
-    s->sending = true;
-    s->send_next = POOL_NONE;
-    s->send_prev = st->send_tail;
-    if (st->send_tail != POOL_NONE)
-        stream_at(t, st->send_tail)->send_next = slot;
-    else
-        st->send_head = slot;
-    st->send_tail = slot;
+    streams_no_send(st, t, slot);
+    s->lane = lane;
+    uint32_t *link = lane_link(st, t, lane);
+    uint32_t first = *link;
+    if (first == POOL_NONE || stream_at(t, first)->lane != lane) {
+        s->send_next = s->send_prev = slot;
+        s->lane_next = first;
+        *link = slot;
+        return;
+    }
+    bool leads = lane_is_ordered(lane) && s->id < stream_at(t, first)->id;
+    uint32_t before =
+        lane_is_ordered(lane) ? lane_place(t, first, s->id) : stream_at(t, first)->send_prev;
+    s->send_prev = before;
+    s->send_next = stream_at(t, before)->send_next;
+    stream_at(t, s->send_next)->send_prev = slot;
+    stream_at(t, before)->send_next = slot;
+    if (leads)
+        lane_lead(t, link, slot);
 }
 
 void streams_no_send(struct streams *st, struct stream_table *t, uint32_t slot)
 {
     struct stream *s = stream_at(t, slot);
-    if (!s->sending)
+    if (s->lane == LANE_NONE)
         return;
-    s->sending = false;
-    if (s->send_prev != POOL_NONE)
-        stream_at(t, s->send_prev)->send_next = s->send_next;
-    else
-        st->send_head = s->send_next;
-    if (s->send_next != POOL_NONE)
-        stream_at(t, s->send_next)->send_prev = s->send_prev;
-    else
-        st->send_tail = s->send_prev;
+    uint32_t *link = lane_link(st, t, s->lane);
+    if (*link == slot && s->send_next == slot)
+        *link = s->lane_next;
+    else if (*link == slot)
+        lane_lead(t, link, s->send_next);
+    stream_at(t, s->send_prev)->send_next = s->send_next;
+    stream_at(t, s->send_next)->send_prev = s->send_prev;
+    s->lane = LANE_NONE;
 }
 
-void streams_rotate(struct streams *st, struct stream_table *t)
+/* The incremental lane that shares an urgency with the first lane; POOL_NONE: none. */
+static uint32_t lane_beside(const struct streams *st, const struct stream_table *t)
 {
-    uint32_t slot = st->send_head;
-    if (slot == POOL_NONE || slot == st->send_tail)
-        return;
-    streams_no_send(st, t, slot);
-    streams_want_send(st, t, slot);
+    const struct stream *first = stream_at(t, st->send_head);
+    uint32_t next = first->lane_next;
+    bool beside = lane_is_ordered(first->lane) && next != POOL_NONE
+                  && stream_at(t, next)->lane == first->lane + 1;
+    return beside ? next : POOL_NONE;
+}
+
+uint32_t streams_next_send(const struct streams *st, const struct stream_table *t)
+{
+    if (st->send_head == POOL_NONE || !st->yields)
+        return st->send_head;
+    /* RFC 9218 §10: within an urgency neither kind starves the other. */
+    uint32_t beside = lane_beside(st, t);
+    return beside != POOL_NONE ? beside : st->send_head;
+}
+
+bool streams_shares(const struct streams *st, const struct stream_table *t, uint32_t slot)
+{
+    const struct stream *s = stream_at(t, slot);
+    if (lane_beside(st, t) != POOL_NONE)
+        return true;
+    return !lane_is_ordered(s->lane) && s->send_next != slot;
+}
+
+void streams_turn(struct streams *st, struct stream_table *t, uint32_t slot, bool more)
+{
+    struct stream *s = stream_at(t, slot);
+    st->yields = lane_is_ordered(s->lane);
+    if (!more) {
+        streams_no_send(st, t, slot);
+    } else if (!st->yields) {
+        uint32_t *link = lane_link(st, t, s->lane);
+        assert(*link == slot);
+        lane_lead(t, link, s->send_next);
+    }
+}
+
+void streams_set_priority(struct streams *st, struct stream_table *t, uint32_t slot,
+                          unsigned urgency, bool incremental)
+{
+    struct stream *s = stream_at(t, slot);
+    assert(urgency < URGENCIES);
+    s->own_lane = lane_of(urgency, incremental);
+    if (s->lane != LANE_NONE)
+        streams_want_send(st, t, slot);
 }
 
 bool streams_ready(struct streams *st, struct stream_table *t, uint32_t slot)

@@ -27,9 +27,10 @@ struct streams {
     uint32_t conn;
     bool server; /* our role */
     bool max_due[2], blocked_due[2];
-    bool wanted[2]; /* aq_stream_open was refused: AQ_EVENT_STREAMS when there is more */
-    uint32_t all;   /* list of all */
-    uint32_t send_head, send_tail;   /* streams that may have something to send, in turn */
+    bool wanted[2];     /* aq_stream_open was refused: AQ_EVENT_STREAMS when there is more */
+    uint32_t all;       /* list of all */
+    uint32_t send_head; /* first stream of the first lane: some may have something to send */
+    bool yields;        /* the last turn was a non-incremental stream's */
     uint32_t ready_head, ready_tail; /* streams with pending events */
     uint32_t count;
     uint32_t last_slot;       /* cache of the last lookup */
@@ -42,6 +43,24 @@ struct streams {
     uint64_t blocked_said[2]; /* limit + 1 we last said to be blocked at */
     uint64_t tx_bidi_local, tx_bidi_remote,
         tx_uni; /* the peer's parameters, from our point of view */
+};
+
+/* Streams that may have something to send wait in lanes: those that owe a control frame, which no
+ * data shall hold up; then for each urgency of RFC 9218 the non-incremental and the incremental
+ * ones. A lane is a ring, and the first streams of the lanes that are not empty form a list: a lane
+ * is found in at most LANES steps, in one where all streams have the same priority.
+ *
+ *     send_head -> first of lane 1 -> first of lane 8 -> first of lane 9      by lane_next
+ *                  ring of lane 1     ring of lane 8     ring of lane 9       by send_next,
+ * send_prev
+ */
+enum {
+    LANE_NONE,
+    LANE_CONTROL,
+    LANE_FIRST, /* of urgency 0, non-incremental; + 2 * urgency + incremental */
+    URGENCIES = 8,
+    LANES = LANE_FIRST + 2 * URGENCIES,
+    URGENCY_DEFAULT = 3
 };
 
 void streams_init(struct streams *st, uint32_t conn, bool server, const uint32_t window[2]);
@@ -60,10 +79,19 @@ int streams_get(struct streams *st, struct stream_table *t, uint64_t id, bool re
 /* MAX_STREAMS or parameters: the peer allows more. True: it rose. */
 bool streams_raise(struct streams *st, unsigned uni, uint64_t max);
 
-/* List of streams that may want to send: at the tail; taken by send.c. */
+/* The priority of a stream's data. */
+void streams_set_priority(struct streams *st, struct stream_table *t, uint32_t slot,
+                          unsigned urgency, bool incremental);
+
+/* It may have something to send: into the lane that fits what it owes. */
 void streams_want_send(struct streams *st, struct stream_table *t, uint32_t slot);
 void streams_no_send(struct streams *st, struct stream_table *t, uint32_t slot);
-void streams_rotate(struct streams *st, struct stream_table *t); /* the head goes to the tail */
+/* Whose turn it is; POOL_NONE: nobody's. */
+uint32_t streams_next_send(const struct streams *st, const struct stream_table *t);
+/* Whether others have a turn before it has its next. */
+bool streams_shares(const struct streams *st, const struct stream_table *t, uint32_t slot);
+/* It had its turn; more: it wants another. */
+void streams_turn(struct streams *st, struct stream_table *t, uint32_t slot, bool more);
 
 /* Puts a stream on the list of events if it has some. True: the list was empty before. */
 bool streams_ready(struct streams *st, struct stream_table *t, uint32_t slot);

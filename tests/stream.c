@@ -186,7 +186,7 @@ Test(stream, which_sides_exist)
         cr_assert_eq(f->s.local, rows[i].local);
         cr_assert_eq(f->s.tx, rows[i].sends ? TX_READY : TX_NONE);
         cr_assert_eq(f->s.rx, rows[i].receives ? RX_RECV : RX_NONE);
-        cr_assert_eq(f->s.send_next, POOL_NONE);
+        cr_assert_eq(f->s.lane, 0);
         cr_assert_not(stream_is_over(&f->s));
         cr_assert_not(stream_wants_send(&f->s, &f->conn));
         fixture_end(f);

@@ -58,15 +58,23 @@ static void expect_whole(const struct world *w)
         before = i;
     }
     cr_expect_eq(n, w->st.count);
-    before = POOL_NONE;
     n = 0;
-    for (uint32_t i = w->st.send_head; i != POOL_NONE; i = stream_at(&w->t, i)->send_next, n++) {
-        cr_assert_lt(n, SLOTS);
-        cr_expect(stream_at(&w->t, i)->sending);
-        cr_expect_eq(stream_at(&w->t, i)->send_prev, before);
-        before = i;
+    uint8_t lane = LANE_NONE;
+    for (uint32_t first = w->st.send_head; first != POOL_NONE;
+         first = stream_at(&w->t, first)->lane_next) {
+        uint32_t i = first;
+        cr_expect_gt(stream_at(&w->t, first)->lane, lane, "lanes are in order, and not empty");
+        lane = stream_at(&w->t, first)->lane;
+        do {
+            cr_assert_lt(n++, SLOTS);
+            cr_expect_eq(stream_at(&w->t, i)->lane, lane);
+            cr_expect_eq(stream_at(&w->t, stream_at(&w->t, i)->send_next)->send_prev, i);
+            i = stream_at(&w->t, i)->send_next;
+        } while (i != first);
     }
-    cr_expect_eq(w->st.send_tail, before);
+    for (uint32_t i = w->st.all; i != POOL_NONE; i = stream_at(&w->t, i)->all_next)
+        n -= stream_at(&w->t, i)->lane != LANE_NONE;
+    cr_expect_eq(n, 0);
     before = POOL_NONE;
     n = 0;
     for (uint32_t i = w->st.ready_head; i != POOL_NONE; i = stream_at(&w->t, i)->ready_next, n++) {
@@ -290,37 +298,166 @@ Test(streams, connections_apart)
     world_free(w);
 }
 
-/* The list of senders: at the tail, once; the head goes to the tail; out from anywhere. */
-Test(streams, send_list)
+/* Takes a turn, as send.c does; returns the stream's number. */
+static uint64_t turn(struct world *w, bool more)
+{
+    uint32_t slot = streams_next_send(&w->st, &w->t);
+    cr_assert_neq(slot, POOL_NONE);
+    streams_turn(&w->st, &w->t, slot, more);
+    expect_whole(w);
+    return stream_at(&w->t, slot)->id >> 2;
+}
+
+static void expect_turns(struct world *w, bool more, const char *numbers)
+{
+    for (; *numbers; numbers++)
+        cr_expect_eq(turn(w, more), (uint64_t)(*numbers - '0'), "at %s", numbers);
+}
+
+/* Opens n streams; each wants to send. */
+static void open_senders(struct world *w, uint32_t *s, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        s[i] = get(w, 4 * (uint64_t)i);
+        streams_want_send(&w->st, &w->t, s[i]);
+    }
+}
+
+/* Senders nobody said anything about share in turn: at the end, once; out from anywhere. */
+Test(streams, senders_in_turn)
 {
     struct world *w = world_new(true, SLOTS);
     uint32_t s[4];
     for (uint64_t i = 0; i < 4; i++)
         s[i] = get(w, 4 * i);
-    streams_rotate(&w->st, &w->t); /* of nothing */
     streams_no_send(&w->st, &w->t, s[0]);
-    cr_expect_eq(w->st.send_head, POOL_NONE);
+    cr_expect_eq(streams_next_send(&w->st, &w->t), POOL_NONE);
     streams_want_send(&w->st, &w->t, s[0]);
-    streams_rotate(&w->st, &w->t); /* of one */
-    cr_expect_eq(w->st.send_head, s[0]);
+    cr_expect_not(streams_shares(&w->st, &w->t, s[0]));
+    expect_turns(w, true, "00"); /* one alone */
     for (unsigned i = 0; i < 4; i++) {
         streams_want_send(&w->st, &w->t, s[i]);
         streams_want_send(&w->st, &w->t, s[i]);
         expect_whole(w);
     }
-    static const unsigned order[] = {0, 1, 2, 3, 0, 1};
+    cr_expect(streams_shares(&w->st, &w->t, s[0]));
+    expect_turns(w, true, "012301");
+    streams_no_send(&w->st, &w->t, s[3]); /* from the middle: it is 2 3 0 1 */
+    expect_whole(w);
+    streams_no_send(&w->st, &w->t, s[1]); /* the last */
+    expect_whole(w);
+    streams_no_send(&w->st, &w->t, s[2]); /* the first */
+    expect_turns(w, true, "00");
+    world_free(w);
+}
+
+/* RFC 9218 §10: lower urgency values first, whatever the order in which they came. */
+Test(streams, urgency_decides)
+{
+    struct world *w = world_new(true, SLOTS);
+    uint32_t s[6];
+    static const unsigned urgency[] = {7, 0, 3, 3, 1, 6};
     for (unsigned i = 0; i < 6; i++) {
-        cr_expect_eq(w->st.send_head, s[order[i]]);
-        streams_rotate(&w->st, &w->t);
-        expect_whole(w);
+        s[i] = get(w, 4 * (uint64_t)i);
+        if (urgency[i] != URGENCY_DEFAULT)
+            streams_set_priority(&w->st, &w->t, s[i], urgency[i], true);
+        streams_want_send(&w->st, &w->t, s[i]);
     }
-    streams_no_send(&w->st, &w->t, s[3]); /* from the middle: the list is 2 3 0 1 */
+    expect_turns(w, true, "111"); /* as long as it has some */
+    cr_expect_eq(turn(w, false), 1);
+    cr_expect_eq(turn(w, false), 4);
+    expect_turns(w, true, "232");
+    streams_set_priority(&w->st, &w->t, s[0], 2, true); /* changed while it waits */
+    expect_turns(w, true, "00");
+    streams_set_priority(&w->st, &w->t, s[0], 5, true);
+    expect_turns(w, false, "3205");
+    cr_expect_eq(streams_next_send(&w->st, &w->t), POOL_NONE);
+    world_free(w);
+}
+
+/* RFC 9218 §10: non-incremental ones whole, in the order of their ids, however they came. */
+Test(streams, non_incremental_by_id)
+{
+    static const uint8_t coming[][6] = {{0, 1, 2, 3, 4, 5}, {5, 4, 3, 2, 1, 0}, {3, 0, 5, 2, 4, 1}};
+    for (unsigned c = 0; c < 3; c++) {
+        struct world *w = world_new(true, SLOTS);
+        uint32_t s[6];
+        for (unsigned i = 0; i < 6; i++) {
+            s[i] = get(w, 4 * (uint64_t)i);
+            streams_set_priority(&w->st, &w->t, s[i], URGENCY_DEFAULT, false);
+        }
+        for (unsigned i = 0; i < 6; i++) {
+            streams_want_send(&w->st, &w->t, s[coming[c][i]]);
+            expect_whole(w);
+        }
+        cr_expect_not(streams_shares(&w->st, &w->t, s[0]), "it need not leave off for others");
+        expect_turns(w, true, "000");
+        expect_turns(w, false, "01");
+        streams_want_send(&w->st, &w->t, s[0]); /* it has credit again */
+        expect_turns(w, true, "00");
+        expect_turns(w, false, "02345");
+        world_free(w);
+    }
+}
+
+/* Among more than the search walks through the order is still nearly that of the ids, and whole at
+ * both ends. */
+Test(streams, non_incremental_many)
+{
+    enum {
+        MANY = 400
+    };
+    static uint32_t s[MANY];
+    struct world *w = world_new(true, MANY);
+    w->st.local_max[STREAMS_BIDI] = MANY;
+    for (unsigned i = 0; i < MANY; i++) {
+        s[i] = get(w, 4 * (uint64_t)i);
+        streams_set_priority(&w->st, &w->t, s[i], URGENCY_DEFAULT, false);
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        streams_want_send(&w->st, &w->t, s[i * 7 % MANY]);
+    uint32_t slot;
+    unsigned n = 0;
+    while ((slot = streams_next_send(&w->st, &w->t)) != POOL_NONE) {
+        cr_expect(n > 2 || slot == s[n]);
+        streams_turn(&w->st, &w->t, slot, false);
+        n++;
+    }
+    cr_expect_eq(n, MANY, "nobody is lost");
+    world_free(w);
+}
+
+/* RFC 9218 §10: of one urgency, neither the incremental nor the others starve. */
+Test(streams, kinds_take_turns)
+{
+    struct world *w = world_new(true, SLOTS);
+    uint32_t s[6];
+    open_senders(w, s, 6);
+    for (unsigned i = 0; i < 3; i++)
+        streams_set_priority(&w->st, &w->t, s[i], URGENCY_DEFAULT, false);
+    cr_expect(streams_shares(&w->st, &w->t, s[0]) && streams_shares(&w->st, &w->t, s[3]));
+    expect_turns(w, true, "0304050304");
+    expect_turns(w, false, "051324"); /* each that ends counts as a turn */
+    cr_expect_eq(streams_next_send(&w->st, &w->t), POOL_NONE);
+    world_free(w);
+}
+
+/* Control frames do not wait behind data; the data they belong to does. */
+Test(streams, control_never_waits)
+{
+    struct world *w = world_new(true, SLOTS);
+    uint32_t s[3];
+    open_senders(w, s, 3);
+    streams_set_priority(&w->st, &w->t, s[2], 7, false);
+    expect_turns(w, true, "01");
+    stream_at(&w->t, s[2])->due = DUE_MAX_DATA;
+    streams_want_send(&w->st, &w->t, s[2]);
     expect_whole(w);
-    streams_no_send(&w->st, &w->t, s[1]); /* the tail */
-    expect_whole(w);
-    streams_no_send(&w->st, &w->t, s[2]); /* the head */
-    expect_whole(w);
-    cr_expect(w->st.send_head == s[0] && w->st.send_tail == s[0]);
+    cr_expect_eq(streams_next_send(&w->st, &w->t), s[2]);
+    cr_expect_eq(stream_at(&w->t, s[2])->lane, LANE_CONTROL);
+    stream_at(&w->t, s[2])->due = 0;
+    streams_want_send(&w->st, &w->t, s[2]); /* to where its data waits */
+    expect_turns(w, true, "0101");
     world_free(w);
 }
 
