@@ -106,6 +106,7 @@ static const struct {
     [0x1d] = {"connection_close", "\"error_space\":\"application\"", "error_code", NULL, NULL},
     [0x1e] = {"handshake_done", NULL, NULL, NULL, NULL},
     [0x1f] = {"immediate_ack", NULL, NULL, NULL, NULL},
+    [0x24] = {"reset_stream_at", NULL, "stream_id", "error_code", "final_size"},
     [0xaf] = {"ack_frequency", NULL, "sequence_number", "ack_eliciting_threshold", NULL},
     /* clang-format on */
 };

@@ -674,6 +674,15 @@ AQ_API int aq_stream_consume(struct aq_endpoint *ep, aq_stream stream, uint64_t 
 AQ_API int aq_stream_reset(struct aq_endpoint *ep, aq_stream stream, uint64_t code);
 AQ_API int aq_stream_stop(struct aq_endpoint *ep, aq_stream stream, uint64_t code);
 
+/* Abandons sending, but the first reliable_size bytes, which must have been written, are delivered
+ * all the same before the peer hears of the reset (RESET_STREAM_AT,
+ * draft-ietf-quic-reliable-stream-reset). Nothing can be written afterwards; what is referenced
+ * stays so until aq_stream_released passes it. A second call may lower reliable_size under the same
+ * code, aq_stream_reset takes it to 0. AQ_OK, AQ_GONE, AQ_MISUSE: more than was written or than the
+ * call before, another code, or the peer does not know the frame. */
+AQ_API int aq_stream_reset_at(struct aq_endpoint *ep, aq_stream stream, uint64_t code,
+                              uint64_t reliable_size);
+
 /* How a stream's data competes with that of others of its connection, in the words of RFC 9218:
  * urgency from 0, sent first, to 7; of the same urgency incremental streams share in turn, others
  * are sent one after the other by stream id, and the two kinds take turns. A new stream is
@@ -714,7 +723,8 @@ enum aq_event_kind {
     AQ_EVENT_READABLE, /* bytes or the end can be read */
     AQ_EVENT_WRITABLE, /* room again after a short write */
     AQ_EVENT_RELEASED, /* aq_stream_released grew (streams with AQ_REF bytes only) */
-    AQ_EVENT_RESET,    /* the peer abandoned sending; value: its code */
+    AQ_EVENT_RESET,    /* the peer abandoned sending, and what it promised to deliver was consumed;
+                          value: its code */
     AQ_EVENT_STOPPED,  /* the peer wants no more (we answer with RESET_STREAM); value: its code */
     AQ_EVENT_STREAM_CLOSED, /* both sides are done; the handle ends when the next event is asked for
                              */

@@ -439,6 +439,22 @@ int aq_stream_reset(struct aq_endpoint *endpoint, aq_stream stream, uint64_t cod
     return error;
 }
 
+int aq_stream_reset_at(struct aq_endpoint *endpoint, aq_stream stream, uint64_t code,
+                       uint64_t reliable_size)
+{
+    struct endpoint *ep = inner(endpoint);
+    struct found f;
+    if (!find_stream(ep, stream, &f) || !conn_is_open(f.c))
+        return AQ_GONE;
+    /* draft-ietf-quic-reliable-stream-reset §3: only to who knows the frame. */
+    if (code > VARINT_MAX || !f.c->peer.reset_stream_at)
+        return AQ_MISUSE;
+    struct stream_env env = conn_env(f.c, ep->now_us);
+    int error = stream_reset_at(f.s, &env, code, reliable_size);
+    changed(&f, ep->now_us);
+    return error;
+}
+
 int aq_stream_stop(struct aq_endpoint *endpoint, aq_stream stream, uint64_t code)
 {
     struct endpoint *ep = inner(endpoint);

@@ -324,7 +324,10 @@ static int apply_reset_stream(struct conn *c, const struct frame *f, struct appl
     if (error != AQ_OK || !s)
         return error;
     a->where = "RFC 9000 4.5: stream_on_reset";
-    error = stream_on_reset(s, &env, f->reset_stream.code, f->reset_stream.final_size);
+    const struct stream_reset reset = {.code = f->reset_stream.code,
+                                       .final_size = f->reset_stream.final_size,
+                                       .reliable = f->reset_stream.reliable_size};
+    error = stream_on_reset(s, &env, &reset);
     if (error == AQ_OK)
         conn_touched(c, s, slot, now);
     return error;
@@ -415,6 +418,7 @@ static apply_fn apply_of(uint64_t type)
         [FRAME_CONNECTION_CLOSE_APP] = apply_close,
         [FRAME_HANDSHAKE_DONE]      = apply_handshake_done,
         [FRAME_IMMEDIATE_ACK]       = apply_immediate_ack,
+        [FRAME_RESET_STREAM_AT]     = apply_reset_stream,
         [FRAME_DATAGRAM]            = apply_datagram,
         [FRAME_DATAGRAM_LEN]        = apply_datagram,
         [FRAME_ACK_FREQUENCY]       = apply_ack_frequency,

@@ -87,6 +87,7 @@ struct conn_closing {
 struct peer_params {
     uint8_t ack_delay_exponent; /* at most 20 */
     uint8_t active_cid_limit;   /* more than CIDS_MAX are never issued */
+    bool reset_stream_at;       /* draft-ietf-quic-reliable-stream-reset §3: it knows the frame */
     uint16_t datagram_max;      /* RFC 9221 §3: of a frame; 0: it takes none */
     bool no_migration;          /* disable_active_migration */
     bool grease_bit;            /* RFC 9287 §3.1: our fixed bit may be 0 */

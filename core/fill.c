@@ -294,12 +294,16 @@ static bool fill_stream_control(struct out *o, struct stream *s, uint32_t slot)
 {
     struct frame f = {0};
     if (s->due & DUE_RESET) {
-        f.type = FRAME_RESET_STREAM;
+        bool at = s->tx_reliable != UINT64_MAX;
+        f.type = at ? FRAME_RESET_STREAM_AT : FRAME_RESET_STREAM;
         f.reset_stream.id = s->id;
         f.reset_stream.code = s->tx_code;
         f.reset_stream.final_size = s->sendq.sent;
-        if (!fill_due(o, s, slot, DUE_RESET, &f, RECORD_RESET_STREAM, 0))
+        f.reset_stream.reliable_size = s->tx_reliable;
+        if (!fill_due(o, s, slot, DUE_RESET, &f, RECORD_RESET_STREAM, s->tx_reliable))
             return false;
+        if (at)
+            stream_on_reset_sent(s);
     }
     if (s->due & DUE_STOP) {
         f = (struct frame){.type = FRAME_STOP_SENDING};

@@ -85,6 +85,7 @@ static const struct frame_row rows[] = {
     {"CONNECTION_CLOSE_APP",   FRAME_CONNECTION_CLOSE_APP,  xx01,    N,     BY_BOTH,   "v-d"},
     {"HANDSHAKE_DONE",         FRAME_HANDSHAKE_DONE,        xxx1,    0,     BY_SERVER, ""},
     {"IMMEDIATE_ACK",          FRAME_IMMEDIATE_ACK,         xxx1,    0,     BY_BOTH,   ""},
+    {"RESET_STREAM_AT",        FRAME_RESET_STREAM_AT,       xx01,    0,     BY_BOTH,   "vvvb"},
     {"DATAGRAM",               FRAME_DATAGRAM,              xx01,    0,     BY_BOTH,   "r"},
     {"DATAGRAM_LEN",           FRAME_DATAGRAM_LEN,          xx01,    0,     BY_BOTH,   "d"},
     {"ACK_FREQUENCY",          FRAME_ACK_FREQUENCY,         xxx1,    0,     BY_BOTH,   "vvvv"},
@@ -112,6 +113,7 @@ enum {
     ((offsetof(struct frame, member) - offsetof(struct frame, ack)) / sizeof(uint64_t))
 _Static_assert(sizeof(uint8_t *) == sizeof(uint64_t), "a pointer takes one slot");
 _Static_assert(SLOT(reset_stream.final_size) == 2 && SLOT(stop_sending.code) == 1, "vvv, vv");
+_Static_assert(SLOT(reset_stream.reliable_size) == 3, "vvvb");
 _Static_assert(SLOT(crypto.data) == 1 && SLOT(crypto.size) == 2, "vx");
 _Static_assert(SLOT(new_token.size) == 1 && SLOT(max_stream_data.max) == 1, "D, vv");
 _Static_assert(SLOT(new_cid.cid) == 2 && SLOT(new_cid.token) == 4, "vbcT");
@@ -238,7 +240,8 @@ static bool value_allowed(char letter, uint64_t value, uint64_t before)
         /* RFC 9000 §19.11, RFC 9000 §19.14: ids of streams beyond 2^60 could not be written. */
         return value <= STREAMS_MAX;
     case 'b':
-        /* RFC 9000 §19.15: Retire Prior To is at most the Sequence Number. */
+        /* RFC 9000 §19.15: Retire Prior To is at most the Sequence Number;
+         * draft-ietf-quic-reliable-stream-reset §4: the Reliable Size at most the Final Size. */
         return value <= before;
     default: return true;
     }

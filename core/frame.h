@@ -36,8 +36,9 @@ enum frame_type {
     FRAME_CONNECTION_CLOSE = 0x1c,
     FRAME_CONNECTION_CLOSE_APP = 0x1d,
     FRAME_HANDSHAKE_DONE = 0x1e,
-    FRAME_IMMEDIATE_ACK = 0x1f, /* draft-ietf-quic-ack-frequency §5 */
-    FRAME_DATAGRAM = 0x30,      /* RFC 9221 §4; its lowest bit: it has a length */
+    FRAME_IMMEDIATE_ACK = 0x1f,   /* draft-ietf-quic-ack-frequency §5 */
+    FRAME_RESET_STREAM_AT = 0x24, /* draft-ietf-quic-reliable-stream-reset §4 */
+    FRAME_DATAGRAM = 0x30,        /* RFC 9221 §4; its lowest bit: it has a length */
     FRAME_DATAGRAM_LEN = 0x31,
     FRAME_ACK_FREQUENCY = 0xaf, /* draft-ietf-quic-ack-frequency §4 */
     /* nat/PROTOCOL.md 1; the drafts' numbers may still move */
@@ -105,6 +106,7 @@ struct frame {
         } stream;
         struct {
             uint64_t id, code, final_size;
+            uint64_t reliable_size; /* of RESET_STREAM_AT */
         } reset_stream;
         struct {
             uint64_t id, code;

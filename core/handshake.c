@@ -117,7 +117,8 @@ static void own_params(struct conn *c, struct params *p)
                   | UINT64_C(1) << PARAM_MAX_STREAM_DATA_BIDI_REMOTE
                   | UINT64_C(1) << PARAM_MAX_STREAM_DATA_UNI | UINT64_C(1) << PARAM_MAX_STREAMS_BIDI
                   | UINT64_C(1) << PARAM_MAX_STREAMS_UNI | UINT64_C(1) << PARAM_MAX_ACK_DELAY
-                  | UINT64_C(1) << PARAM_MIN_ACK_DELAY | UINT64_C(1) << PARAM_ACTIVE_CID_LIMIT;
+                  | UINT64_C(1) << PARAM_MIN_ACK_DELAY | UINT64_C(1) << PARAM_RESET_STREAM_AT
+                  | UINT64_C(1) << PARAM_ACTIVE_CID_LIMIT;
     if (config->datagram_max) {
         p->max_datagram_frame = config->datagram_max;
         params_set(p, PARAM_MAX_DATAGRAM_FRAME);
@@ -247,6 +248,7 @@ static void keep_params(struct conn *c, const struct params *p)
         .datagram_max =
             (uint16_t)(p->max_datagram_frame < UINT16_MAX ? p->max_datagram_frame : UINT16_MAX),
         .grease_bit = p->grease_quic_bit,
+        .reset_stream_at = p->reset_stream_at,
     };
     ackfreq_on_params(&c->ackfreq, params_has(p, PARAM_MIN_ACK_DELAY), p->min_ack_delay_us,
                       p->max_ack_delay_us);

@@ -60,6 +60,8 @@ static const struct param_row rows[] = {
     {"active_connection_id_limit",           0x0e, KIND_INT,     BY_BOTH,   true,  AT(active_cid_limit),            2,    V62,          2},
     {"initial_source_connection_id",         0x0f, KIND_CID,     BY_BOTH,   false, AT(initial_scid),                0,    0,            0},
     {"retry_source_connection_id",           0x10, KIND_CID,     BY_SERVER, false, AT(retry_scid),                  0,    0,            0},
+    /* draft-ietf-quic-reliable-stream-reset §3: empty, remembered */
+    {"reset_stream_at",                      0x1d, KIND_FLAG,    BY_BOTH,   true,  AT(reset_stream_at),             0,    0,            0},
     /* RFC 9221 §3: remembered */
     {"max_datagram_frame_size",              0x20, KIND_INT,     BY_BOTH,   true,  AT(max_datagram_frame),          0,    V62,          0},
     /* draft-ietf-quic-ack-frequency §3: not remembered, in microseconds */

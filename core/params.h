@@ -51,7 +51,7 @@ struct params {
     uint64_t max_ack_delay_us;
     uint64_t max_datagram_frame; /* RFC 9221 §3: type and length included; 0: none are taken */
     uint64_t min_ack_delay_us; /* sent: the peer may ask by ACK_FREQUENCY; on the wire in us too */
-    bool disable_active_migration;
+    bool disable_active_migration, reset_stream_at;
     uint64_t active_cid_limit;
     struct preferred_address preferred;
     uint64_t nat_limit; /* nat_traversal: a server's concurrency limit; 0: a client's, empty */
@@ -84,6 +84,7 @@ enum param_row_index { /* rows of the table = bits of present */
     PARAM_ACTIVE_CID_LIMIT,
     PARAM_INITIAL_SCID,
     PARAM_RETRY_SCID,
+    PARAM_RESET_STREAM_AT,
     PARAM_MAX_DATAGRAM_FRAME,
     PARAM_MIN_ACK_DELAY,
     PARAM_NAT_TRAVERSAL,

@@ -91,7 +91,8 @@ static void record_acked(void *arg, const struct record *r)
         record_stream_done(k, r);
         break;
     case RECORD_RESET_STREAM:
-        stream_on_reset_acked(record_stream(c, r));
+        env = conn_env(c, k->now);
+        stream_on_reset_acked(record_stream(c, r), &env, r->value);
         record_stream_done(k, r);
         break;
     case RECORD_STOP_SENDING:

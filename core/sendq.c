@@ -430,6 +430,14 @@ void sendq_on_lost(struct sendq *q, struct quota *quota, uint64_t offset, uint32
     sets_shrink(q, quota);
 }
 
+void sendq_forget_lost(struct sendq *q, struct quota *quota, uint64_t offset)
+{
+    q->fin_lost = false;
+    if (q->lost.count > 0 && offset < q->sent) /* to the end: splits nothing, so cannot fail */
+        (void)range_remove(&q->lost, offset, q->sent);
+    sets_shrink(q, quota);
+}
+
 bool sendq_is_done(const struct sendq *q)
 {
     return q->fin_acked && q->base == q->end;

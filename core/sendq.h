@@ -61,6 +61,8 @@ void sendq_on_sent(struct sendq *q, uint64_t offset, uint32_t size, bool fin);
 /* Fate of a sent piece. Acked: memory below base is let go. */
 void sendq_on_acked(struct sendq *q, struct quota *quota, uint64_t offset, uint32_t size, bool fin);
 void sendq_on_lost(struct sendq *q, struct quota *quota, uint64_t offset, uint32_t size, bool fin);
+/* Bytes lost at and above offset, and a lost FIN, are not sent again. */
+void sendq_forget_lost(struct sendq *q, struct quota *quota, uint64_t offset);
 bool sendq_is_done(const struct sendq *q); /* all and FIN acknowledged */
 /* Whether a write could take at least one byte without waiting for an acknowledgement of memory. */
 bool sendq_has_memory(const struct sendq *q, struct quota *quota);

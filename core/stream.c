@@ -61,6 +61,7 @@ void stream_init(struct stream *s, uint64_t id, bool server, const struct stream
     s->local = stream_id_is_server(id) == server;
     s->ready_next = s->settle_next = POOL_NONE;
     s->all_next = s->all_prev = POOL_NONE;
+    s->tx_reliable = s->rx_reliable = UINT64_MAX;
     sendq_init(&s->sendq);
     recvq_init(&s->recvq);
     s->sendq.spares = s->recvq.spares = true;
@@ -194,30 +195,47 @@ int stream_on_data(struct stream *s, const struct stream_env *env, uint64_t offs
     return AQ_OK;
 }
 
-int stream_on_reset(struct stream *s, const struct stream_env *env, uint64_t code,
-                    uint64_t final_size)
+/* draft-ietf-quic-reliable-stream-reset §5: what is to be delivered was read, the rest is not, and
+ * the application hears of the reset. */
+static void reset_deliver(struct stream *s, const struct stream_env *env)
 {
-    struct recvq *q = &s->recvq;
-    int error = final_size_check(s, final_size, true);
-    if (error != AQ_OK)
-        return error;
-    error = credit_check(s, env->conn_flow, final_size - q->highest);
-    if (error != AQ_OK)
-        return error;
-    /* RFC 9000 §3.2: when all data is here the reset may be suppressed; a second one says nothing
-     * new. */
-    if (!rx_is_open(s))
-        return AQ_OK;
-    highest_move(s, env, final_size);
-    q->final_size = final_size;
-    s->peer_reset_code = code;
+    if (s->recvq.read < s->rx_reliable)
+        return;
     receive_abandon(s, env);
-    s->due &= (uint8_t)~DUE_STOP; /* RFC 9000 §3.5: only for a stream that has not been reset */
     stream_set_rx(s, RX_RESET_RECVD);
     if (s->stopped)
         stream_set_rx(s, RX_RESET_READ); /* the application asked for it */
     else
         event_set(s, AQ_EVENT_RESET);
+}
+
+int stream_on_reset(struct stream *s, const struct stream_env *env,
+                    const struct stream_reset *reset)
+{
+    struct recvq *q = &s->recvq;
+    int error = final_size_check(s, reset->final_size, true);
+    if (error != AQ_OK)
+        return error;
+    error = credit_check(s, env->conn_flow, reset->final_size - q->highest);
+    if (error != AQ_OK)
+        return error;
+    bool known = s->rx_reliable != UINT64_MAX;
+    /* draft-ietf-quic-reliable-stream-reset §5.2: the code does not change. */
+    if (rx_is_open(s) && known && reset->code != s->peer_reset_code)
+        return AQ_STREAM_STATE_ERROR;
+    /* RFC 9000 §3.2: when all data is here the reset may be suppressed; a second one says nothing
+     * new. draft-ietf-quic-reliable-stream-reset §5.2: unless less is to be delivered. */
+    if (!rx_is_open(s) || (known && reset->reliable >= s->rx_reliable))
+        return AQ_OK;
+    highest_move(s, env, reset->final_size);
+    q->final_size = reset->final_size;
+    s->peer_reset_code = reset->code;
+    s->rx_reliable = s->stopped ? 0 : reset->reliable;
+    /* RFC 9000 §3.3, §3.5: no longer needed */
+    s->due &= (uint8_t) ~(DUE_STOP | DUE_MAX_DATA);
+    if (s->rx == RX_RECV)
+        stream_set_rx(s, RX_SIZE_KNOWN);
+    reset_deliver(s, env);
     return AQ_OK;
 }
 
@@ -233,7 +251,8 @@ int stream_peek(const struct stream *s, const struct pool *pieces, struct aq_iov
     uint64_t bytes = 0;
     for (unsigned i = 0; i < n; i++)
         bytes += iov[i].size;
-    *fin = recvq_at_end(&s->recvq) && bytes == recvq_readable(&s->recvq);
+    *fin = recvq_at_end(&s->recvq) && bytes == recvq_readable(&s->recvq)
+           && s->rx_reliable == UINT64_MAX;
     return (int)n;
 }
 
@@ -250,7 +269,9 @@ int stream_consume(struct stream *s, const struct stream_env *env, uint64_t byte
     (void)flow_rx_read(env->conn_flow, bytes, env->rtt_us, env->now);
     if (tell && s->rx == RX_RECV) /* RFC 9000 §3.3: MAX_STREAM_DATA only in Recv */
         s->due |= DUE_MAX_DATA;
-    if (s->rx == RX_DATA_RECVD && s->recvq.read == s->recvq.final_size) {
+    if (s->rx_reliable != UINT64_MAX) {
+        reset_deliver(s, env);
+    } else if (s->rx == RX_DATA_RECVD && s->recvq.read == s->recvq.final_size) {
         event_clear(s, AQ_EVENT_READABLE);
         stream_set_rx(s, RX_DATA_READ);
     }
@@ -281,10 +302,13 @@ int stream_stop(struct stream *s, const struct stream_env *env, uint64_t code)
 /* The queue drops everything; the final size is what was sent (RFC 9000 §4.5). */
 static void send_abandon(struct stream *s, const struct stream_env *env, uint64_t code)
 {
+    /* draft-ietf-quic-reliable-stream-reset §5.2: the code does not change. */
+    if (s->tx_reliable == UINT64_MAX)
+        s->tx_code = code;
     if (s->references && s->sendq.base < s->sendq.end)
         event_set(s, AQ_EVENT_RELEASED);
     sendq_clear(&s->sendq, env->quota);
-    s->tx_code = code;
+    s->tx_reliable = UINT64_MAX;
     s->wants_write = false;
     event_clear(s, AQ_EVENT_WRITABLE);
     s->due &= (uint8_t)~DUE_BLOCKED; /* RFC 9000 §3.3: not after a RESET_STREAM */
@@ -326,7 +350,7 @@ void stream_poll_writable(struct stream *s, const struct stream_env *env)
 int64_t stream_write(struct stream *s, const struct stream_env *env, const struct aq_iov *iov,
                      unsigned n, unsigned flags)
 {
-    if ((s->tx != TX_READY && s->tx != TX_SEND) || s->sendq.fin)
+    if ((s->tx != TX_READY && s->tx != TX_SEND) || s->sendq.fin || s->tx_reliable != UINT64_MAX)
         return AQ_MISUSE;
     uint64_t asked = 0;
     for (unsigned i = 0; i < n; i++)
@@ -352,16 +376,59 @@ int stream_reset(struct stream *s, const struct stream_env *env, uint64_t code)
     return AQ_OK;
 }
 
+/* All below was to be delivered and was sent: time for RESET_STREAM_AT. Not before, so that its
+ * Final Size, which is what was sent, is within all limits
+ * (draft-ietf-quic-reliable-stream-reset §4). */
+static void reset_at_due(struct stream *s)
+{
+    if (s->tx_reliable != UINT64_MAX && s->sendq.sent >= s->tx_reliable)
+        s->due |= DUE_RESET;
+}
+
+int stream_reset_at(struct stream *s, const struct stream_env *env, uint64_t code,
+                    uint64_t reliable)
+{
+    bool again = s->tx_reliable != UINT64_MAX;
+    if (s->tx == TX_NONE || (tx_is_open(s) && reliable > s->sendq.end))
+        return AQ_MISUSE;
+    if (!tx_is_open(s)) /* it has ended already, perhaps by the peer's STOP_SENDING */
+        return AQ_OK;
+    /* draft-ietf-quic-reliable-stream-reset §5.2: not more than before, and the same code. */
+    if (again && (reliable > s->tx_reliable || code != s->tx_code))
+        return AQ_MISUSE;
+    if (again && reliable == s->tx_reliable)
+        return AQ_OK;
+    s->tx_code = code;
+    s->tx_reliable = reliable;
+    s->reset_at_acked = false;
+    s->wants_write = false;
+    event_clear(s, AQ_EVENT_WRITABLE);
+    /* draft-ietf-quic-reliable-stream-reset §5: what is lost beyond is not sent again. */
+    sendq_forget_lost(&s->sendq, env->quota, reliable);
+    reset_at_due(s);
+    return AQ_OK;
+}
+
+/* Where new bytes end: what was written, or what is still to be delivered before a reset. */
+static uint64_t send_end(const struct stream *s)
+{
+    if (s->tx_reliable == UINT64_MAX)
+        return s->sendq.end;
+    return s->tx_reliable > s->sendq.sent ? s->tx_reliable : s->sendq.sent;
+}
+
 static uint64_t send_credit(const struct stream *s, const struct flow *conn_flow)
 {
     uint64_t stream_room = flow_tx_room(&s->flow), conn_room = flow_tx_room(conn_flow);
-    return stream_room < conn_room ? stream_room : conn_room;
+    uint64_t room = stream_room < conn_room ? stream_room : conn_room;
+    uint64_t left = send_end(s) - s->sendq.sent;
+    return s->tx_reliable != UINT64_MAX && left < room ? left : room;
 }
 
 /* RFC 9000 §4.1, §19.13: new data waits for the stream's own limit and the peer was not told. */
 static bool says_blocked(const struct stream *s)
 {
-    return (s->tx == TX_READY || s->tx == TX_SEND) && s->sendq.sent < s->sendq.end
+    return (s->tx == TX_READY || s->tx == TX_SEND) && s->sendq.sent < send_end(s)
            && flow_tx_says_blocked(&s->flow);
 }
 
@@ -369,7 +436,7 @@ static bool says_blocked(const struct stream *s)
  * stream keeps its turn until DATA_BLOCKED has said so. */
 static bool conn_says_blocked(const struct stream *s, const struct flow *conn_flow)
 {
-    return s->sendq.sent < s->sendq.end && flow_tx_room(&s->flow) > 0
+    return s->sendq.sent < send_end(s) && flow_tx_room(&s->flow) > 0
            && flow_tx_says_blocked(conn_flow);
 }
 
@@ -424,9 +491,33 @@ void stream_on_sent(struct stream *s, struct flow *conn_flow, const struct strea
         stream_set_tx(s, TX_SEND);
     if (chunk->fin && s->tx == TX_SEND)
         stream_set_tx(s, TX_DATA_SENT);
+    if (chunk->is_new > 0)
+        reset_at_due(s);
+}
+
+/* draft-ietf-quic-reliable-stream-reset §5.3: for the states RESET_STREAM_AT is what a FIN is. */
+void stream_on_reset_sent(struct stream *s)
+{
+    if (s->tx == TX_READY)
+        stream_set_tx(s, TX_SEND);
+    if (s->tx == TX_SEND)
+        stream_set_tx(s, TX_DATA_SENT);
 }
 
 /* ---- fates ----------------------------------------------------------------------------------- */
+
+/* draft-ietf-quic-reliable-stream-reset §5.3: all that is to be delivered is acknowledged, and the
+ * RESET_STREAM_AT that says so. The rest is let go. */
+static void reset_at_done(struct stream *s, const struct stream_env *env)
+{
+    if (!s->reset_at_acked || s->sendq.base < s->tx_reliable)
+        return;
+    if (s->references && s->sendq.base < s->sendq.end)
+        event_set(s, AQ_EVENT_RELEASED);
+    sendq_clear(&s->sendq, env->quota);
+    s->due &= (uint8_t)~DUE_RESET;
+    stream_set_tx(s, TX_DATA_RECVD);
+}
 
 void stream_on_acked(struct stream *s, const struct stream_env *env, uint64_t offset, uint32_t size,
                      bool fin)
@@ -437,33 +528,46 @@ void stream_on_acked(struct stream *s, const struct stream_env *env, uint64_t of
     sendq_on_acked(&s->sendq, env->quota, offset, size, fin);
     if (s->references && s->sendq.base > base)
         event_set(s, AQ_EVENT_RELEASED);
-    if (sendq_is_done(&s->sendq))
+    if (sendq_is_done(&s->sendq)) {
+        s->due &= (uint8_t)~DUE_RESET;
         stream_set_tx(s, TX_DATA_RECVD);
-    else
+    } else if (s->tx_reliable != UINT64_MAX) {
+        reset_at_done(s, env);
+    } else {
         stream_poll_writable(s, env);
+    }
 }
 
 void stream_on_lost(struct stream *s, const struct stream_env *env, uint64_t offset, uint32_t size,
                     bool fin)
 {
     /* RFC 9000 §19.4: after a RESET_STREAM nothing is sent again. */
-    if (s->tx == TX_SEND || s->tx == TX_DATA_SENT)
-        sendq_on_lost(&s->sendq, env->quota, offset, size, fin);
+    if (s->tx != TX_SEND && s->tx != TX_DATA_SENT)
+        return;
+    sendq_on_lost(&s->sendq, env->quota, offset, size, fin);
+    if (s->tx_reliable != UINT64_MAX)
+        sendq_forget_lost(&s->sendq, env->quota, s->tx_reliable);
 }
 
-void stream_on_reset_acked(struct stream *s)
+void stream_on_reset_acked(struct stream *s, const struct stream_env *env, uint64_t reliable)
 {
-    if (s->tx != TX_RESET_SENT)
-        return;
-    s->due &= (uint8_t)~DUE_RESET;
-    stream_set_tx(s, TX_RESET_RECVD);
+    if (s->tx == TX_RESET_SENT && reliable == UINT64_MAX) {
+        s->due &= (uint8_t)~DUE_RESET;
+        stream_set_tx(s, TX_RESET_RECVD);
+    } else if (s->tx == TX_DATA_SENT && reliable == s->tx_reliable) {
+        s->reset_at_acked = true;
+        reset_at_done(s, env);
+    }
 }
 
 void stream_on_control_lost(struct stream *s, uint8_t due_bit, uint64_t value)
 {
     bool again = false;
     switch (due_bit) { /* RFC 9000 §13.3: as long as it still says something */
-    case DUE_RESET: again = s->tx == TX_RESET_SENT; break;
+    case DUE_RESET:
+        again = s->tx == TX_RESET_SENT ? value == UINT64_MAX
+                                       : s->tx == TX_DATA_SENT && value == s->tx_reliable;
+        break;
     case DUE_STOP: again = rx_is_open(s); break;
     case DUE_MAX_DATA: again = s->rx == RX_RECV && !s->stopped; break;
     case DUE_BLOCKED:

@@ -58,8 +58,12 @@ struct stream {
     bool stopped;           /* we abandoned receiving: what comes is counted and discarded */
     bool references;        /* AQ_REF was used: RELEASED events wanted */
     bool closed_told;
+    bool reset_at_acked;       /* our RESET_STREAM_AT with tx_reliable */
     uint64_t tx_code, rx_code; /* of our RESET_STREAM, of our STOP_SENDING */
     uint64_t peer_reset_code, peer_stop_code;
+    /* of RESET_STREAM_AT, ours and the peer's: bytes to be delivered all the same; UINT64_MAX:
+     * there was none */
+    uint64_t tx_reliable, rx_reliable;
     struct sendq sendq;
     struct recvq recvq;
     struct flow flow;
@@ -100,8 +104,12 @@ struct stream_env {
  * half applied. */
 int stream_on_data(struct stream *s, const struct stream_env *env, uint64_t offset,
                    const uint8_t *data, uint32_t size, bool fin, bool lent);
-int stream_on_reset(struct stream *s, const struct stream_env *env, uint64_t code,
-                    uint64_t final_size);
+/* RESET_STREAM, or with reliable above 0 RESET_STREAM_AT. */
+struct stream_reset {
+    uint64_t code, final_size, reliable;
+};
+int stream_on_reset(struct stream *s, const struct stream_env *env,
+                    const struct stream_reset *reset);
 void stream_on_stop(struct stream *s, const struct stream_env *env, uint64_t code);
 void stream_on_max(struct stream *s, uint64_t max);
 
@@ -112,6 +120,8 @@ int stream_peek(const struct stream *s, const struct pool *pieces, struct aq_iov
                 bool *fin);
 int stream_consume(struct stream *s, const struct stream_env *env, uint64_t bytes);
 int stream_reset(struct stream *s, const struct stream_env *env, uint64_t code);
+int stream_reset_at(struct stream *s, const struct stream_env *env, uint64_t code,
+                    uint64_t reliable);
 int stream_stop(struct stream *s, const struct stream_env *env, uint64_t code);
 
 /* -- sending: data frames through stream_next; control frames by `due` */
@@ -137,9 +147,12 @@ void stream_on_acked(struct stream *s, const struct stream_env *env, uint64_t of
                      bool fin);
 void stream_on_lost(struct stream *s, const struct stream_env *env, uint64_t offset, uint32_t size,
                     bool fin);
-void stream_on_reset_acked(struct stream *s);
+/* reliable: of a RESET_STREAM_AT, UINT64_MAX: it was a RESET_STREAM. */
+void stream_on_reset_sent(struct stream *s);
+void stream_on_reset_acked(struct stream *s, const struct stream_env *env, uint64_t reliable);
 void stream_on_control_lost(struct stream *s, uint8_t due_bit,
-                            uint64_t value); /* value: limit for DUE_BLOCKED; ignored if outdated */
+                            uint64_t value); /* value: limit for DUE_BLOCKED, reliable size for
+                                                DUE_RESET; ignored if outdated */
 
 /* Sets AQ_EVENT_WRITABLE if a write was cut short and there is room again. Acknowledgements do this
  * by themselves; to be called when memory came free elsewhere, for a stream that waits for memory

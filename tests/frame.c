@@ -96,6 +96,9 @@ static const struct sample {
     {0x1d, "1d 80010000 02 6f6b", false},
     {0x1e, "1e", false},
     {0x1f, "1f", false},
+    /* draft-ietf-quic-reliable-stream-reset §4 */
+    {0x24, "24 04 4100 80010000 80010000", false},
+    {0x24, "24 04 00 05 00", false},
     /* RFC 9221 §4 */
     {0x30, "30", true},
     {0x30, "30 616263", true},
@@ -273,7 +276,7 @@ Test(frame, bounds)
 
 /* RFC 9000 §12.4: table 3, in its own letters, types 0x00 to 0x1e; 0x1d only in 0-RTT and 1-RTT
  * ("ih"). draft-ietf-quic-ack-frequency §3: IMMEDIATE_ACK, 0x1f, and at the end ACK_FREQUENCY never
- * in 0-RTT. RFC 9221 §4: DATAGRAM in both. */
+ * in 0-RTT. RFC 9221 §4: DATAGRAM in both, and so is RESET_STREAM_AT. */
 static const struct {
     const char *packets, *spec;
     bool server_only; /* RFC 9000 §19.7, RFC 9000 §19.20 */
@@ -286,14 +289,15 @@ static const struct {
     {"__01", "", false},   {"__01", "", false},  {"__01", "", false},   {"__01", "", false},
     {"__01", "P", false},  {"__01", "", false},  {"__01", "P", false},  {"___1", "P", false},
     {"IH01", "N", false},  {"__01", "N", false}, {"___1", "", true},    {"___1", "", false},
-    {"___1", "", false},   {"__01", "", false},  {"__01", "", false},
+    {"___1", "", false},   {"__01", "", false},  {"__01", "", false},   {"__01", "", false},
 };
 
 /* RFC 9000 §12.5: each frame in each packet type from each side. */
 Test(frame, allowed_where_table_3_says)
 {
     for (unsigned row_at = 0; row_at < sizeof table3 / sizeof table3[0]; row_at++) {
-        static const uint64_t beyond[] = {FRAME_ACK_FREQUENCY, FRAME_DATAGRAM, FRAME_DATAGRAM_LEN};
+        static const uint64_t beyond[] = {FRAME_ACK_FREQUENCY, FRAME_DATAGRAM, FRAME_DATAGRAM_LEN,
+                                          FRAME_RESET_STREAM_AT};
         uint64_t type = row_at >= 0x20 ? beyond[row_at - 0x20] : row_at;
         for (unsigned i = 0; i < 4; i++) {
             bool in = table3[row_at].packets[i] != '_';

@@ -50,7 +50,7 @@ static struct params full(void)
     p.max_ack_delay_us = 16383000;
     p.min_ack_delay_us = 16383000;
     p.max_datagram_frame = 65535;
-    p.disable_active_migration = true;
+    p.disable_active_migration = p.reset_stream_at = true;
     p.active_cid_limit = 8;
     p.preferred = (struct preferred_address){.ip4 = {192, 0, 2, 1}, .port4 = 443, .port6 = 65535};
     p.preferred.ip6[15] = 9;
@@ -87,6 +87,7 @@ Test(params, the_table)
         {"active_connection_id_limit", false, false},
         {"initial_source_connection_id", false, true},
         {"retry_source_connection_id", true, true},
+        {"reset_stream_at", false, false},         /* draft-ietf-quic-reliable-stream-reset §3 */
         {"max_datagram_frame_size", false, false}, /* RFC 9221 §3 */
         {"min_ack_delay", false, true},            /* draft-ietf-quic-ack-frequency §3 */
         {"nat_traversal", false, false},
@@ -94,8 +95,8 @@ Test(params, the_table)
         {"version_information", false, true}, /* RFC 9368 §3 */
         {"grease_quic_bit", false, true},     /* RFC 9287 §3: a server must not remember */
     };
-    static const uint64_t extensions[] = {0x20,       0xff04de1b, UINT64_C(0x3d7e9f0bca12fea6),
-                                          0x9f81a176, 0x11,       0x2ab2};
+    static const uint64_t extensions[] = {
+        0x1d, 0x20, 0xff04de1b, UINT64_C(0x3d7e9f0bca12fea6), 0x9f81a176, 0x11, 0x2ab2};
     unsigned count;
     const struct param_row *rows = params_rows(&count);
     cr_assert_eq(count, PARAM_ROWS);

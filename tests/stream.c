@@ -170,6 +170,12 @@ static bool event_take(struct fixture *f, enum aq_event_kind kind)
     return was;
 }
 
+static int on_reset(struct fixture *f, uint64_t code, uint64_t final_size)
+{
+    const struct stream_reset reset = {.code = code, .final_size = final_size};
+    return stream_on_reset(&f->s, &f->env, &reset);
+}
+
 Test(stream, which_sides_exist)
 {
     static const struct {
@@ -281,11 +287,11 @@ Test(stream, final_size_errors_of_data)
     cr_assert_eq(data_in(f, 101, 0, false), AQ_FINAL_SIZE_ERROR);
     cr_assert_eq(data_in(f, 100, 0, false), AQ_OK);
     cr_assert_eq(data_in(f, 99, 1, false), AQ_OK);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 7, 99), AQ_FINAL_SIZE_ERROR);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 7, 101), AQ_FINAL_SIZE_ERROR);
+    cr_assert_eq(on_reset(f, 7, 99), AQ_FINAL_SIZE_ERROR);
+    cr_assert_eq(on_reset(f, 7, 101), AQ_FINAL_SIZE_ERROR);
     cr_assert_eq(f->s.rx, RX_SIZE_KNOWN);
     cr_assert_eq(f->conn.rx_used, 100);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 7, 100), AQ_OK);
+    cr_assert_eq(on_reset(f, 7, 100), AQ_OK);
     cr_assert_eq(f->s.rx, RX_RESET_RECVD);
     fixture_end(f);
 }
@@ -296,11 +302,11 @@ Test(stream, final_size_errors_after_the_end)
     data_in(f, 0, 10, true);
     cr_assert_eq(f->s.rx, RX_DATA_RECVD);
     cr_assert_eq(data_in(f, 10, 1, false), AQ_FINAL_SIZE_ERROR);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 7, 9), AQ_FINAL_SIZE_ERROR);
+    cr_assert_eq(on_reset(f, 7, 9), AQ_FINAL_SIZE_ERROR);
     stream_consume(&f->s, &f->env, 10);
     cr_assert_eq(f->s.rx, RX_DATA_READ);
     cr_assert_eq(data_in(f, 0, 11, false), AQ_FINAL_SIZE_ERROR);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 7, 11), AQ_FINAL_SIZE_ERROR);
+    cr_assert_eq(on_reset(f, 7, 11), AQ_FINAL_SIZE_ERROR);
     fixture_end(f);
 }
 
@@ -308,11 +314,11 @@ Test(stream, final_size_errors_of_reset)
 {
     struct fixture *f = fixture_new(0, true);
     data_in(f, 0, 10, false);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 7, 9), AQ_FINAL_SIZE_ERROR);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 7, 10), AQ_OK);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 7, 11), AQ_FINAL_SIZE_ERROR);
+    cr_assert_eq(on_reset(f, 7, 9), AQ_FINAL_SIZE_ERROR);
+    cr_assert_eq(on_reset(f, 7, 10), AQ_OK);
+    cr_assert_eq(on_reset(f, 7, 11), AQ_FINAL_SIZE_ERROR);
     cr_assert_eq(data_in(f, 10, 1, false), AQ_FINAL_SIZE_ERROR);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 8, 10), AQ_OK);
+    cr_assert_eq(on_reset(f, 8, 10), AQ_OK);
     cr_assert_eq(f->s.peer_reset_code, 7);
     fixture_end(f);
 }
@@ -325,7 +331,7 @@ Test(stream, flow_control_error_of_the_stream)
     cr_assert_eq(f->conn.rx_used, 0);
     cr_assert_eq(f->s.flow.rx_used, 0);
     cr_assert_eq(f->m.quota.used_bytes, 0);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 7, WINDOW + 1), AQ_FLOW_CONTROL_ERROR);
+    cr_assert_eq(on_reset(f, 7, WINDOW + 1), AQ_FLOW_CONTROL_ERROR);
     cr_assert_eq(f->s.rx, RX_RECV);
     cr_assert_eq(data_in(f, WINDOW - 1, 1, false), AQ_OK); /* counts the gap too */
     cr_assert_eq(f->conn.rx_used, WINDOW);
@@ -341,7 +347,7 @@ Test(stream, flow_control_error_of_the_connection)
     cr_assert_eq(flow_rx_use(&f->conn, CONN_WINDOW - 100), AQ_OK); /* other streams */
     cr_assert_eq(data_in(f, 0, 101, false), AQ_FLOW_CONTROL_ERROR);
     cr_assert_eq(f->s.flow.rx_used, 0);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 7, 101), AQ_FLOW_CONTROL_ERROR);
+    cr_assert_eq(on_reset(f, 7, 101), AQ_FLOW_CONTROL_ERROR);
     cr_assert_eq(data_in(f, 0, 99, false), AQ_OK);
     cr_assert_eq(data_in(f, 99, 2, true), AQ_FLOW_CONTROL_ERROR);
     cr_assert_eq(f->s.rx, RX_RECV);
@@ -403,7 +409,7 @@ Test(stream, reset_gives_the_connection_its_credit)
     data_in(f, 0, 100, false);
     stream_consume(&f->s, &f->env, 40);
     data_in(f, 200, 100, false);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 42, 700), AQ_OK);
+    cr_assert_eq(on_reset(f, 42, 700), AQ_OK);
     cr_assert_eq(f->conn.rx_used, 700);
     cr_assert_eq(f->conn.rx_read, 700);
     cr_assert_eq(f->m.quota.used_bytes, 0);
@@ -418,7 +424,7 @@ Test(stream, reset_gives_the_connection_its_credit)
     cr_assert_eq(stream_stop(&f->s, &f->env, 1), AQ_OK); /* RFC 9000 §3.5: too late, not sent */
     cr_assert_eq(f->s.due, 0);
     stream_set_rx(&f->s, RX_RESET_READ);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 43, 700), AQ_OK);
+    cr_assert_eq(on_reset(f, 43, 700), AQ_OK);
     cr_assert_not(event_take(f, AQ_EVENT_RESET));
     fixture_end(f);
 }
@@ -428,7 +434,7 @@ Test(stream, reset_after_all_data_is_suppressed)
 {
     struct fixture *f = fixture_new(0, true);
     data_in(f, 0, 100, true);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 42, 100), AQ_OK);
+    cr_assert_eq(on_reset(f, 42, 100), AQ_OK);
     cr_assert_eq(f->s.rx, RX_DATA_RECVD);
     cr_assert_not(event_take(f, AQ_EVENT_RESET));
     cr_assert_eq(stream_consume(&f->s, &f->env, 100), AQ_OK);
@@ -464,7 +470,7 @@ Test(stream, stop_discards_and_counts)
     cr_assert_eq(f->m.quota.used_bytes, 0);
     cr_assert_eq(f->s.events, 0);
     cr_assert_eq(data_in(f, WINDOW, 1, false), AQ_FLOW_CONTROL_ERROR);
-    cr_assert_eq(stream_on_reset(&f->s, &f->env, 5, 500), AQ_OK);
+    cr_assert_eq(on_reset(f, 5, 500), AQ_OK);
     cr_assert_eq(f->conn.rx_read, 500);
     cr_assert_eq(f->s.rx, RX_RESET_READ);
     cr_assert_eq(f->s.events, 0); /* it was asked for */
@@ -486,7 +492,7 @@ Test(stream, stop_and_reset_let_lent_bytes_go)
         cr_assert(event_take(f, AQ_EVENT_READABLE));
         cr_assert_eq(f->m.pieces.used, 2);
         if (reset)
-            cr_assert_eq(stream_on_reset(&f->s, &f->env, 1, 100), AQ_OK);
+            cr_assert_eq(on_reset(f, 1, 100), AQ_OK);
         else
             cr_assert_eq(stream_stop(&f->s, &f->env, 1), AQ_OK);
         cr_assert_eq(f->m.pieces.used, 0);
@@ -746,13 +752,13 @@ Test(stream, resets)
         cr_assert_eq(stream_reset(&f->s, &f->env, 10), AQ_OK);
         cr_assert_eq(f->s.tx_code, 9);
         cr_assert_eq(f->s.due, 0);
-        stream_on_control_lost(&f->s, DUE_RESET, 0);
+        stream_on_control_lost(&f->s, DUE_RESET, UINT64_MAX);
         cr_assert_eq(f->s.due, DUE_RESET);
-        stream_on_reset_acked(&f->s);
+        stream_on_reset_acked(&f->s, &f->env, UINT64_MAX);
         cr_assert_eq(f->s.tx, TX_RESET_RECVD);
         cr_assert_eq(f->s.due, 0);
-        stream_on_reset_acked(&f->s);
-        stream_on_control_lost(&f->s, DUE_RESET, 0);
+        stream_on_reset_acked(&f->s, &f->env, UINT64_MAX);
+        stream_on_control_lost(&f->s, DUE_RESET, UINT64_MAX);
         cr_assert_eq(f->s.due, 0);
         cr_assert(stream_is_over(&f->s));
         fixture_end(f);
@@ -780,6 +786,45 @@ Test(stream, stop_sending_is_answered)
     fixture_end(f);
 }
 
+/* draft-ietf-quic-reliable-stream-reset §5.3: RESET_STREAM_AT when all it promises was sent; Data
+ * Sent then, Data Recvd when both are acknowledged, in either order. */
+Test(stream, reset_at_states)
+{
+    for (unsigned order = 0; order < 2; order++) {
+        struct fixture *f = fixture_new(0, false);
+        cr_assert_eq(write_out(f, 500, 0), 500);
+        cr_assert_eq(stream_reset_at(&f->s, &f->env, 9, 300), AQ_OK);
+        cr_assert_eq(f->s.due, 0);
+        struct stream_chunk c, none;
+        cr_assert(stream_next(&f->s, &f->conn, 1000, &c));
+        cr_assert_eq(c.size, 300);
+        cr_assert_not(c.fin);
+        stream_on_sent(&f->s, &f->conn, &c);
+        cr_assert_not(stream_next(&f->s, &f->conn, 1000, &none));
+        cr_assert_eq(f->s.due, DUE_RESET);
+        f->s.due = 0; /* it goes */
+        stream_on_reset_sent(&f->s);
+        cr_assert_eq(f->s.tx, TX_DATA_SENT);
+        stream_on_control_lost(&f->s, DUE_RESET, 301); /* an older one */
+        cr_assert_eq(f->s.due, 0);
+        stream_on_control_lost(&f->s, DUE_RESET, 300);
+        cr_assert_eq(f->s.due, DUE_RESET);
+        stream_on_reset_acked(&f->s, &f->env, 301);
+        if (order)
+            ack(f, &c);
+        else
+            stream_on_reset_acked(&f->s, &f->env, 300);
+        cr_assert_eq(f->s.tx, TX_DATA_SENT);
+        if (order)
+            stream_on_reset_acked(&f->s, &f->env, 300);
+        else
+            ack(f, &c);
+        cr_assert_eq(f->s.tx, TX_DATA_RECVD);
+        cr_assert_eq(f->s.due, 0);
+        fixture_end(f);
+    }
+}
+
 Test(stream, both_sides_must_be_over)
 {
     struct fixture *f = fixture_new(0, true);
@@ -789,7 +834,7 @@ Test(stream, both_sides_must_be_over)
     cr_assert_not(stream_is_over(&f->s));
     stream_reset(&f->s, &f->env, 0);
     cr_assert_not(stream_is_over(&f->s));
-    stream_on_reset_acked(&f->s);
+    stream_on_reset_acked(&f->s, &f->env, UINT64_MAX);
     cr_assert(stream_is_over(&f->s));
     fixture_end(f);
 }
