@@ -13,10 +13,6 @@
 #include "core/endpoint.h"
 #include "core/frame.h"
 
-enum {
-    TURN_PACKETS = 4 /* of one stream while others wait */
-};
-
 /* What all packets of a row have in common. */
 struct bulk {
     uint8_t head[1 + CID_MAX];
@@ -67,7 +63,7 @@ static unsigned bulk_count(struct conn *c, const struct bulk *b, uint32_t slot, 
     n = least(n, pace_room(&p->pace) / b->mtu);
     n = least(n, c->skip_at - c->app.sent.next); /* RFC 9000 §21.4: send.c skips */
     if (streams_shares(&c->streams, &c->ep->streams, slot))
-        n = least(n, TURN_PACKETS);
+        n = least(n, TURN_PACKETS - c->streams.turn);
     return (unsigned)n;
 }
 
@@ -132,7 +128,7 @@ static void bulk_account(struct conn *c, const struct bulk *b, uint32_t slot, un
     cc_on_sent(&p->cc, (uint64_t)n * b->mtu, now);
     pace_on_sent(&p->pace, (uint64_t)n * b->mtu);
     conn_sent(c, n, true, now);
-    streams_turn(&c->streams, &c->ep->streams, slot, stream_wants_send(s, &c->flow));
+    streams_turn(&c->streams, &c->ep->streams, slot, n, stream_wants_send(s, &c->flow));
 }
 
 unsigned bulk_fill(struct conn *c, uint8_t *out, unsigned max, struct sealed *v, uint64_t now)

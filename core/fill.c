@@ -396,10 +396,12 @@ static void fill_stream(struct conn *c, struct out *o)
         bool filled_one = control || fill_stream_data(c, o, s, slot)
                           || !fill_stream_control(o, s, slot); /* blocked: said now */
         bool more = stream_wants_send(s, &c->flow);
-        if (control && more)
+        if (!control)
+            streams_turn(&c->streams, t, slot, 1, more);
+        else if (more)
             streams_want_send(&c->streams, t, slot); /* its data in its own lane */
         else
-            streams_turn(&c->streams, t, slot, more);
+            streams_no_send(&c->streams, t, slot);
         if (more && !filled_one)
             return;
     }

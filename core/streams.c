@@ -236,9 +236,14 @@ bool streams_shares(const struct streams *st, const struct stream_table *t, uint
     return !lane_is_ordered(s->lane) && s->send_next != slot;
 }
 
-void streams_turn(struct streams *st, struct stream_table *t, uint32_t slot, bool more)
+void streams_turn(struct streams *st, struct stream_table *t, uint32_t slot, uint32_t packets,
+                  bool more)
 {
     struct stream *s = stream_at(t, slot);
+    st->turn += packets;
+    if (more && st->turn < TURN_PACKETS)
+        return;
+    st->turn = 0;
     st->yields = lane_is_ordered(s->lane);
     if (!more) {
         streams_no_send(st, t, slot);

@@ -31,6 +31,7 @@ struct streams {
     uint32_t all;       /* list of all */
     uint32_t send_head; /* first stream of the first lane: some may have something to send */
     bool yields;        /* the last turn was a non-incremental stream's */
+    uint32_t turn;      /* packets of the turn at hand */
     uint32_t ready_head, ready_tail; /* streams with pending events */
     uint32_t count;
     uint32_t last_slot;       /* cache of the last lookup */
@@ -60,7 +61,8 @@ enum {
     LANE_FIRST, /* of urgency 0, non-incremental; + 2 * urgency + incremental */
     URGENCIES = 8,
     LANES = LANE_FIRST + 2 * URGENCIES,
-    URGENCY_DEFAULT = 3
+    URGENCY_DEFAULT = 3,
+    TURN_PACKETS = 4 /* of one stream while others wait */
 };
 
 void streams_init(struct streams *st, uint32_t conn, bool server, const uint32_t window[2]);
@@ -90,8 +92,11 @@ void streams_no_send(struct streams *st, struct stream_table *t, uint32_t slot);
 uint32_t streams_next_send(const struct streams *st, const struct stream_table *t);
 /* Whether others have a turn before it has its next. */
 bool streams_shares(const struct streams *st, const struct stream_table *t, uint32_t slot);
-/* It had its turn; more: it wants another. */
-void streams_turn(struct streams *st, struct stream_table *t, uint32_t slot, bool more);
+/* It sent so many packets, and its turn ends with TURN_PACKETS of them, or when it wants no more. A
+ * turn may be cut by the window and goes on afterwards: else who follows one that was cut would get
+ * little each time. */
+void streams_turn(struct streams *st, struct stream_table *t, uint32_t slot, uint32_t packets,
+                  bool more);
 
 /* Puts a stream on the list of events if it has some. True: the list was empty before. */
 bool streams_ready(struct streams *st, struct stream_table *t, uint32_t slot);

@@ -303,7 +303,7 @@ static uint64_t turn(struct world *w, bool more)
 {
     uint32_t slot = streams_next_send(&w->st, &w->t);
     cr_assert_neq(slot, POOL_NONE);
-    streams_turn(&w->st, &w->t, slot, more);
+    streams_turn(&w->st, &w->t, slot, TURN_PACKETS, more);
     expect_whole(w);
     return stream_at(&w->t, slot)->id >> 2;
 }
@@ -348,6 +348,27 @@ Test(streams, senders_in_turn)
     expect_whole(w);
     streams_no_send(&w->st, &w->t, s[2]); /* the first */
     expect_turns(w, true, "00");
+    world_free(w);
+}
+
+/* A turn that the window cuts goes on: who sends what is left of a window would get less else. */
+Test(streams, turns_are_equal)
+{
+    struct world *w = world_new(true, SLOTS);
+    uint32_t s[3], sent[3] = {0};
+    open_senders(w, s, 3);
+    for (unsigned i = 0; i < 3000; i++) {
+        uint32_t slot = streams_next_send(&w->st, &w->t), packets = i % 2 ? 1 : TURN_PACKETS;
+        if (packets > TURN_PACKETS - w->st.turn)
+            packets = TURN_PACKETS - w->st.turn;
+        for (unsigned k = 0; k < 3; k++)
+            sent[k] += s[k] == slot ? packets : 0;
+        streams_turn(&w->st, &w->t, slot, packets, true);
+    }
+    for (unsigned k = 0; k < 3; k++)
+        cr_expect(sent[k] + TURN_PACKETS >= sent[0] && sent[k] <= sent[0] + TURN_PACKETS);
+    streams_turn(&w->st, &w->t, streams_next_send(&w->st, &w->t), 0, false);
+    cr_expect_eq(w->st.turn, 0, "the next one's turn is whole");
     world_free(w);
 }
 
@@ -420,7 +441,7 @@ Test(streams, non_incremental_many)
     unsigned n = 0;
     while ((slot = streams_next_send(&w->st, &w->t)) != POOL_NONE) {
         cr_expect(n > 2 || slot == s[n]);
-        streams_turn(&w->st, &w->t, slot, false);
+        streams_turn(&w->st, &w->t, slot, 1, false);
         n++;
     }
     cr_expect_eq(n, MANY, "nobody is lost");
