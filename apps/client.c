@@ -144,6 +144,7 @@ static int make_loop(struct client *client)
     config.endpoint.max_conns = client->max_conns;
     config.endpoint.max_half_open = client->max_conns;
     config.endpoint.max_streams = 4096;
+    config.endpoint.datagram_max = client->datagram_max;
     config.endpoint.handshake_timeout_us = flags->timeout_us;
     config.endpoint.idle_timeout_us = flags->idle_us;
     config.endpoint.keep_alive_us = flags->idle_us / 3;

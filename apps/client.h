@@ -29,6 +29,7 @@ struct client {
     void (*on_event)(void *user, const struct aq_event *event); /* of all connections */
     void *user;
     uint32_t max_conns;
+    uint16_t datagram_max; /* as aq_config's; 0: none */
     uint64_t close_code; /* application code of an ordinary end */
 
     /* What the server owes us, for client_expect. `missing` is set until the first of it has

@@ -4,7 +4,8 @@
  * read is written straight from where it was received, and only what the sending side took is
  * consumed. So a client that does not read its echo fills our send queue, then we stop
  * consuming, then its window closes: back-pressure from end to end without a buffer here.
- * Unidirectional streams cannot be answered; they are read and discarded. */
+ * Unidirectional streams cannot be answered; they are read and discarded. Datagrams go back as long
+ * as there is room for them in the queue, and are dropped and counted else. */
 #include "apps/echo.h"
 
 #include <string.h>
@@ -113,14 +114,36 @@ static void on_stream(struct aq_endpoint *ep, const struct aq_event *event)
     }
 }
 
+/* What became of datagrams, of all connections together. */
+static struct {
+    uint64_t echoed, dropped;
+} datagrams;
+
+static void on_conn(struct aq_endpoint *ep, const struct aq_event *event)
+{
+    struct aq_iov datagram;
+
+    if (event->kind != AQ_EVENT_DATAGRAM) {
+        return;
+    }
+    while (aq_datagram_peek(ep, event->conn, &datagram) == AQ_OK) {
+        /* Also too large for the way back, or a client that takes none. */
+        bool sent = aq_datagram_send(ep, event->conn, &datagram, 1) == AQ_OK;
+
+        datagrams.echoed += sent;
+        datagrams.dropped += !sent;
+        (void)aq_datagram_take(ep, event->conn);
+    }
+}
+
 static int serve(int argc, char **argv)
 {
     static struct server server;
     const struct option_set sets[] = {{"Server:", listen_rows, listen_row_count, &server.flags}};
     const struct command command = {
         .name = "antq echo serve",
-        .about = "Gives every byte of every bidirectional stream back. Prints\n"
-                 "`listening on ADDR:PORT` when it is ready;\n"
+        .about = "Gives every byte of every bidirectional stream back, and datagrams while\n"
+                 "there is room for them. Prints `listening on ADDR:PORT` when it is ready;\n"
                  "SIGTERM or SIGINT closes all connections and ends it.",
         .sets = sets,
         .set_count = sizeof sets / sizeof sets[0],
@@ -129,10 +152,17 @@ static int serve(int argc, char **argv)
 
     listen_flags_init(&server.flags, "echo");
     server.on_stream = on_stream;
+    server.on_conn = on_conn;
+    server.datagram_max = ECHO_DATAGRAM_MAX;
     if (!command_parse(&command, argc, argv, NULL, &code)) {
         return code;
     }
-    return server_main(&server);
+    code = server_main(&server);
+    if (server.flags.verbose && datagrams.echoed + datagrams.dropped > 0) {
+        note("%llu datagrams echoed, %llu dropped for want of room",
+             (unsigned long long)datagrams.echoed, (unsigned long long)datagrams.dropped);
+    }
+    return code;
 }
 
 #define ROW(name, letter, kind, field, argument, min, max, help)                         \
@@ -145,6 +175,7 @@ static const struct option_row echo_rows[] = {
     ROW("count", 'n', OPTION_NUMBER, count, "N", 1, 10000000, "how many round trips (default 10)"),
     ROW("size", 0, OPTION_SIZE, size, "BYTES", 1, ECHO_SIZE_MAX, "bytes in each (default 64, at most 16M)"),
     ROW("interval", 0, OPTION_NUMBER, interval_ms, "MS", 0, 3600000, "start them so far apart (default 0: back to back)"),
+    ROW("datagrams", 0, OPTION_NUMBER, datagrams, "N", 1, 10000000, "send N datagrams instead, which may be lost; without waiting"),
     ROW("pipe", 0, OPTION_FLAG, pipe, NULL, 0, 0, "send standard input, write the echo to standard output"),
     ROW("handshake-only", 0, OPTION_FLAG, handshake_only, NULL, 0, 0, "connect, tell what was negotiated, and end"),
 };
@@ -160,8 +191,22 @@ static int run_client(struct client *client, const struct echo_flags *flags, con
                                                          : "--handshake-only");
         return EXIT_WRONG_USE;
     }
+    if (flags->datagrams > 0 && (flags->pipe || flags->handshake_only)) {
+        complain("--datagrams and %s exclude each other",
+                 flags->pipe ? "--pipe" : "--handshake-only");
+        return EXIT_WRONG_USE;
+    }
+    if (flags->datagrams > 0
+        && (flags->size < ECHO_DATAGRAM_MIN || flags->size > ECHO_DATAGRAM_MAX)) {
+        complain("--size must be from %d to %d for datagrams", ECHO_DATAGRAM_MIN,
+                 ECHO_DATAGRAM_MAX);
+        return EXIT_WRONG_USE;
+    }
+    client->datagram_max = flags->datagrams > 0 ? ECHO_DATAGRAM_MAX : 0;
     if (client_open(client, target, &code)) {
-        code = flags->pipe ? echo_pipe(client) : echo_ping(client, flags);
+        code = flags->pipe            ? echo_pipe(client)
+               : flags->datagrams > 0 ? echo_datagrams(client, flags)
+                                      : echo_ping(client, flags);
     }
     client_free(client);
     return code;

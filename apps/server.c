@@ -210,6 +210,7 @@ static int make_loop(struct server *server)
     config.endpoint.tls = server->tls;
     config.endpoint.max_conns = (uint32_t)flags->max_conns;
     config.endpoint.streams_bidi = (uint32_t)flags->max_streams;
+    config.endpoint.datagram_max = server->datagram_max;
     if (config.endpoint.max_half_open > config.endpoint.max_conns) {
         config.endpoint.max_half_open = config.endpoint.max_conns;
     }

@@ -30,6 +30,7 @@ struct server {
     /* NULL: the first SIGTERM or SIGINT closes all connections. Else it is called at the first, to
      * end in good order with aq_loop_stop; the second closes all connections. */
     void (*on_stop)(struct server *server);
+    uint16_t datagram_max; /* as aq_config's; 0: none are taken */
     uint64_t close_code; /* application code of an ordinary end */
 
     struct aq_tls *tls;

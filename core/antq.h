@@ -477,7 +477,8 @@ AQ_API int aq_key_update(struct aq_endpoint *ep, aq_conn conn, uint64_t now_us);
  * done; AQ_MISUSE: too large, or the peer takes none; AQ_GONE. */
 AQ_API int aq_datagram_send(struct aq_endpoint *ep, aq_conn conn, const struct aq_iov *iov,
                             unsigned n);
-/* The largest datagram that could be sent now, bytes; 0: none. It grows with the path's MTU. */
+/* The largest datagram that could be sent now, bytes; 0: none. It grows with the path's MTU, which
+ * is probed when much is sent, or when a larger datagram was refused. */
 AQ_API size_t aq_datagram_max(struct aq_endpoint *ep, aq_conn conn);
 /* The oldest datagram received and not yet taken, in one piece, valid until aq_datagram_take or the
  * next aq_recv. AQ_OK; AQ_BLOCKED: none (AQ_EVENT_DATAGRAM tells of the next); AQ_GONE. */

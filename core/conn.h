@@ -69,7 +69,8 @@ struct conn_counts {
 struct datagrams {
     struct dgramq tx, rx;
     uint64_t sent, acked, lost, received, dropped_tx, dropped_rx;
-    bool room_wanted; /* one was refused: AQ_EVENT_DATAGRAM_ROOM when there is room */
+    bool larger_wanted; /* one was refused that a larger packet may carry: the MTU is probed now */
+    bool room_wanted;   /* one was refused: AQ_EVENT_DATAGRAM_ROOM when there is room */
 };
 
 struct conn_closing {

@@ -153,11 +153,18 @@ int aq_datagram_send(struct aq_endpoint *ep, aq_conn conn, const struct aq_iov *
         return AQ_GONE;
     if (c->state == CONN_HANDSHAKE)
         return AQ_BLOCKED;
-    for (unsigned i = 0; i < n && size <= max; i++)
-        size += iov[i].size <= max ? iov[i].size : max + 1;
-    if (!c->peer.datagram_max || size > max)
+    for (unsigned i = 0; i < n && size <= UINT16_MAX; i++)
+        size += iov[i].size <= UINT16_MAX ? iov[i].size : UINT16_MAX + 1;
+    if (!c->peer.datagram_max)
         return AQ_MISUSE;
     struct datagrams *d = datagrams_of(c);
+    if (size > max) {
+        if (d && size < c->peer.datagram_max) {
+            d->larger_wanted = true;
+            conn_wake(c);
+        }
+        return AQ_MISUSE;
+    }
     int error = d ? put(c, &d->tx, &d->dropped_tx, iov, n) : AQ_BLOCKED;
     if (error == AQ_OK)
         conn_wake(c);

@@ -336,7 +336,8 @@ static bool wants_mtu_probe(const struct conn *c)
         BULK_PACKETS = 16
     }; /* a short exchange gains nothing from larger packets */
     const struct path *p = conn_path(c);
-    return c->state == CONN_CONFIRMED && more_to_send(c) && c->counts.sent_packets >= BULK_PACKETS
+    bool bulk = more_to_send(c) && c->counts.sent_packets >= BULK_PACKETS;
+    return c->state == CONN_CONFIRMED && (bulk || (c->datagrams && c->datagrams->larger_wanted))
            && p->state == PATH_VALID && path_wants_mtu_probe(p) && cc_room(&p->cc) >= p->mtu_max;
 }
 

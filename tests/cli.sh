@@ -51,6 +51,7 @@ expect_out 0 'usage: antq echo serve' help echo serve
 expect_out 0 'usage: antq perf HOST:PORT' help perf
 expect_out 0 '^  --pin HASH' echo --help
 expect_out 0 '^  --listen ADDR:PORT' echo serve --help
+expect_out 0 '^  --datagrams N' echo --help
 expect_out 0 '^  --handshakes N' perf --help
 expect_out 0 'usage: antq qlog FILE' help qlog
 expect_out 0 '^  --summary' qlog --help
@@ -199,6 +200,19 @@ else
     expect 2 '^antq: aead: ' echo "$at" --insecure --aead ipsec-mb
 fi
 expect_out 0 '^100 sent, 100 received' echo "$at" --insecure --count 100 --key-update-every 20
+
+# Datagrams: each comes back here; many at once may be lost, which is told and no failure.
+expect_out 0 '^20 datagrams sent, 20 received, 0 lost' echo "$at" --insecure --datagrams 20 --interval 1
+grep -q '^64 bytes from .* datagram=20 time=[0-9.]* ms$' "$T/run.out" || fail 'no line for each datagram'
+# The way back must find its MTU first.
+expect_out 0 '^50 datagrams sent, [1-9][0-9]* received, .*, 1400 bytes each' echo "$at" --insecure --datagrams 50 --size 1400 --interval 5
+expect_out 0 '^20000 datagrams sent, [1-9][0-9]* received, [0-9]+ lost' echo "$at" --insecure --datagrams 20000 --size 500
+expect_out 0 '"sent":100,"received":100,"lost":0' echo "$at" --insecure --datagrams 100 --interval 1 --json
+json_valid 'echo --datagrams --json' 'rtt_us lost lost_there dropped_here out_of_order repeated'
+expect 1 '^antq: --size: the way to .* takes datagrams of at most 14[0-9][0-9] bytes, not 1500' echo "$at" --insecure --datagrams 1 --size 1500
+expect 2 '^antq: --size must be from 8' echo "$at" --insecure --datagrams 1 --size 7
+expect 2 '^antq: --datagrams and --pipe exclude each other' echo "$at" --insecure --datagrams 1 --pipe
+expect 2 '^antq: --datagrams must be from 1' echo "$at" --insecure --datagrams 0
 
 # A session is kept and resumed.
 expect_out 0 'certificate pinned' echo "$at" --pin "$pin" --ticket "$T/session" --handshake-only

@@ -98,6 +98,28 @@ Test(datagram, as_large_as_the_peer_takes)
     pair_free(p);
 }
 
+/* What is too large for the path so far, but not for the peer, makes the path's MTU be probed; then
+ * it fits. What is too large for ever does not. */
+Test(datagram, a_refused_one_makes_room_grow)
+{
+    struct pair *p = pair_with(65535, 1300, false);
+    size_t max = aq_datagram_max(p->client.ep, p->client.conn);
+    cr_assert_lt(max, 1200);
+    pair_run(p, 1000000);
+    cr_expect_eq(aq_datagram_max(p->client.ep, p->client.conn), max, "nobody asked");
+    cr_expect_eq(put(&p->client, 1, 1301), AQ_MISUSE);
+    pair_run(p, 1000000);
+    cr_expect_eq(aq_datagram_max(p->client.ep, p->client.conn), max,
+                 "the peer takes none so large");
+    cr_expect_eq(put(&p->client, 1, 1250), AQ_MISUSE);
+    pair_run(p, 1000000);
+    cr_expect_gt(aq_datagram_max(p->client.ep, p->client.conn), 1250);
+    cr_expect_eq(put(&p->client, 1, 1250), AQ_OK);
+    pair_run(p, 100000);
+    take(&p->server, 1, 1250);
+    pair_free(p);
+}
+
 Test(datagram, a_full_sending_queue_refuses_and_tells_of_room)
 {
     struct pair *p = pair_with(65535, 65535, false);
