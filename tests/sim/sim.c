@@ -261,7 +261,8 @@ void sim_damage(struct sim_flight *flight, uint32_t offset, uint8_t mask)
         flight->damage[flight->damage_count++] = offset;
 }
 
-/* Flips a few bits, or cuts the end off. */
+/* Flips a few bits, or cuts the end off. Never a short header's form: it would be read as a long one,
+ * with ids of sizes that the cipher made, and TLS's chance is not ours: the trace would differ. */
 static void flight_damage(struct sim *sim, struct sim_flight *flight)
 {
     if (sim_rng_below(&sim->rng, 8) == 0) {
@@ -272,7 +273,8 @@ static void flight_damage(struct sim *sim, struct sim_flight *flight)
         /* Half of the flips hit the first 32 bytes, where the headers are. */
         uint64_t span = sim_rng_chance(&sim->rng, SIM_PPM / 2) && flight->size > 32 ? 32 : flight->size;
         uint32_t at = (uint32_t)sim_rng_below(&sim->rng, span);
-        sim_damage(flight, at, (uint8_t)(1U << sim_rng_below(&sim->rng, 8)));
+        unsigned bits = at == 0 && !(flight->data[0] & 0x80) ? 7 : 8;
+        sim_damage(flight, at, (uint8_t)(1U << sim_rng_below(&sim->rng, bits)));
     }
 }
 
