@@ -25,6 +25,7 @@ static const struct subcommand subcommands[] = {
     {"qlog", qlog_main, "shows a qlog file, as --qlog DIR writes them, as lines and a sum"},
     {"http", http_main, "`http get` fetches files over HTTP/3; `http serve` serves a folder"},
     {"id", id_main, "prints your PeerId, by which others find you; makes your key on first use"},
+    {"bootstrap", bootstrap_main, "the node where peers register, and find and reach each other"},
 };
 enum {
     SUBCOMMAND_COUNT = sizeof subcommands / sizeof subcommands[0]
@@ -34,9 +35,9 @@ static void print_usage(FILE *out)
 {
     (void)fputs("usage: antq SUBCOMMAND ...\n\nQUIC from a command line.\n\n", out);
     for (size_t i = 0; i < SUBCOMMAND_COUNT; i++) {
-        (void)fprintf(out, "  antq %-8s %s\n", subcommands[i].name, subcommands[i].about);
+        (void)fprintf(out, "  antq %-9s %s\n", subcommands[i].name, subcommands[i].about);
     }
-    (void)fputs("  antq help     this text; `antq SUBCOMMAND --help` tells a subcommand's flags\n"
+    (void)fputs("  antq help      this text; `antq SUBCOMMAND --help` tells a subcommand's flags\n"
                 "  antq --version\n\n"
                 "Exit codes: 0 success, 1 failure, 2 wrong use.\n",
                 out);

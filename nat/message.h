@@ -9,6 +9,9 @@
 #include "core/buf.h"
 #include "nat/peer.h"
 
+/* PROTOCOL §3: the application protocol (ALPN) of a connection to a bootstrap node. */
+#define NAT_ALPN_BOOTSTRAP "antq-bootstrap"
+
 enum {
     MESSAGE_VERSION = 1,
     MESSAGE_HEADER = 4,      /* type and length */

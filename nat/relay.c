@@ -122,6 +122,17 @@ static bool rate_allows(struct relay *relay, struct relay_pair *p, uint64_t byte
     return true;
 }
 
+uint64_t relay_room(const struct relay *relay, const uint8_t *header, uint64_t now)
+{
+    uint32_t found = header[0] == DATAGRAM_RELAY ? lookup(relay, relay_channel(header)) : MAP_NONE;
+    if (found == MAP_NONE || relay->config.bytes_per_s == 0)
+        return 0;
+    uint64_t full_us = relay_pair(relay, found / 2)->full_us;
+    uint64_t used =
+        full_us > now ? ((full_us - now) * relay->config.bytes_per_s + 999999) / 1000000 : 0;
+    return used < relay->config.burst_bytes ? relay->config.burst_bytes - used : 0;
+}
+
 static enum relay_verdict judge(struct relay *relay, struct relay_pair *p, unsigned end,
                                 const struct aq_addr *from, uint64_t bytes, uint64_t now)
 {

@@ -91,6 +91,9 @@ enum relay_verdict relay_forward(struct relay *relay, const uint8_t *header,
                                  const struct aq_addr *from, struct relay_run run,
                                  struct aq_addr *to, uint64_t now);
 
+/* Bytes that the pair's rate allows now: a longer run is better cut than dropped whole. */
+uint64_t relay_room(const struct relay *relay, const uint8_t *header, uint64_t now);
+
 /* The next pair that has been idle too long, POOL_NONE if none: the caller says goodbye to its
  * owners and closes it. */
 uint32_t relay_expired(struct relay *relay, uint64_t now);

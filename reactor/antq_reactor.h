@@ -36,6 +36,12 @@ struct aq_loop_config {
      * loop should be free. aq_loop_step never waits, so there it changes nothing. 0: it sleeps [0]
      */
     uint64_t busy_poll_us;
+    /* Datagrams whose first byte has its two highest bits clear: no QUIC packet's are. They come in
+     * the batches in which the kernel gave them (segment, as GRO merged them), and the endpoint does
+     * not see them. data is writable, and valid during the call. Must not call aq_loop_run, _step
+     * or _free. NULL: the endpoint gets them, and drops them. */
+    void (*on_datagrams)(void *user, struct aq_loop *loop, const struct aq_datagram *datagrams,
+                         unsigned n);
 };
 AQ_API void aq_loop_config_init(struct aq_loop_config *config);
 
@@ -104,6 +110,15 @@ AQ_API int aq_loop_timer(struct aq_loop *loop, uint64_t at_us, void (*fn)(void *
 /* Calls fn(user) whenever fd is readable; NULL fn ends it. At most 16. A regular file counts as
  * always readable. AQ_OK, AQ_FULL, AQ_MISUSE. */
 AQ_API int aq_loop_watch(struct aq_loop *loop, int fd, void (*fn)(void *user), void *user);
+
+struct aq_loop_sent {
+    uint64_t packets, bytes;
+};
+/* Sends n trains now, beside the endpoint's: datagrams that are not QUIC, several trains in one
+ * system call, each as one message where the kernel can (GSO). Their bytes are read during the call
+ * only. What cannot be sent now is lost; *sent tells how much was. */
+AQ_API void aq_loop_send_trains(struct aq_loop *loop, const struct aq_train *trains, unsigned n,
+                                struct aq_loop_sent *sent);
 
 struct aq_loop_stats {
     size_t size;

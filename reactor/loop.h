@@ -2,6 +2,7 @@
  *
  *   reactor.c  life of a loop, the turn, sending, stopping
  *   sockets.c  listening, dialling, which connection owns which socket
+ *   foreign.c  datagrams that are not QUIC
  *   watch.c    waiting, timers, watched descriptors, posts from other threads, signals
  *
  * All memory is taken in aq_loop_new: the struct, its two tables and the endpoint. An epoll entry
@@ -152,6 +153,11 @@ struct loop_conn *loop_conn_find(struct aq_loop *loop, aq_conn conn);
 struct loop_conn *loop_conn_add(struct aq_loop *loop, aq_conn conn, uint32_t socket, bool refused);
 /* Forgets a connection; its own socket, if any, is marked to be closed. */
 void loop_conn_remove(struct aq_loop *loop, aq_conn conn);
+
+/* ---- foreign.c ------------------------------------------------------------------------------- */
+/* Takes out of n received messages what is not QUIC, if somebody wants it; returns how many are left
+ * for the endpoint. */
+unsigned loop_foreign(struct aq_loop *loop, struct aq_datagram *datagrams, unsigned n);
 
 /* ---- watch.c --------------------------------------------------------------------------------- */
 /* Waits at most timeout_us, spinning first where the config says so; how many are ready, or -1. */

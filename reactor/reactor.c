@@ -294,11 +294,14 @@ static void loop_receive(struct aq_loop *loop, struct loop_socket *s)
         unsigned n = udp_recv(&s->udp, &loop->io, buffers, datagrams, lent, &more);
         if (n == 0)
             continue;
+        loop_adapt(s, datagrams, n, more);
+        n = loop_foreign(loop, datagrams, n);
+        if (n == 0)
+            continue;
         int result = aq_recv(loop->ep, datagrams, n, loop->now_us);
         assert(result == AQ_OK); /* anything else says that the buffers were not the lent ones */
         (void)result;
         loop->received = true;
-        loop_adapt(s, datagrams, n, more);
     }
 }
 

@@ -6,7 +6,7 @@ export LC_ALL=C
 cd "$1"
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/listed.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
-find core crypto nat reactor apps tests bench \( -name '*.c' -o -name '*.h' -o -name '*.sh' \) -type f \
+find core crypto nat node reactor apps tests bench \( -name '*.c' -o -name '*.h' -o -name '*.sh' \) -type f \
     2>/dev/null | sort >"$tmp/there"
 # $ at a line's end continues it; each name stands as $src/NAME.
 grep -oE '\$src/[A-Za-z0-9_./-]+\.(c|h|sh)' build.ninja | sed 's/^\$src\///' | sort -u >"$tmp/listed"

@@ -1,0 +1,138 @@
+/* foreign.c -- datagrams that are not QUIC, on the same port (PROTOCOL §4).
+ *
+ * Their first byte has the two highest bits clear, which no QUIC packet's are. They go to
+ * on_datagrams in the batches in which they came, before the endpoint sees what is left:
+ *
+ *     one message:  | QUIC | ours | ours | QUIC |      equal sizes, merged by GRO
+ *     on_datagrams: | ours | ours |                    where they lie
+ *     the endpoint: | QUIC | QUIC |                    moved together
+ *
+ * A message of one kind, the ordinary case, is not moved. aq_loop_send_trains is the other half:
+ * what came as one batch can leave as one train, from where it was received.
+ *
+ * Called by reactor.c. */
+#include "reactor/loop.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum {
+    FOREIGN_RUNS = 64 /* for one call of on_datagrams */
+};
+
+struct foreign {
+    struct aq_loop *loop;
+    unsigned count;
+    struct aq_datagram runs[FOREIGN_RUNS];
+};
+
+static bool is_foreign(uint8_t first)
+{
+    return (first & 0xc0) == 0;
+}
+
+/* The end of the run of datagrams of one kind that begins at `at`. */
+static uint32_t run_end(const struct aq_datagram *d, uint32_t at)
+{
+    uint32_t step = d->segment != 0 ? d->segment : d->size;
+    bool foreign = is_foreign(d->data[at]);
+    do {
+        at += step < d->size - at ? step : d->size - at;
+    } while (at < d->size && is_foreign(d->data[at]) == foreign);
+    return at;
+}
+
+static void foreign_flush(struct foreign *f)
+{
+    if (f->count > 0)
+        f->loop->config.on_datagrams(f->loop->config.user, f->loop, f->runs, f->count);
+    f->count = 0;
+}
+
+/* Collects what is foreign. True: something is. */
+static bool foreign_find(struct foreign *f, const struct aq_datagram *d)
+{
+    bool found = false;
+    for (uint32_t at = 0, end; at < d->size; at = end) {
+        end = run_end(d, at);
+        if (!is_foreign(d->data[at]))
+            continue;
+        if (f->count == FOREIGN_RUNS)
+            foreign_flush(f);
+        struct aq_datagram *run = &f->runs[f->count++];
+        *run = *d;
+        run->data += at;
+        run->size = end - at;
+        run->segment = run->size > d->segment ? d->segment : 0;
+        found = true;
+    }
+    return found;
+}
+
+/* Moves what is QUIC together. False: nothing is. */
+static bool keep_quic(struct aq_datagram *d)
+{
+    uint32_t kept = 0;
+    for (uint32_t at = 0, end; at < d->size; at = end) {
+        end = run_end(d, at);
+        if (is_foreign(d->data[at]))
+            continue;
+        memmove(d->data + kept, d->data + at, end - at);
+        kept += end - at;
+    }
+    d->size = kept;
+    if (d->segment >= kept)
+        d->segment = 0;
+    return kept > 0;
+}
+
+unsigned loop_foreign(struct aq_loop *loop, struct aq_datagram *d, unsigned n)
+{
+    struct foreign f;
+    uint64_t mixed = 0; /* bit by message: it has foreign datagrams */
+    unsigned kept = 0;
+    assert(n <= 64);
+    if (loop->config.on_datagrams == NULL)
+        return n;
+    f.loop = loop;
+    f.count = 0;
+    for (unsigned i = 0; i < n; i++)
+        if (foreign_find(&f, &d[i]))
+            mixed |= UINT64_C(1) << i;
+    if (mixed == 0)
+        return n;
+    foreign_flush(&f); /* before they are overwritten */
+    for (unsigned i = 0; i < n; i++)
+        if ((mixed >> i & 1) == 0 || keep_quic(&d[i]))
+            d[kept++] = d[i];
+    return kept;
+}
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+/* Trains of one socket, at most FOREIGN_RUNS. */
+static void send_run(struct aq_loop *loop, const struct aq_train *trains, unsigned n)
+{
+    uint32_t sent[FOREIGN_RUNS] = {0};
+    struct loop_socket *s = loop_socket_at(loop, trains[0].socket);
+    if (s == NULL || s->blocked || s->udp.family != trains[0].remote.family)
+        return;
+    /* What a full socket does not take is lost, as in a full device: nobody's memory would hold it.
+     */
+    (void)udp_send(&s->udp, &loop->io, trains, sent, n);
+}
+
+void aq_loop_send_trains(struct aq_loop *loop, const struct aq_train *trains, unsigned n,
+                         struct aq_loop_sent *sent)
+{
+    uint64_t packets = loop->io.counts.send_packets, bytes = loop->io.counts.send_bytes;
+    for (unsigned first = 0, end; first < n; first = end) {
+        const struct aq_train *t = &trains[first];
+        for (end = first + 1; end < n && end - first < FOREIGN_RUNS; end++)
+            if (trains[end].socket != t->socket || trains[end].remote.family != t->remote.family)
+                break;
+        send_run(loop, t, end - first);
+    }
+    sent->packets = loop->io.counts.send_packets - packets;
+    sent->bytes = loop->io.counts.send_bytes - bytes;
+}
