@@ -23,7 +23,7 @@ enum {
 };
 
 static struct boot_peer *all;
-static unsigned total, dialled, registered, renewed;
+static unsigned total, dialled, registered, turned_away, renewed;
 static uint64_t *registered_us;
 static struct aq_addr node;
 static uint32_t samples[SAMPLES];
@@ -94,6 +94,7 @@ static void on_registered(struct boot_peer *p, const struct message *m)
 {
     if (m->reason != NAT_ACCEPTED) {
         refusals[m->reason]++;
+        turned_away++;
         return;
     }
     if (registered_us[p->number] == 0)
@@ -155,12 +156,17 @@ static void open_peers(unsigned count)
 static bool register_all(unsigned limit_s)
 {
     uint64_t end_us = aq_loop_clock(peers.loop) + limit_s * UINT64_C(1000000);
-    while (registered < total && aq_loop_clock(peers.loop) < end_us && peers.closed == 0) {
+    while (registered + turned_away < total && aq_loop_clock(peers.loop) < end_us
+           && peers.closed == 0) {
         while (dialled < total && dialled - peers.connected < HANDSHAKES)
             dial_next();
         step();
         renew();
     }
+    for (unsigned i = 1; i < NAT_REASONS; i++)
+        if (refusals[i] != 0)
+            (void)fprintf(stderr, "refused: %s %llu\n", nat_reason_name(i),
+                          (unsigned long long)refusals[i]);
     if (registered < total)
         (void)fprintf(stderr, "only %u of %u registered, %u connections closed\n", registered,
                       total, peers.closed);
@@ -227,10 +233,6 @@ static int pairs(long pid, uint64_t rate, uint64_t seconds)
                  (double)(cpu - cpu_before) / (double)(seconds * 10000),
                  asked == 0 ? 0 : (double)(cpu - cpu_before) / (double)asked, percentile(50),
                  percentile(99));
-    for (unsigned i = 1; i < NAT_REASONS; i++)
-        if (refusals[i] != 0)
-            (void)fprintf(stderr, "refused: %s %llu\n", nat_reason_name(i),
-                          (unsigned long long)refusals[i]);
     return gone == asked && peers.closed == 0 ? 0 : 1;
 }
 

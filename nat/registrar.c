@@ -143,8 +143,10 @@ static void work(struct registrar *r, struct registrar_node *n, const struct mes
 void registrar_recv(struct registrar *r, unsigned node, const struct message *m, uint64_t now)
 {
     struct registrar_node *n = &r->node[node];
+    /* PROTOCOL §3: a node that ends says so unasked. */
+    bool bye = n->state == NODE_REGISTERED && m->reason == NAT_SHUTTING_DOWN;
     if (m->type != MESSAGE_REGISTERED
-        || (n->state != NODE_REGISTERING && n->state != NODE_RENEWING))
+        || (n->state != NODE_REGISTERING && n->state != NODE_RENEWING && !bye))
         return;
     if (message_has(m, FIELD_OBSERVED))
         n->observed = m->observed;

@@ -56,6 +56,10 @@ expect_out 0 '^  --handshakes N' perf --help
 expect_out 0 'usage: antq qlog FILE' help qlog
 expect_out 0 '^  --summary' qlog --help
 expect_out 0 '^  --listen ADDR:PORT' perf serve --help
+expect_out 0 'usage: antq bootstrap \[flags\]' help bootstrap
+expect_out 0 '^  --relay off\|RATE' bootstrap --help
+expect 2 '^antq: unexpected word "x": `antq bootstrap` takes flags only' bootstrap x
+expect 2 '^antq: --listen: ' bootstrap --listen nonsense.invalid:x # tests/bootstrap.sh looks closer
 expect_out 0 'antq http' help
 if "$ANTQ" http --help >/dev/null 2>&1; then # tests/http.sh looks closer
     expect_out 0 'usage: antq http serve DIR' help http serve

@@ -262,6 +262,28 @@ static void talk(void)
     }
 }
 
+/* PROTOCOL §3: a node that ends says so unasked: it is gone at once, and tried again in a second.
+ */
+Test(nat_registrar, a_node_says_goodbye)
+{
+    start(1);
+    connect_all();
+    answer(0, NAT_ACCEPTED);
+    turn();
+    answer(0, NAT_CAPACITY); /* unasked, that means nothing */
+    turn();
+    cr_expect_eq(registrar_registered(&reg), 1);
+    answer(0, NAT_SHUTTING_DOWN);
+    turn();
+    cr_expect_eq(registrar_registered(&reg), 0);
+    cr_expect_eq(reg.node[0].reason, NAT_SHUTTING_DOWN);
+    cr_expect(closes == 1 && results == 1 && last_result.result == REGISTERED_NONE);
+    registrar_failed(&reg, 0, FAILURE_LOST, now);
+    now += 1000000;
+    turn();
+    cr_expect_eq(dials, 1);
+}
+
 Test(nat_registrar, proof_of_work)
 {
     registry_config_init(&boot_config);
