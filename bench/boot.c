@@ -290,7 +290,7 @@ static int relay(long pid, uint64_t bytes, unsigned window)
     peers.on_datagrams = on_relayed;
     if (!register_all(30))
         return 1;
-    struct message m = request_of(MESSAGE_CONNECT, &all[1], 1);
+    struct message m = request_of(MESSAGE_CONNECT, &all[1], aq_loop_clock(peers.loop));
     peer_say(&all[0], &m);
     for (unsigned i = 0; i < 5000 && (channels[0] == 0 || channels[1] == 0); i++)
         step();
