@@ -39,7 +39,8 @@ struct aq_loop_config {
     /* Datagrams whose first byte has its two highest bits clear: no QUIC packet's are. They come in
      * the batches in which the kernel gave them (segment, as GRO merged them), and the endpoint does
      * not see them. data is writable, and valid during the call. Must not call aq_loop_run, _step
-     * or _free. NULL: the endpoint gets them, and drops them. */
+     * or _free. NULL: the endpoint gets them, and drops them. With it the endpoint does not offer to
+     * take packets whose fixed bit is 0 (no_grease_bit). */
     void (*on_datagrams)(void *user, struct aq_loop *loop, const struct aq_datagram *datagrams,
                          unsigned n);
 };

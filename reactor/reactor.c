@@ -149,6 +149,8 @@ static bool loop_open(struct aq_loop *loop, char *error, size_t error_size)
         loop_say(error, error_size, "cannot make the loop's descriptors: %s", strerror(failed));
         return false;
     }
+    if (loop->config.on_datagrams != NULL) /* RFC 9287 §3: the fixed bit tells them from QUIC */
+        loop->config.endpoint.no_grease_bit = true;
     loop->ep_size = aq_endpoint_size(&loop->config.endpoint);
     loop->ep_memory = loop->ep_size > 0 ? loop_map(loop->ep_size) : NULL;
     if (loop->ep_memory == NULL) {
