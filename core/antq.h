@@ -332,7 +332,8 @@ struct aq_config {
                                               handshake; it must listen there; family 0: nowhere */
     bool no_grease_bit; /* RFC 9287: do not offer to take packets whose fixed bit is 0, as who tells
                            QUIC from other protocols by it on one socket must not [false] */
-    bool fixed_mtu;     /* start at max_udp_payload instead of 1,200: the caller knows the path */
+    bool no_ecn; /* RFC 9000 §13.4: mark no packets; marks that come are reported always [false] */
+    bool fixed_mtu; /* start at max_udp_payload instead of 1,200: the caller knows the path */
     uint64_t
         key_update_packets; /* start a key update after this many packets; 0: at the AEAD's limit */
     /* Datagrams (RFC 9221): the largest frame taken from the peer, type and length included; 0:
@@ -548,7 +549,11 @@ enum aq_congested { /* why AQ_STATUS_CONGESTED */
 /* Whether packets are marked for Explicit Congestion Notification (RFC 9000 §13.4). What is
  * received is counted and reported to the peer in any case. */
 enum aq_ecn_state {
-    AQ_ECN_STATE_OFF, /* never marked */
+    AQ_ECN_STATE_OFF,     /* never marked */
+    AQ_ECN_STATE_TESTING, /* the path's first packets are marked */
+    AQ_ECN_STATE_UNKNOWN, /* they were; no ACK has told of them yet */
+    AQ_ECN_STATE_CAPABLE, /* all are marked */
+    AQ_ECN_STATE_FAILED,  /* marks were changed, lost or not reported: none is marked any more */
 };
 
 struct aq_conn_stats {

@@ -278,7 +278,7 @@ int aq_conn_stats(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_sta
         .ack_every_packets = (uint64_t)c->ackfreq.threshold + 1,
         .ack_within_us = c->ackfreq.asked_us,
         .spurious_packets = c->counts.spurious_packets,
-        .ecn_state = AQ_ECN_STATE_OFF,
+        .ecn_state = (enum aq_ecn_state)p->ecn.state,
         .paths = paths_count(c),
         .streams_opened = c->streams.local_next[STREAMS_BIDI] + c->streams.local_next[STREAMS_UNI],
         .streams_accepted =

@@ -77,6 +77,16 @@ static uint64_t ack_delay_us(const struct conn *c, const struct frame *f, enum s
     return delay < limit ? delay : limit;
 }
 
+/* What the ACK says of our marks. RFC 9002 §7.1: more CE is congestion. */
+static void apply_ecn(struct conn *c, const struct frame_ack *ack, const struct loss_result *result,
+                      uint64_t now)
+{
+    struct path *p = conn_path(c);
+    const struct loss_path *sum = &result->path[c->active];
+    if (ecn_on_ack(&p->ecn, &c->ecn, ack, result->ect_acked) && sum->acked_packets)
+        cc_on_ce(&p->cc, sum->acked_newest_sent_us, now);
+}
+
 static int apply_ack(struct conn *c, const struct frame *f, struct apply *a, uint64_t now)
 {
     struct space *space = conn_space(c, a->space);
@@ -84,6 +94,7 @@ static int apply_ack(struct conn *c, const struct frame *f, struct apply *a, uin
     struct loss_result result = {0};
     struct sink_arg arg = {.c = c, .space = a->space, .now = now, .path = PATH_GONE};
     bool phase_acked = c->keys.phase_acked;
+    uint64_t largest = space->sent.largest_acked;
     c->counts.acks_received++;
     int error = loss_on_ack(&space->sent, &f->ack, &apply_sink, &arg, &result, now);
     records_end(&arg);
@@ -113,6 +124,9 @@ static int apply_ack(struct conn *c, const struct frame *f, struct apply *a, uin
     if (c->peer_validated_us) /* RFC 9002 §6.2.1: a client does not trust an unvalidated Initial ACK
                                */
         c->pto_count = 0;
+    /* RFC 9000 §13.4.2.1: counts of an ACK that came out of order say nothing. */
+    if (a->space == SPACE_APP && space->sent.largest_acked != largest)
+        apply_ecn(c, &f->ack, &result, now);
     detect(c, a->space, &result, now);
     if (a->space == SPACE_APP)
         ackfreq_look(&c->ackfreq, p->cc.cwnd_bytes / p->mtu, p->rtt.smoothed_us, now);

@@ -21,6 +21,7 @@ struct bulk {
     uint8_t frame_size, offset_size;
     uint32_t payload; /* stream bytes of a packet */
     uint16_t mtu;
+    uint8_t mark;        /* SENT_ECT */
     const uint8_t *span; /* the bytes of the next packet, span_size of them in one piece */
     uint64_t span_size;
 };
@@ -44,6 +45,7 @@ static bool bulk_layout(struct bulk *b, const struct conn *c, const struct strea
     b->frame_size = (uint8_t)(w.p - b->frame);
     b->offset_size = (uint8_t)varint_size(s->sendq.sent + (uint64_t)max * p->mtu);
     b->mtu = p->mtu;
+    b->mark = ecn_marks(&p->ecn) ? SENT_ECT : 0;
     b->span_size = 0;
     uint32_t around = AEAD_TAG_SIZE;
     around += b->head_size + (uint32_t)b->pn_size + b->frame_size + b->offset_size;
@@ -102,7 +104,7 @@ static void bulk_commit(struct conn *c, const struct bulk *b, uint32_t slot, uin
 {
     struct sent sent = {.time_us = now,
                         .size = b->mtu,
-                        .flags = SENT_ELICITING | SENT_IN_FLIGHT,
+                        .flags = SENT_ELICITING | SENT_IN_FLIGHT | b->mark,
                         .path = c->active,
                         .phase = (uint8_t)c->keys.tx_phase};
     struct record *r = sent_record(&c->app.sent, RECORD_STREAM);

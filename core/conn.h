@@ -133,6 +133,7 @@ struct conn {
 
     /* packets */
     struct space app;
+    struct ecn_counts ecn; /* of app */
     struct ackfreq ackfreq;
     struct keys_app keys;
     struct conn_counts counts;

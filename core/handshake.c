@@ -156,6 +156,7 @@ static void begin_path(struct conn *c, const struct conn_start *start, uint64_t 
     struct path *p = conn_path(c);
     uint16_t mtu = config->fixed_mtu ? config->max_udp_payload : MTU_BASE;
     path_init(p, cc ? cc : cc_find(NULL), mtu, config->max_udp_payload, now);
+    ecn_init(&p->ecn, !config->no_ecn);
     cc_attach(&p->cc, &c->quota, now);
     p->local = start->meta->local;
     p->remote = start->meta->remote;

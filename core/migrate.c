@@ -206,6 +206,7 @@ static struct path *paths_take(struct conn *c, uint64_t now)
     const struct aq_config *config = &c->ep->config;
     uint16_t mtu = config->fixed_mtu ? active->mtu_max : MTU_BASE;
     path_init(p, active->cc.ops, mtu, active->mtu_max, now);
+    ecn_init(&p->ecn, !c->ep->config.no_ecn); /* RFC 9000 §13.4.2: each path anew */
     cc_attach(&p->cc, &c->quota, now);
     p->index = (uint8_t)index;
     p->used_us = now;

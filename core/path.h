@@ -11,6 +11,7 @@
 #ifndef AQ_PATH_H
 #define AQ_PATH_H
 
+#include "core/ecn.h"
 #include "core/pace.h"
 
 enum path_state {
@@ -50,6 +51,7 @@ struct path {
     struct rtt rtt;
     struct cc cc;
     struct pace pace;
+    struct ecn ecn;
     uint16_t mtu;       /* UDP payload in use */
     uint16_t mtu_max;   /* probed up to */
     uint8_t mtu_probes; /* sent and lost so far */

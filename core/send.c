@@ -16,7 +16,8 @@ enum {
 /* Packets of one train, waiting to be sealed. */
 struct batch {
     struct sealed v[TRAIN_PACKETS];
-    unsigned count;
+    unsigned count, max;
+    uint8_t mark; /* SENT_ECT: the train is marked, which is for all its packets or none */
 };
 
 static struct keys_long *long_keys(struct conn *c, enum space_id id)
@@ -135,7 +136,7 @@ static void packet_commit(struct conn *c, struct out *o, struct batch *b)
     size_t size = packet_size(o);
     struct sent sent = {.time_us = o->now,
                         .size = (uint16_t)size,
-                        .flags = o->flags,
+                        .flags = o->flags | b->mark,
                         .path = p->index,
                         .phase = (uint8_t)c->keys.tx_phase};
     if (o->id != SPACE_APP)
@@ -384,7 +385,7 @@ static unsigned train_left(const struct path *p, const struct batch *b, uint32_t
 {
     uint64_t allowed = path_room(p) - at;
     uint64_t n = (allowed < room ? allowed : room) / p->mtu;
-    return n < TRAIN_PACKETS - b->count ? (unsigned)n : TRAIN_PACKETS - b->count;
+    return n < b->max - b->count ? (unsigned)n : b->max - b->count;
 }
 
 static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train,
@@ -394,7 +395,9 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
     uint32_t mtu = p->mtu, at = 0;
     struct batch b;
     b.count = 0;
-    while (b.count < TRAIN_PACKETS && at + mtu <= size && path_room(p) >= at + mtu) {
+    b.mark = ecn_marks(&p->ecn) ? SENT_ECT : 0;
+    b.max = b.mark ? ecn_may_mark(&p->ecn, TRAIN_PACKETS) : TRAIN_PACKETS;
+    while (b.count < b.max && at + mtu <= size && path_room(p) >= at + mtu) {
         unsigned n = bulk_fill(c, out + at, train_left(p, &b, size - at, at), b.v + b.count, now);
         if (n) {
             b.count += n;
@@ -419,6 +422,10 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
     if (!c->initial_discarded && !c->server && c->state == CONN_CONFIRMED)
         handshake_discard(c, SPACE_INITIAL, now);
     finish_train(c, p, train, out, at, (uint16_t)(b.count > 1 ? mtu : at));
+    if (b.mark) {
+        train->ecn = AQ_ECN_ECT0;
+        ecn_on_sent(&p->ecn, &c->ecn, b.count);
+    }
     return at;
 }
 

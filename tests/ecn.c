@@ -1,8 +1,9 @@
 /* ecn.c -- tests core/ecn.c: each way into each state of a path's validation, and what is reported
  * of congestion. */
 #include "core/ecn.h"
+#include "core/endpoint.h"
 
-#include <criterion/criterion.h>
+#include "tests/pair.h"
 
 static struct frame_ack counts_of(uint64_t ect0, uint64_t ect1, uint64_t ce)
 {
@@ -134,4 +135,95 @@ Test(ecn, the_next_path_counts_from_there)
     ack = counts_of(20, 0, 0);
     ecn_on_ack(&next, &counts, &ack, 10);
     cr_assert_eq(next.state, ECN_CAPABLE);
+}
+
+/* ---- connections ----------------------------------------------------------------------------- */
+
+static struct conn *inside(struct side *s)
+{
+    struct endpoint *ep = (struct endpoint *)s->ep;
+    return conn_at(ep, pool_find(&ep->conns, s->conn));
+}
+
+static struct aq_conn_stats stats_of(struct side *s)
+{
+    struct aq_conn_stats stats = {.size = sizeof stats};
+    cr_assert_eq(aq_conn_stats(s->ep, s->conn, &stats), AQ_OK);
+    return stats;
+}
+
+/* The client writes so many bytes on a new stream; time passes. */
+static void upload(struct pair *p, size_t size)
+{
+    static uint8_t bytes[200000];
+    aq_stream stream;
+    struct aq_iov iov = {bytes, size};
+    cr_assert(size <= sizeof bytes);
+    cr_assert_eq(aq_stream_open(p->client.ep, p->client.conn, true, NULL, &stream), AQ_OK);
+    cr_assert_eq(aq_stream_write(p->client.ep, stream, &iov, 1, AQ_FIN), (int64_t)size);
+    pair_run(p, 1000000);
+}
+
+static uint8_t bleach(uint8_t ecn, uint64_t nth)
+{
+    (void)ecn;
+    (void)nth;
+    return AQ_ECN_NOT;
+}
+
+static uint8_t congest(uint8_t ecn, uint64_t nth)
+{
+    return ecn == AQ_ECN_ECT0 && nth % 40 == 39 ? AQ_ECN_CE : ecn;
+}
+
+/* RFC 9000 §13.4.2.2: marks that arrive and are reported stay; the peer says how many it saw. */
+Test(ecn, a_way_that_keeps_marks)
+{
+    struct pair *p = pair_connected(NULL, NULL);
+    upload(p, 100000);
+    cr_expect_eq(stats_of(&p->client).ecn_state, AQ_ECN_STATE_CAPABLE);
+    cr_expect_gt(stats_of(&p->server).ecn_ect0, 50);
+    cr_expect_eq(stats_of(&p->server).ecn_ce, 0);
+    pair_free(p);
+}
+
+/* RFC 9000 §13.4.2.1: a network element that zeroes the field. */
+Test(ecn, a_way_that_bleaches)
+{
+    struct pair *p = pair_new(NULL, NULL);
+    p->server.remark = bleach;
+    pair_dial(p);
+    pair_run(p, 200000);
+    upload(p, 100000);
+    cr_expect_eq(stats_of(&p->client).ecn_state, AQ_ECN_STATE_FAILED);
+    uint64_t before = inside(&p->client)->ecn.sent;
+    upload(p, 100000);
+    cr_expect_eq(inside(&p->client)->ecn.sent, before, "no more marks");
+    pair_free(p);
+}
+
+/* RFC 9002 §7.1: CE makes the window smaller, and nothing is lost. */
+Test(ecn, congestion_is_heard)
+{
+    struct pair *p = pair_connected(NULL, NULL);
+    p->server.remark = congest;
+    upload(p, 150000);
+    struct aq_conn_stats client = stats_of(&p->client);
+    cr_expect_eq(client.ecn_state, AQ_ECN_STATE_CAPABLE);
+    cr_expect_gt(stats_of(&p->server).ecn_ce, 0);
+    cr_expect_lt(client.ssthresh_bytes, 200000, "left slow start");
+    cr_expect_eq(client.lost_packets, 0);
+    pair_free(p);
+}
+
+Test(ecn, not_wanted)
+{
+    struct aq_config config;
+    pair_config(&config, false);
+    config.no_ecn = true;
+    struct pair *p = pair_connected(&config, NULL);
+    upload(p, 50000);
+    cr_expect_eq(stats_of(&p->client).ecn_state, AQ_ECN_STATE_OFF);
+    cr_expect_eq(stats_of(&p->server).ecn_ect0, 0);
+    pair_free(p);
 }

@@ -23,6 +23,7 @@ enum {
 struct pair_datagram {
     uint64_t at_us;
     uint32_t size;
+    uint8_t ecn;
     uint8_t data[PAIR_DATAGRAM];
 };
 
@@ -37,6 +38,10 @@ struct side {
     bool mute;                 /* what it sends is counted and lost */
     uint64_t lose_nth;         /* so is its n-th datagram, counted from 1 */
     bool deaf_events;          /* events stay where they are */
+    uint8_t ecn;               /* mark of the datagram that side_recv gives */
+    uint8_t (*remark)(uint8_t ecn,
+                      uint64_t nth); /* what the way here makes of a mark; NULL: nothing */
+    uint64_t came;
     enum aq_event_kind event[PAIR_EVENTS];
     unsigned events;
     aq_conn conn;     /* the newest connection */
@@ -176,6 +181,7 @@ static inline void side_turn(struct side *s, uint64_t now_us)
                 struct pair_datagram *d = &s->out[s->outs++];
                 d->at_us = now_us + PAIR_DELAY_US;
                 d->size = size;
+                d->ecn = trains[i].ecn;
                 memcpy(d->data, trains[i].data + at, size);
             }
         }
@@ -190,7 +196,8 @@ static inline void side_recv(struct side *s, const struct aq_addr *from, const v
     cr_assert_eq(aq_recv_buffers(s->ep, &buffer, 1), 1);
     cr_assert_leq(size, buffer.size);
     memcpy(buffer.data, data, size);
-    struct aq_datagram d = {.data = buffer.data, .size = (uint32_t)size, .remote = *from};
+    struct aq_datagram d = {
+        .data = buffer.data, .size = (uint32_t)size, .remote = *from, .ecn = s->ecn};
     cr_assert_eq(aq_recv(s->ep, &d, 1, now_us), AQ_OK);
 }
 
@@ -210,6 +217,8 @@ static inline void pair_deliver(struct pair *p, struct side *from, struct side *
     struct pair_datagram d;
     while (from->outs && from->out[0].at_us <= p->now_us) {
         side_take(from, &d);
+        to->ecn = to->remark ? to->remark(d.ecn, to->came) : d.ecn;
+        to->came++;
         side_recv(to, &from->addr, d.data, d.size, p->now_us);
     }
 }
