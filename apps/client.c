@@ -36,6 +36,7 @@ const struct option_row connect_rows[] = {
     ROW("ipv4", '4', OPTION_FLAG, ipv4, NULL, 0, 0, "use IPv4 only"),
     ROW("ipv6", '6', OPTION_FLAG, ipv6, NULL, 0, 0, "use IPv6 only"),
     ROW("no-gso", 0, OPTION_FLAG, no_gso, NULL, 0, 0, "send without UDP segmentation offload"),
+    ROW("no-ecn", 0, OPTION_FLAG, no_ecn, NULL, 0, 0, "mark no packets for Explicit Congestion Notification"),
     ROW("no-gro", 0, OPTION_FLAG, no_gro, NULL, 0, 0, "receive without UDP receive offload"),
     ROW("busy-poll", 0, OPTION_FLAG, busy_poll, NULL, 0, 0, "poll for packets before sleeping: sooner answers, a busy core"),
     ROW("busy-poll-time", 0, OPTION_SECONDS, busy_poll_us, "SECONDS", 1, UINT64_MAX, "for so long after the last packet (default 0.01)"),
@@ -139,6 +140,7 @@ static int make_loop(struct client *client)
     config.handle_signals = true;
     config.close_code = client->close_code;
     config.no_gso = flags->no_gso;
+    config.endpoint.no_ecn = flags->no_ecn;
     config.no_gro = flags->no_gro;
     config.busy_poll_us = flags->busy_poll ? flags->busy_poll_us : 0;
     config.endpoint.max_conns = client->max_conns;

@@ -12,7 +12,7 @@
 
 /* The connection flags of every client. */
 struct connect_flags {
-    bool insecure, json, verbose, progress, no_gso, no_gro, busy_poll, ipv4, ipv6;
+    bool insecure, json, verbose, progress, no_gso, no_gro, no_ecn, busy_poll, ipv4, ipv6;
     const char *ca, *alpn, *version, *versions, *cc, *aead, *keylog, *qlog, *server_name, *ticket;
     struct option_pin pin;
     uint64_t timeout_us, idle_us, busy_poll_us, mtu, key_update_every;

@@ -433,3 +433,18 @@ const char *config_problem(const struct aq_config *config)
     copy.seed[0] = 1;
     return aq_config_check(&copy);
 }
+
+const char *ecn_name(enum aq_ecn_state state)
+{
+    static const char *const names[] = {"off", "testing", "unknown", "capable", "failed"};
+    return names[state];
+}
+
+void samples_print(const struct samples *samples, const char *name, unsigned per_mille, bool last)
+{
+    if (samples->count > 0) {
+        (void)printf("\"%s\":%u%s", name, samples_per_mille(samples, per_mille), last ? "}" : ",");
+    } else {
+        (void)printf("\"%s\":null%s", name, last ? "}" : ",");
+    }
+}

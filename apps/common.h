@@ -104,4 +104,11 @@ void keylog_line(void *user, const char *line);
  * later.) */
 const char *config_problem(const struct aq_config *config);
 
+/* "off", "testing", "unknown", "capable" or "failed": static. */
+const char *ecn_name(enum aq_ecn_state state);
+
+/* `"name":value` of a JSON object, null where nothing was measured, and what follows it: a comma or
+ * the object's end. */
+void samples_print(const struct samples *samples, const char *name, unsigned per_mille, bool last);
+
 #endif

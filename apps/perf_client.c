@@ -451,16 +451,6 @@ static void on_event(void *user, const struct aq_event *event)
 
 /* ---- results --------------------------------------------------------------------------------- */
 
-static void print_member(const struct samples *samples, const char *name, unsigned per_mille,
-                         bool last)
-{
-    if (samples->count > 0) {
-        (void)printf("\"%s\":%u%s", name, samples_per_mille(samples, per_mille), last ? "}" : ",");
-    } else {
-        (void)printf("\"%s\":null%s", name, last ? "}" : ",");
-    }
-}
-
 static void print_json(const struct perf *perf)
 {
     const struct perf_flags *flags = perf->flags;
@@ -476,23 +466,24 @@ static void print_json(const struct perf *perf)
         (unsigned long long)perf->resumed,
         per_second(flags->handshakes, perf->phase_us[PHASE_HANDSHAKES]),
         per_second(flags->requests, perf->phase_us[PHASE_REQUESTS]));
-    print_member(&perf->latency, "min", 0, false);
-    print_member(&perf->latency, "p50", 500, false);
-    print_member(&perf->latency, "p99", 990, false);
-    print_member(&perf->latency, "p99_9", 999, true);
+    samples_print(&perf->latency, "min", 0, false);
+    samples_print(&perf->latency, "p50", 500, false);
+    samples_print(&perf->latency, "p99", 990, false);
+    samples_print(&perf->latency, "p99_9", 999, true);
     (void)fputs(",\"handshake_us\":{", stdout);
-    print_member(&perf->handshake, "p50", 500, false);
-    print_member(&perf->handshake, "p99", 990, true);
+    samples_print(&perf->handshake, "p50", 500, false);
+    samples_print(&perf->handshake, "p99", 990, true);
     (void)fputs(",\"confirmed_us\":{", stdout);
-    print_member(&perf->confirmed, "p50", 500, false);
-    print_member(&perf->confirmed, "p99", 990, true);
+    samples_print(&perf->confirmed, "p50", 500, false);
+    samples_print(&perf->confirmed, "p99", 990, true);
     (void)printf(
         ",\"send_calls\":%llu,\"send_packets\":%llu,\"recv_calls\":%llu,\"recv_packets\":%llu,"
-        "\"lost_packets\":%llu,\"mtu\":%u,\"rtt_us\":%llu,\"aead\":\"%s\"}\n",
+        "\"lost_packets\":%llu,\"mtu\":%u,\"rtt_us\":%llu,\"ecn\":\"%s\",\"aead\":\"%s\"}\n",
         (unsigned long long)loop->send_calls, (unsigned long long)loop->send_packets,
         (unsigned long long)loop->recv_calls, (unsigned long long)loop->recv_packets,
         (unsigned long long)perf->stats.lost_packets, perf->stats.mtu,
-        (unsigned long long)perf->stats.rtt_us, aq_endpoint_aead(perf->client->ep));
+        (unsigned long long)perf->stats.rtt_us, ecn_name(perf->stats.ecn_state),
+        aq_endpoint_aead(perf->client->ep));
 }
 
 static void print_transfer(const char *name, uint64_t bytes, uint64_t us)

@@ -33,6 +33,7 @@ const struct option_row listen_rows[] = {
     ROW("keylog", 0, OPTION_TEXT, keylog, "FILE", 0, 0, "append TLS secrets for Wireshark to FILE"),
     ROW("qlog", 0, OPTION_TEXT, qlog, "DIR", 0, 0, "write what each connection does to a file in DIR (or QLOGDIR)"),
     ROW("no-gso", 0, OPTION_FLAG, no_gso, NULL, 0, 0, "send without UDP segmentation offload"),
+    ROW("no-ecn", 0, OPTION_FLAG, no_ecn, NULL, 0, 0, "mark no packets for Explicit Congestion Notification"),
     ROW("no-gro", 0, OPTION_FLAG, no_gro, NULL, 0, 0, "receive without UDP receive offload"),
     ROW("busy-poll", 0, OPTION_FLAG, busy_poll, NULL, 0, 0, "poll for packets before sleeping: sooner answers, a busy core"),
     ROW("busy-poll-time", 0, OPTION_SECONDS, busy_poll_us, "SECONDS", 1, UINT64_MAX, "for so long after the last packet (default 0.01)"),
@@ -205,6 +206,7 @@ static int make_loop(struct server *server)
     config.handle_signals = server->on_stop == NULL;
     config.close_code = server->close_code;
     config.no_gso = flags->no_gso;
+    config.endpoint.no_ecn = flags->no_ecn;
     config.no_gro = flags->no_gro;
     config.busy_poll_us = flags->busy_poll ? flags->busy_poll_us : 0;
     config.endpoint.tls = server->tls;

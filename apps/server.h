@@ -12,7 +12,7 @@
 /* The flags of every server. */
 struct listen_flags {
     const char *listen, *cert, *key, *alpn, *versions, *cc, *aead, *keylog, *qlog;
-    bool retry, json, verbose, no_gso, no_gro, busy_poll;
+    bool retry, json, verbose, no_gso, no_gro, no_ecn, busy_poll;
     uint64_t max_conns, max_streams, mtu, idle_us, busy_poll_us;
 };
 

@@ -50,8 +50,12 @@ static void socket_check_buffer(struct aq_loop *loop, const struct udp *udp)
 static struct loop_socket *socket_open(struct aq_loop *loop, const struct aq_addr *addr,
                                        char *error, size_t error_size)
 {
-    const struct udp_options options = {loop->config.socket_buffer_bytes, loop->config.no_gso,
-                                        loop->config.no_gro};
+    const struct udp_options options = {
+        .buffer_bytes = loop->config.socket_buffer_bytes,
+        .no_gso = loop->config.no_gso,
+        .no_gro = loop->config.no_gro,
+        .ecn = loop->config.endpoint.no_ecn ? AQ_ECN_NOT : AQ_ECN_ECT0,
+    };
     uint32_t index = 0;
     while (index < loop->sockets_high && loop->sockets[index].open)
         index++;

@@ -173,6 +173,13 @@ static void udp_set_options(struct udp *udp, const struct udp_options *options)
     for (size_t i = 0; i < count; i++)
         (void)setsockopt(udp->fd, rows[i].level, rows[i].name, &rows[i].value,
                          sizeof rows[i].value);
+    int mark = options->ecn;
+    bool v4 = udp->family == 4;
+    if (mark != 0
+        && setsockopt(udp->fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &mark,
+                      sizeof mark)
+               == 0)
+        udp->ecn = options->ecn;
 
     uint32_t in = udp_set_buffer(udp->fd, SO_RCVBUFFORCE, SO_RCVBUF, options->buffer_bytes);
     uint32_t out = udp_set_buffer(udp->fd, SO_SNDBUFFORCE, SO_SNDBUF, options->buffer_bytes);

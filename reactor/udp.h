@@ -24,6 +24,7 @@ enum {
 struct udp_options {
     uint32_t buffer_bytes; /* SO_RCVBUF and SO_SNDBUF */
     bool no_gso, no_gro;
+    uint8_t ecn; /* enum aq_ecn: the mark of most trains, which then need not say so each time */
 };
 
 /* What the system calls of all sockets of a loop did. */
@@ -37,6 +38,7 @@ struct udp {
     int fd;
     uint8_t family; /* 4 or 6 */
     bool gso, gro;
+    uint8_t ecn;            /* the mark of what is sent without one of its own */
     uint16_t index;         /* the loop's number of this socket, copied into datagrams */
     uint32_t rxq_overflows; /* the kernel's counter as last seen */
     uint32_t granted_bytes; /* the smaller of the two socket buffers that the kernel granted */

@@ -145,7 +145,7 @@ static void udp_put_message(const struct udp *udp, struct udp_io *io, unsigned i
     msg->msg_iovlen = 1;
     msg->msg_control = io->controls[i].bytes;
     udp_put_source(udp, train, msg);
-    if (ecn != 0)
+    if (ecn != udp->ecn)
         udp_put_control(msg, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &ecn,
                         sizeof ecn);
     if (ttl != 0)

@@ -19,7 +19,7 @@ enum {
 static struct udp_io io;
 static uint8_t memory[BUFFERS][BUFFER_BYTES];
 static uint8_t sent_bytes[BYTES_MAX], got_bytes[BYTES_MAX];
-static struct udp_options options = {1u << 20, false, false};
+static struct udp_options options = {.buffer_bytes = 1u << 20};
 
 /* What arrived: the bytes in a row, and the size of each datagram. */
 struct got {
