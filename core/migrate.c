@@ -20,7 +20,7 @@ enum {
      * goes on. */
     OPEN_GAP_US = 50000,
     OPEN_BURST_US = 400000,
-    FAILED_SPANS = 10,
+    FAILED_SPANS = 5,
     MTU_TRIES = 3
 };
 

@@ -417,3 +417,74 @@ Test(cid, peer_is_reset)
     for (uint8_t i = 1; i < 4; i++)
         cr_expect_not(cid_peer_is_reset(&p, token_of(i)), "retired");
 }
+
+/* ---- ids of paths ---------------------------------------------------------------------------- */
+
+/* RFC 9000 §9.5: each path takes one that none has used; what no path needs any more is retired,
+ * and its frame, when it comes again, brings nothing back. */
+Test(cid, peer_paths)
+{
+    struct cid_peer p = peer_with(4, 4);
+    struct cid cid = cid_of(2), fresh = cid_of(4);
+    uint32_t seq, keep[] = {0, 1};
+    uint64_t retired;
+    for (uint32_t i = 1; i < 4; i++) {
+        cr_expect(cid_peer_has_spare(&p));
+        cr_expect(cid_peer_take(&p, &seq));
+        cr_expect_eq(seq, i, "the oldest first");
+    }
+    cr_expect_not(cid_peer_has_spare(&p));
+    cr_expect_not(cid_peer_take(&p, &seq));
+    cr_expect_eq(cid_peer_find(&p, 2)->cid.bytes[0], 2);
+    cid_peer_use(&p, 1);
+    cr_expect_eq(cid_peer_active(&p)->bytes[0], 1);
+    cid_peer_let(&p, keep, 2);
+    cr_expect_null(cid_peer_find(&p, 2));
+    cr_expect_null(cid_peer_find(&p, 3));
+    cr_expect_not_null(cid_peer_find(&p, 0));
+    cr_expect(cid_peer_next_retire(&p, &retired) && retired == 3);
+    cr_expect_eq(cid_peer_add(&p, 2, 0, &cid, token_of(2)), AQ_OK);
+    cr_expect_null(cid_peer_find(&p, 2), "it was late");
+    cr_expect_eq(p.retire_count, 2);
+    cr_expect_eq(cid_peer_add(&p, 4, 0, &fresh, token_of(4)), AQ_OK);
+    cr_expect(cid_peer_take(&p, &seq) && seq == 4);
+    for (uint32_t i = 5; i < 100; i++) { /* and one that is far back */
+        struct cid next = cid_of((uint8_t)i);
+        cr_assert_eq(cid_peer_add(&p, i, 0, &next, token_of((uint8_t)i)), AQ_OK);
+        cr_assert(cid_peer_take(&p, &seq) && seq == i);
+        cid_peer_let(&p, keep, 2);
+        while (cid_peer_next_retire(&p, &retired)) {
+            cid_peer_retire_sent(&p);
+            cid_peer_retire_acked(&p);
+        }
+    }
+    cr_expect_eq(cid_peer_add(&p, 3, 0, &cid, token_of(3)), AQ_OK);
+    cr_expect_null(cid_peer_find(&p, 3));
+}
+
+/* RFC 9000 §10.3.1: the tokens of all paths count, those of unused ids do not. */
+Test(cid, resets_of_paths)
+{
+    struct cid_peer p = peer_with(4, 4);
+    uint32_t seq, keep[] = {0};
+    cr_expect_not(cid_peer_is_reset(&p, token_of(1)));
+    cid_peer_take(&p, &seq);
+    cr_expect(cid_peer_is_reset(&p, token_of(1)));
+    cr_expect_not(cid_peer_is_reset(&p, token_of(2)));
+    cid_peer_let(&p, keep, 1);
+    cr_expect_not(cid_peer_is_reset(&p, token_of(1)));
+}
+
+/* RFC 9000 §5.1.1: the preferred address's id has the number 1. */
+Test(cid, local_preferred)
+{
+    struct cid_local l;
+    uint16_t seq;
+    cid_local_init(&l);
+    cid_local_preferred(&l);
+    cr_expect(cid_local_is_active(&l, 1));
+    cid_local_open(&l, 2);
+    cr_expect_not(cid_local_next(&l, &seq), "two are two");
+    cr_expect_eq(cid_local_retire(&l, 1, 0), AQ_OK);
+    cr_expect(cid_local_next(&l, &seq) && seq == 2);
+}

@@ -22,6 +22,8 @@ enum {
 
 struct pair_datagram {
     uint64_t at_us;
+    struct aq_addr remote; /* as the train says */
+    uint16_t socket;
     uint32_t size;
     uint8_t ecn;
     uint8_t data[PAIR_DATAGRAM];
@@ -182,6 +184,8 @@ static inline void side_turn(struct side *s, uint64_t now_us)
                 d->at_us = now_us + PAIR_DELAY_US;
                 d->size = size;
                 d->ecn = trains[i].ecn;
+                d->remote = trains[i].remote;
+                d->socket = trains[i].socket;
                 memcpy(d->data, trains[i].data + at, size);
             }
         }

@@ -121,3 +121,151 @@ Test(path, mtu_given_up)
     p.mtu_probes = 0;
     cr_expect_not(path_wants_mtu_probe(&p));
 }
+
+/* ---- validation ------------------------------------------------------------------------------ */
+
+static const uint8_t data[4][CHALLENGE_SIZE] = {"first..", "second.", "third..", "fourth."};
+
+enum {
+    SPAN = 3000,
+    PTO = 1000,
+    BEGIN = 100000
+};
+
+static struct path path_checked(void)
+{
+    struct path p = path_new();
+    path_check(&p, SPAN, BEGIN);
+    cr_expect_eq(p.state, PATH_VALIDATING);
+    cr_expect(p.challenge_due && path_is_checked(&p));
+    cr_expect_eq(path_deadline(&p), BEGIN + SPAN, "RFC 9000 §8.2.4");
+    return p;
+}
+
+/* RFC 9000 §8.2.3: by a response to any challenge that is remembered, and to no other. */
+Test(path, answers)
+{
+    static const struct {
+        unsigned sent, answered;
+        bool full[3];
+        enum path_answer answer;
+    } rows[] = {
+        {0, 0, {0}, PATH_ANSWER_NONE},
+        {1, 0, {true}, PATH_ANSWER_FULL},
+        {1, 0, {false}, PATH_ANSWER_SMALL},
+        {1, 1, {true}, PATH_ANSWER_NONE},
+        {2, 0, {true, false}, PATH_ANSWER_FULL},
+        {2, 1, {true, false}, PATH_ANSWER_SMALL},
+        {2, 0, {false, true}, PATH_ANSWER_SMALL},
+        {3, 0, {true, true, true}, PATH_ANSWER_NONE},
+        {3, 1, {true, true, true}, PATH_ANSWER_FULL},
+        {3, 2, {true, true, false}, PATH_ANSWER_SMALL},
+    };
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct path p = path_checked();
+        for (unsigned j = 0; j < rows[i].sent; j++)
+            path_challenged(&p, data[j], rows[i].full[j], PTO, BEGIN + j);
+        bool answered = rows[i].answer != PATH_ANSWER_NONE;
+        cr_expect_eq(path_on_response(&p, data[rows[i].answered]), rows[i].answer, "row %u", i);
+        cr_expect_eq(p.state, answered ? PATH_VALID : PATH_VALIDATING, "row %u", i);
+        cr_expect_eq(p.mtu_valid, rows[i].answer == PATH_ANSWER_FULL, "row %u", i);
+        cr_expect_eq(path_is_checked(&p), !answered, "row %u", i);
+        cr_expect_eq(path_on_response(&p, data[rows[i].answered]), PATH_ANSWER_NONE, "row %u", i);
+    }
+}
+
+/* RFC 9000 §9.4: no sooner than a PTO, then later each time; RFC 9000 §8.2.4: and given up. */
+Test(path, challenges_in_time)
+{
+    static const uint64_t gaps[] = {PTO, PTO, 2 * PTO, 4 * PTO, 8 * PTO};
+    struct path p = path_new();
+    uint64_t now = BEGIN;
+    path_check(&p, 100 * PTO, now);
+    for (unsigned i = 0; i < sizeof gaps / sizeof *gaps; i++) {
+        path_challenged(&p, data[i % 4], true, PTO, now);
+        cr_expect_not(p.challenge_due);
+        cr_expect_eq(path_deadline(&p), now + gaps[i], "%u", i);
+        cr_expect_eq(path_on_time(&p, now + gaps[i] - 1), PATH_TIME_NONE);
+        now += gaps[i];
+        cr_expect_eq(path_on_time(&p, now), PATH_TIME_CHALLENGE);
+        cr_expect(p.challenge_due);
+    }
+    cr_expect_eq(path_on_time(&p, BEGIN + 100 * PTO - 1), PATH_TIME_NONE);
+    cr_expect_eq(path_on_time(&p, BEGIN + 100 * PTO), PATH_TIME_FAILED);
+    cr_expect_eq(p.state, PATH_FAILED);
+    cr_expect_not(p.challenge_due);
+    cr_expect_eq(path_deadline(&p), AQ_NEVER);
+    path_check(&p, SPAN, now); /* it may be tried again */
+    cr_expect_eq(p.state, PATH_VALIDATING);
+}
+
+/* RFC 9000 §9.3.3: a valid path that is looked at once more keeps its state, and its room. */
+Test(path, checked_while_valid)
+{
+    struct path p = path_new();
+    path_set_state(&p, PATH_VALID);
+    path_check(&p, SPAN, BEGIN);
+    cr_expect_eq(p.state, PATH_VALID);
+    cr_expect_eq(path_room(&p), UINT64_MAX);
+    uint64_t give_up = p.give_up_us;
+    path_check(&p, SPAN, BEGIN + 5); /* one at a time */
+    cr_expect_eq(p.give_up_us, give_up);
+    cr_expect_eq(path_on_time(&p, give_up), PATH_TIME_FAILED);
+    cr_expect_eq(p.state, PATH_VALID);
+    p.due_us = give_up + 7; /* lingering */
+    cr_expect_eq(path_on_time(&p, give_up + 6), PATH_TIME_NONE);
+    cr_expect_eq(path_on_time(&p, give_up + 7), PATH_TIME_UNUSED);
+}
+
+/* RFC 9000 §8.2.2: the window holds a probe back, but for one a round trip. */
+Test(path, probes_and_the_window)
+{
+    struct path p = path_new();
+    cr_expect_not(path_wants_probe(&p, BEGIN));
+    p.response_due = true;
+    cr_expect(path_wants_probe(&p, BEGIN));
+    p.cc.in_flight_bytes = p.cc.cwnd_bytes - MTU_BASE + 1;
+    cr_expect(path_wants_probe(&p, BEGIN));
+    path_probed(&p, BEGIN);
+    cr_expect_not(path_wants_probe(&p, BEGIN + p.rtt.smoothed_us - 1));
+    cr_expect(path_wants_probe(&p, BEGIN + p.rtt.smoothed_us));
+    p.cc.in_flight_bytes--;
+    cr_expect(path_wants_probe(&p, BEGIN));
+}
+
+/* RFC 9000 §9.4: what goes over to a path that differs in the port; what is in flight does not. */
+Test(path, take_over)
+{
+    struct path from = path_new(), p = path_new();
+    from.local = p.local = addr(1, 10);
+    from.remote = p.remote = addr(2, 20);
+    p.remote.port++;
+    cr_expect(path_same_network(&p, &from));
+    p.remote.ip[3]++;
+    cr_expect_not(path_same_network(&p, &from));
+    from.cc.cwnd_bytes = 50000;
+    from.cc.in_flight_bytes = 40000;
+    p.cc.in_flight_bytes = 700;
+    from.mtu = 1452;
+    from.rtt.smoothed_us = 7;
+    path_take_over(&p, &from);
+    cr_expect_eq(p.cc.cwnd_bytes, 50000);
+    cr_expect_eq(p.cc.in_flight_bytes, 700);
+    cr_expect_eq(from.cc.in_flight_bytes, 40000);
+    cr_expect_eq(from.cc.cwnd_bytes, 12000);
+    cr_expect_eq(p.rtt.smoothed_us, 7);
+    cr_expect_eq(p.mtu, 1452);
+}
+
+/* What the peer itself named may be tried before anything came from there. */
+Test(path, budget)
+{
+    struct path p = path_new();
+    p.budget_bytes = 64;
+    cr_expect_eq(path_room(&p), 64);
+    p.sent_bytes = 60;
+    p.recv_bytes = 10;
+    cr_expect_eq(path_room(&p), 34);
+    p.budget_bytes = PATH_TRUSTED;
+    cr_expect_gt(path_room(&p), 1U << 30);
+}
