@@ -33,6 +33,7 @@ const struct option_row connect_rows[] = {
     ROW("keylog", 0, OPTION_TEXT, keylog, "FILE", 0, 0, "append TLS secrets for Wireshark to FILE (or SSLKEYLOGFILE)"),
     ROW("qlog", 0, OPTION_TEXT, qlog, "DIR", 0, 0, "write what each connection does to a file in DIR (or QLOGDIR)"),
     ROW("key-update-every", 0, OPTION_NUMBER, key_update_every, "N", 1, UINT64_MAX, "update the keys after every N packets"),
+    ROW("migrate-after", 0, OPTION_SECONDS, migrate_us, "SECONDS", 1, 3600000000, "move to a fresh port so long after the handshake"),
     ROW("ipv4", '4', OPTION_FLAG, ipv4, NULL, 0, 0, "use IPv4 only"),
     ROW("ipv6", '6', OPTION_FLAG, ipv6, NULL, 0, 0, "use IPv6 only"),
     ROW("no-gso", 0, OPTION_FLAG, no_gso, NULL, 0, 0, "send without UDP segmentation offload"),
@@ -365,6 +366,36 @@ static void take_ticket(struct client *client, const struct aq_event *event)
     }
 }
 
+static void migrate(void *user)
+{
+    struct client *client = user;
+    char error[256];
+
+    if (!client_is_over(client)
+        && aq_loop_migrate(client->loop, client->conn, NULL, error, sizeof error) != AQ_OK) {
+        note("antq: note: %s", error);
+    }
+}
+
+/* What became of a move, ours or the server's preferred address. */
+static void on_path(struct client *client, const struct aq_event *event)
+{
+    struct aq_conn_stats stats = {.size = sizeof stats};
+    char local[64], remote[64];
+
+    if ((event->value & AQ_PATH_FAILED) != 0) {
+        note("antq: note: the other path does not answer; the connection stays where it is");
+    }
+    if ((event->value & AQ_PATH_MOVED) == 0) {
+        return;
+    }
+    client->moves++;
+    if (client->flags.verbose && aq_conn_stats(client->ep, client->conn, &stats) == AQ_OK) {
+        note("moved: now from %s to %s", aq_addr_text(&stats.local, local, sizeof local),
+             aq_addr_text(&stats.remote, remote, sizeof remote));
+    }
+}
+
 static void on_event(void *user, struct aq_loop *loop, const struct aq_event *event)
 {
     struct client *client = user;
@@ -381,6 +412,12 @@ static void on_event(void *user, struct aq_loop *loop, const struct aq_event *ev
         client->peer.size = sizeof client->peer;
         (void)aq_conn_peer(client->ep, client->conn, &client->peer);
         client_measure(client);
+        if (client->flags.migrate_us != 0) {
+            (void)aq_loop_timer(client->loop, aq_loop_now(client->loop) + client->flags.migrate_us,
+                                migrate, client);
+        }
+    } else if (event->kind == AQ_EVENT_PATH && ours) {
+        on_path(client, event);
     } else if (event->kind == AQ_EVENT_CLOSED && ours) {
         on_closed(client);
     }

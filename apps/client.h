@@ -15,6 +15,7 @@ struct connect_flags {
     bool insecure, json, verbose, progress, no_gso, no_gro, no_ecn, busy_poll, ipv4, ipv6;
     const char *ca, *alpn, *version, *versions, *cc, *aead, *keylog, *qlog, *server_name, *ticket;
     struct option_pin pin;
+    uint64_t migrate_us; /* move so long after the confirmed handshake; 0: stay */
     uint64_t timeout_us, idle_us, busy_poll_us, mtu, key_update_every;
 };
 
@@ -55,6 +56,7 @@ struct client {
     uint64_t dialled_us;
     bool connected, confirmed;
     bool failed;    /* something was complained about: exit code 1 */
+    unsigned moves;    /* to another path */
     bool finishing; /* we end it: a close is no news */
 
     /* Facts, as of confirmation and, for stats, as of client_finish too. */

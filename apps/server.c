@@ -20,6 +20,7 @@
 /* clang-format off */
 const struct option_row listen_rows[] = {
     ROW("listen", 0, OPTION_TEXT, listen, "ADDR:PORT", 0, 0, "where to listen (default 0.0.0.0:4433); port 0 picks one"),
+    ROW("preferred-address", 0, OPTION_TEXT, preferred, "ADDR:PORT", 0, 0, "listen there too, and have clients move there"),
     ROW("cert", 0, OPTION_TEXT, cert, "FILE", 0, 0, "certificate chain (PEM); without one a self-signed one is made"),
     ROW("key", 0, OPTION_TEXT, key, "FILE", 0, 0, "its private key (PEM)"),
     ROW("alpn", 0, OPTION_TEXT, alpn, "NAME", 0, 0, "application protocols to accept, separated by commas"),
@@ -225,6 +226,8 @@ static int make_loop(struct server *server)
         config.endpoint.cc = flags->cc;
     }
     config.endpoint.aead = flags->aead; /* NULL: auto */
+    *(server->preferred.family == 6 ? &config.endpoint.preferred6 : &config.endpoint.preferred4) =
+        server->preferred;
     if (flags->mtu != 0) {
         config.endpoint.max_udp_payload = (uint16_t)flags->mtu;
     }
@@ -277,6 +280,26 @@ static bool tell_ready(const struct server *server, const struct aq_addr *bound)
     return true;
 }
 
+/* Clients are told the address: it must be one. */
+static bool resolve_preferred(struct server *server)
+{
+    static const uint8_t zero[16];
+    const char *text = server->flags.preferred;
+    char error[512];
+
+    if (aq_resolve(text, DEFAULT_PORT, 0, &server->preferred, error, sizeof error) != AQ_OK) {
+        complain("--preferred-address: %s", error);
+        return false;
+    }
+    if (server->preferred.port == 0 || memcmp(server->preferred.ip, zero, sizeof zero) == 0) {
+        complain("--preferred-address expects the address and port that clients reach us at, not"
+                 " \"%s\"",
+                 text);
+        return false;
+    }
+    return true;
+}
+
 bool server_open(struct server *server, int *code)
 {
     const struct listen_flags *flags = &server->flags;
@@ -298,6 +321,9 @@ bool server_open(struct server *server, int *code)
         complain("--listen: %s", error);
         return false;
     }
+    if (flags->preferred != NULL && !resolve_preferred(server)) {
+        return false;
+    }
     *code = EXIT_FAILED;
     if (!make_tls(server)) {
         return false;
@@ -310,7 +336,9 @@ bool server_open(struct server *server, int *code)
         return false;
     }
     *code = EXIT_FAILED;
-    if (aq_listen(server->loop, &address, &bound, error, sizeof error) != AQ_OK) {
+    if (aq_listen(server->loop, &address, &bound, error, sizeof error) != AQ_OK
+        || (server->preferred.family != 0
+            && aq_listen(server->loop, &server->preferred, NULL, error, sizeof error) != AQ_OK)) {
         complain("%s", error);
         return false;
     }

@@ -11,7 +11,7 @@
 
 /* The flags of every server. */
 struct listen_flags {
-    const char *listen, *cert, *key, *alpn, *versions, *cc, *aead, *keylog, *qlog;
+    const char *listen, *preferred, *cert, *key, *alpn, *versions, *cc, *aead, *keylog, *qlog;
     bool retry, json, verbose, no_gso, no_gro, no_ecn, busy_poll;
     uint64_t max_conns, max_streams, mtu, idle_us, busy_poll_us;
 };
@@ -38,6 +38,7 @@ struct server {
     struct qlog *qlog; /* NULL: none */
     struct aq_endpoint *ep;
     struct alpn_list alpn;
+    struct aq_addr preferred; /* where clients shall move to; family 0: nowhere */
     int signal_fd; /* with on_stop */
     bool ending;   /* on_stop was called */
 };

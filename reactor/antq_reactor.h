@@ -79,6 +79,14 @@ AQ_API int aq_listen(struct aq_loop *loop, const struct aq_addr *addr, struct aq
 AQ_API int aq_dial(struct aq_loop *loop, struct aq_connect *connect, bool fresh_port, aq_conn *conn,
                    char *error, size_t error_size);
 
+/* Moves a connection that we dialled to a new socket (aq_conn_migrate): bound to local, or, where
+ * that is NULL or its ip all zero, to whatever address the way to the peer now begins at, with a
+ * fresh port. AQ_EVENT_PATH tells what came of it; a socket that only this connection used is
+ * closed when no path of it is left. Errors as aq_conn_migrate, or AQ_MISUSE when there is no such
+ * socket, each with a sentence in error. */
+AQ_API int aq_loop_migrate(struct aq_loop *loop, aq_conn conn, const struct aq_addr *local,
+                           char *error, size_t error_size);
+
 /* Runs until aq_loop_stop has closed every connection, or aq_loop_break. 0, or -1 when epoll
  * failed. */
 AQ_API int aq_loop_run(struct aq_loop *loop);

@@ -55,7 +55,8 @@ enum loop_kind {
 struct loop_socket {
     struct udp udp;
     bool open;
-    bool fresh;          /* one connection's own */
+    bool fresh;          /* one connection's own: */
+    aq_conn owner;       /* that one's */
     bool ended;          /* its connection is closed: close it when everything is sent */
     bool blocked;        /* EAGAIN: waits for EPOLLOUT */
     uint64_t blocked_us; /* since when it takes nothing; 0: it does */
@@ -66,6 +67,7 @@ struct loop_socket {
 struct loop_conn {
     aq_conn conn;
     uint32_t socket; /* its own one, or LOOP_NO_SOCKET */
+    bool moved;      /* it has, or had, more sockets of its own */
     bool refused;    /* came while stopping: the application never hears of it */
 };
 
@@ -151,6 +153,8 @@ void loop_sockets_close(struct aq_loop *loop);
 struct loop_conn *loop_conn_find(struct aq_loop *loop, aq_conn conn);
 /* Adds a connection, or finds it; NULL when the table is full. */
 struct loop_conn *loop_conn_add(struct aq_loop *loop, aq_conn conn, uint32_t socket, bool refused);
+/* Its paths have changed: sockets of its own that carry none any more are marked to be closed. */
+void loop_conn_paths(struct aq_loop *loop, aq_conn conn);
 /* Forgets a connection; its own socket, if any, is marked to be closed. */
 void loop_conn_remove(struct aq_loop *loop, aq_conn conn);
 

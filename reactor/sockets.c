@@ -27,6 +27,7 @@ static void socket_close(struct aq_loop *loop, struct loop_socket *s)
     udp_close(
         &s->udp); /* which also takes it out of epoll: nobody else has a copy of the descriptor */
     s->open = s->fresh = s->ended = s->blocked = false;
+    s->owner = 0;
     while (loop->sockets_high > 0 && !loop->sockets[loop->sockets_high - 1].open)
         loop->sockets_high--;
 }
@@ -154,16 +155,45 @@ struct loop_conn *loop_conn_add(struct aq_loop *loop, aq_conn conn, uint32_t soc
     return c;
 }
 
+static void socket_end(struct aq_loop *loop, struct loop_socket *s)
+{
+    if (s->fresh && !s->ended) {
+        s->ended = true;
+        loop->sockets_ended++;
+    }
+}
+
+void loop_conn_paths(struct aq_loop *loop, aq_conn conn)
+{
+    struct aq_path_info paths[AQ_PATHS_MAX];
+    struct loop_conn *c = loop_conn_find(loop, conn);
+    if (c == NULL || !c->moved)
+        return;
+    unsigned count = aq_conn_paths(loop->ep, conn, paths, AQ_PATHS_MAX);
+    for (uint32_t i = 0; i < loop->sockets_high; i++) {
+        struct loop_socket *s = &loop->sockets[i];
+        bool used = !s->open || s->owner != conn;
+        for (unsigned j = 0; j < count; j++)
+            used |= paths[j].socket == i;
+        if (!used) {
+            socket_end(loop, s);
+            s->owner = 0;
+            c->socket = c->socket == i ? LOOP_NO_SOCKET : c->socket;
+        }
+    }
+}
+
 void loop_conn_remove(struct aq_loop *loop, aq_conn conn)
 {
     struct loop_conn *c = loop_conn_find(loop, conn);
     if (c == NULL)
         return;
     struct loop_socket *s = c->socket != LOOP_NO_SOCKET ? loop_socket_at(loop, c->socket) : NULL;
-    if (s != NULL && s->fresh && !s->ended) {
-        s->ended = true;
-        loop->sockets_ended++;
-    }
+    if (s != NULL)
+        socket_end(loop, s);
+    for (uint32_t i = 0; c->moved && i < loop->sockets_high; i++)
+        if (loop->sockets[i].open && loop->sockets[i].owner == conn)
+            socket_end(loop, &loop->sockets[i]);
     loop->conns_count--;
     loop->conns_open -= c->refused ? 0 : 1;
     /* Move up what a search would no longer find behind the hole. */
@@ -285,5 +315,55 @@ int aq_dial(struct aq_loop *loop, struct aq_connect *connect, bool fresh_port, a
         loop_conn_add(loop, *conn, s->fresh ? s->udp.index : LOOP_NO_SOCKET, false);
     assert(c != NULL);
     (void)c;
+    s->owner = s->fresh ? *conn : 0;
+    return AQ_OK;
+}
+
+static const char *migrate_why(int result)
+{
+    switch (result) {
+    case AQ_GONE: return "the connection has ended";
+    case AQ_BLOCKED: return "its handshake is not confirmed yet";
+    case AQ_REFUSED: return "the server has asked for no migration";
+    case AQ_FULL: return "the server has given no connection id for another path yet";
+    default: return "only connections that we dialled move, to addresses of one family";
+    }
+}
+
+int aq_loop_migrate(struct aq_loop *loop, aq_conn conn, const struct aq_addr *local, char *error,
+                    size_t error_size)
+{
+    struct aq_conn_stats stats;
+    struct aq_path_addr to;
+    struct aq_addr bind_to;
+    memset(&stats, 0, sizeof stats);
+    memset(&to, 0, sizeof to);
+    memset(&bind_to, 0, sizeof bind_to);
+    stats.size = sizeof stats;
+    struct loop_conn *c = loop_conn_find(loop, conn);
+    if (c == NULL || aq_conn_stats(loop->ep, conn, &stats) != AQ_OK) {
+        loop_say(error, error_size, "cannot move: %s", migrate_why(AQ_GONE));
+        return AQ_GONE;
+    }
+    bind_to.family = stats.remote.family;
+    if (local != NULL)
+        bind_to = *local;
+    struct loop_socket *s = socket_open(loop, &bind_to, error, error_size);
+    if (s == NULL)
+        return AQ_MISUSE;
+    to.local = s->udp.local;
+    if (dial_is_zero(&to.local) && udp_route(&stats.remote, &to.local) != 0)
+        memset(&to.local, 0, sizeof to.local);
+    to.local.port = s->udp.local.port;
+    to.socket = s->udp.index;
+    int result =
+        aq_conn_migrate(loop->ep, conn, &to, loop->in_turn ? loop->now_us : aq_loop_clock(loop));
+    if (result != AQ_OK) {
+        socket_close(loop, s);
+        loop_say(error, error_size, "cannot move: %s", migrate_why(result));
+        return result;
+    }
+    s->fresh = c->moved = true;
+    s->owner = conn;
     return AQ_OK;
 }

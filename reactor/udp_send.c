@@ -103,26 +103,26 @@ static void udp_put_control(struct msghdr *msg, int level, int type, const void 
     msg->msg_controllen += CMSG_SPACE(size);
 }
 
-/* Names the source address, unless the socket is bound to it and the kernel can choose no other. */
+/* Names the source address, unless the socket is bound to it and the kernel can choose no other.
+ * With an interface it could: no address then means the interface's first one. */
 static void udp_put_source(const struct udp *udp, const struct aq_train *train, struct msghdr *msg)
 {
     bool bound = udp_same_host(&train->local, &udp->local);
-    bool named = train->local.family == udp->family && !bound;
-    if (!named && train->ifindex == 0)
+    bool named = train->local.family == udp->family;
+    const uint8_t *source = named ? train->local.ip : udp->local.ip;
+    if ((!named || bound) && train->ifindex == 0)
         return;
     if (udp->family == 4) {
         struct in_pktinfo info;
         memset(&info, 0, sizeof info);
         info.ipi_ifindex = (int)train->ifindex;
-        if (named)
-            memcpy(&info.ipi_spec_dst, train->local.ip, 4);
+        memcpy(&info.ipi_spec_dst, source, 4);
         udp_put_control(msg, IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
     } else {
         struct in6_pktinfo info;
         memset(&info, 0, sizeof info);
         info.ipi6_ifindex = train->ifindex;
-        if (named)
-            memcpy(&info.ipi6_addr, train->local.ip, 16);
+        memcpy(&info.ipi6_addr, source, 16);
         udp_put_control(msg, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
     }
 }

@@ -349,6 +349,15 @@ for address in 127.0.0.1:0 '[::1]:0'; do
     expect_out 0 '^upload +1 bytes' perf "$SERVER_ADDR" --insecure --upload 1 --download 257 --streams 9
     server_end
 done
+# Paths: a move by the client's wish, and to where the server prefers.
+expect 2 '^antq: --preferred-address expects the address' perf serve --listen 127.0.0.1:0 --preferred-address :1
+expect 2 '^antq: --preferred-address' perf serve --listen 127.0.0.1:0 --preferred-address 127.0.0.1:x
+expect 2 '^antq: --migrate-after expects' perf 127.0.0.1:1 --migrate-after never
+serve perf serve --listen 127.0.0.1:0 --preferred-address "127.0.0.2:${closed##*:}"
+expect 0 "^moved: now from 127.0.0.1:[0-9]* to 127.0.0.2:${closed##*:}" perf "$SERVER_ADDR" --insecure \
+    --upload "$(scale 64)M" -v --migrate-after 0.001
+[ "$(grep -c '^moved' "$T/run.err")" -ge 1 ] || fail 'no move'
+server_end
 serve perf serve --listen 127.0.0.1:0 --max-streams 1000
 expect_out 0 '^requests +3000 in' perf "$SERVER_ADDR" --insecure --requests 3000 --streams 1000
 # The first run gets a ticket, the second resumes each time; a ticket of another server counts for nothing.
