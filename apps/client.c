@@ -366,13 +366,24 @@ static void take_ticket(struct client *client, const struct aq_event *event)
     }
 }
 
+enum {
+    MIGRATE_AGAIN_US = 20000
+};
+
 static void migrate(void *user)
 {
     struct client *client = user;
     char error[256];
+    int result;
 
-    if (!client_is_over(client)
-        && aq_loop_migrate(client->loop, client->conn, NULL, error, sizeof error) != AQ_OK) {
+    if (client_is_over(client)) {
+        return;
+    }
+    result = aq_loop_migrate(client->loop, client->conn, NULL, error, sizeof error);
+    if (result == AQ_BLOCKED) { /* the server's preferred address comes first */
+        (void)aq_loop_timer(client->loop, aq_loop_now(client->loop) + MIGRATE_AGAIN_US, migrate,
+                            client);
+    } else if (result != AQ_OK) {
         note("antq: note: %s", error);
     }
 }

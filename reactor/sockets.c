@@ -323,7 +323,8 @@ static const char *migrate_why(int result)
 {
     switch (result) {
     case AQ_GONE: return "the connection has ended";
-    case AQ_BLOCKED: return "its handshake is not confirmed yet";
+    case AQ_BLOCKED:
+        return "its handshake is not confirmed yet, or the server's preferred address is being tried";
     case AQ_REFUSED: return "the server has asked for no migration";
     case AQ_FULL: return "the server has given no connection id for another path yet";
     default: return "only connections that we dialled move, to addresses of one family";

@@ -20,6 +20,7 @@ struct net {
     uint64_t to_bytes[SOCKETS], from_bytes[SOCKETS];
     bool no_answers;          /* the client's path validation is not answered: its probes are lost */
     uint8_t dcid[SOCKETS][2][CID_SIZE]; /* last seen of the client, of the server */
+    bool tried_meanwhile;     /* a move was refused while the preferred address was tried */
     uint64_t sizes[SOCKETS];  /* largest datagram of the server to each */
 };
 
@@ -457,8 +458,13 @@ static struct net *preferred(bool refused, bool dead)
     if (dead)
         n->server[1] = at(99, 99, 1);
     pair_dial(n->p);
+    n->client[2] = at(8, 2, 778);
+    struct aq_path_addr to = {.local = n->client[2], .socket = 2};
+    while (side_count(&n->p->client, AQ_EVENT_CONFIRMED) == 0)
+        net_run(n, 1000);
+    n->tried_meanwhile =
+        aq_conn_migrate(n->p->client.ep, n->p->client.conn, &to, n->p->now_us) == AQ_BLOCKED;
     net_run(n, 300000);
-    cr_assert_eq(side_count(&n->p->client, AQ_EVENT_CONFIRMED), 1);
     return n;
 }
 
@@ -468,6 +474,7 @@ Test(migrate, preferred_address)
     struct net *n = preferred(false, false);
     struct conn *c = inside(&n->p->client), *s = inside(&n->p->server);
     cr_expect(addr_equal(&conn_path(c)->remote, &n->server[1]));
+    cr_expect(n->tried_meanwhile, "RFC 9000 §9.6.3");
     cr_expect_eq(conn_path(c)->cid_seq, 1, "RFC 9000 §5.1.1: the id that came with it");
     cr_expect_eq(conn_path(s)->socket, 1);
     cr_expect(addr_same_ip(&conn_path(s)->local, &n->server[1]));
