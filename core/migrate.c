@@ -590,16 +590,16 @@ int aq_conn_migrate(struct aq_endpoint *endpoint, aq_conn conn, const struct aq_
         return AQ_MISUSE;
     if (c->state != CONN_CONFIRMED) /* RFC 9000 §9: not before */
         return AQ_BLOCKED;
-    /* RFC 9000 §9: not to the handshake's address, where the server has asked for that. */
-    if (c->peer.no_migration && !c->at_preferred)
-        return AQ_REFUSED;
-    if (paths_find(c, &as) != PATH_NONE)
-        return AQ_MISUSE;
     for (unsigned i = 0; i < PATHS; i++) { /* RFC 9000 §9.6.3: the preferred address comes first */
         const struct path *p = c->path[i];
         if (p && p->wanted && !addr_equal(&p->remote, &want.remote))
             return AQ_BLOCKED;
     }
+    /* RFC 9000 §9: not to the handshake's address, where the server has asked for that. */
+    if (c->peer.no_migration && !c->at_preferred)
+        return AQ_REFUSED;
+    if (paths_find(c, &as) != PATH_NONE)
+        return AQ_MISUSE;
     ep->now_us = now_us > ep->now_us ? now_us : ep->now_us;
     return paths_try(c, &want, ep->now_us);
 }
