@@ -441,6 +441,49 @@ static apply_fn apply_of(uint64_t type)
     return type < sizeof table / sizeof *table ? table[type] : apply_extension;
 }
 
+/* ---- storms ---- */
+
+/* SECURITY.md row 23: frames that cost work and bring nothing are paid from a bucket. Each packet
+ * puts in what an honest one may hold of them; beyond, as many as there may be streams to reset or
+ * stop at once, and a burst. */
+enum {
+    STORM_PER_PACKET = 8,
+    STORM_BURST = 4096
+};
+
+static bool is_suspicious(const struct frame *f)
+{
+#define TYPE(type) (UINT64_C(1) << (type))
+    static const uint64_t types =
+        TYPE(FRAME_PING) | TYPE(FRAME_ACK) | TYPE(FRAME_ACK_ECN) | TYPE(FRAME_RESET_STREAM)
+        | TYPE(FRAME_STOP_SENDING) | TYPE(FRAME_NEW_TOKEN) | TYPE(FRAME_MAX_DATA)
+        | TYPE(FRAME_MAX_STREAM_DATA) | TYPE(FRAME_MAX_STREAMS_BIDI) | TYPE(FRAME_MAX_STREAMS_UNI)
+        | TYPE(FRAME_DATA_BLOCKED) | TYPE(FRAME_STREAM_DATA_BLOCKED)
+        | TYPE(FRAME_STREAMS_BLOCKED_BIDI) | TYPE(FRAME_STREAMS_BLOCKED_UNI)
+        | TYPE(FRAME_NEW_CONNECTION_ID) | TYPE(FRAME_RETIRE_CONNECTION_ID)
+        | TYPE(FRAME_PATH_CHALLENGE) | TYPE(FRAME_PATH_RESPONSE) | TYPE(FRAME_HANDSHAKE_DONE)
+        | TYPE(FRAME_IMMEDIATE_ACK) | TYPE(FRAME_RESET_STREAM_AT);
+#undef TYPE
+    if (f->type >= FRAME_STREAM && f->type < FRAME_MAX_DATA)
+        return !f->stream.size && !f->stream.fin;
+    if (f->type >= 64)
+        return f->type == FRAME_ACK_FREQUENCY;
+    return types >> f->type & 1;
+}
+
+/* False: the bucket is empty, and the connection closed. */
+static bool storm_pay(struct conn *c, const struct frame *f, uint64_t now)
+{
+    if (!is_suspicious(f))
+        return true;
+    uint32_t most = STORM_BURST + 2 * (c->streams.window[0] + c->streams.window[1]);
+    if (c->storm++ < most)
+        return true;
+    conn_close(c, false, AQ_PROTOCOL_VIOLATION, "too many frames without effect",
+               "SECURITY.md 23: a storm of frames", now);
+    return false;
+}
+
 int frames_apply(struct conn *c, const uint8_t *payload, size_t size, struct apply *a, uint64_t now)
 {
     struct reader r = reader_make(payload, size);
@@ -449,6 +492,7 @@ int frames_apply(struct conn *c, const uint8_t *payload, size_t size, struct app
         a->where = "RFC 9000 12.4: a packet without frames";
         return AQ_PROTOCOL_VIOLATION;
     }
+    c->storm -= c->storm < STORM_PER_PACKET ? c->storm : STORM_PER_PACKET;
     while (r.p < r.end) {
         struct frame f = {0};
         a->where = "RFC 9000 12.4: frame_decode";
@@ -460,6 +504,8 @@ int frames_apply(struct conn *c, const uint8_t *payload, size_t size, struct app
         a->where = "RFC 9000 12.4, 12.5: frame_allowed";
         if (!frame_row_allowed(row, a->in, by))
             return AQ_PROTOCOL_VIOLATION;
+        if (!storm_pay(c, &f, now))
+            return AQ_OK;
         a->eliciting |= !(row->props & PROP_N);
         a->more_than_probe |= !(row->props & PROP_P);
         apply_fn fn = apply_of(f.type);

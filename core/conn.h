@@ -123,6 +123,7 @@ struct conn {
     uint8_t path_news; /* AQ_PATH_ bits to be told */
     bool at_preferred; /* client: the server is no longer where the handshake was */
     uint32_t pto_count;
+    uint32_t storm;      /* frames without effect, less what packets allow (SECURITY.md row 23) */
     uint32_t acks_alone; /* packets sent since the last ack-eliciting one */
     uint32_t armed;      /* 1 << timer */
     struct peer_params peer;

@@ -393,9 +393,9 @@ Test(ackfreq, a_flood)
     for (unsigned i = 0; i < FLOOD; i++) {
         uint8_t frames[1000];
         struct writer w = writer_make(frames, sizeof frames);
-        for (unsigned j = 0; j < 64; j++) {
+        for (unsigned j = 0; j < 8; j++) { /* more would be a storm: SECURITY.md row 23 */
             struct frame f = {.type = FRAME_ACK_FREQUENCY};
-            f.ack_frequency.seq = 64 * i + 63 - j;
+            f.ack_frequency.seq = 8 * i + 7 - j;
             f.ack_frequency.threshold = 100;
             f.ack_frequency.max_delay_us = 5000 + j;
             f.ack_frequency.reordering = j;
