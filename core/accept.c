@@ -190,6 +190,7 @@ static void accept_conn(struct endpoint *ep, const struct aq_datagram *d, uint8_
     }
     struct conn *c = conn_at(ep, slot);
     handshake_begin(c, start, now);
+    c->source_pays = start->validated;
     conn_recv(c, d, &data, &size, 1, now);
     if (!c->got_packet) { /* not authentic: nobody is told, nothing is kept (SECURITY.md row 6) */
         conn_set_state(c, CONN_OVER, now);
@@ -239,6 +240,10 @@ static void accept_initial(struct endpoint *ep, const struct aq_datagram *d, uin
     }
     if (ep->half_open >= ep->config.max_half_open) {
         ep->stats.drop_half_open_full++;
+        return;
+    }
+    if (open && !sources_take(&ep->sources, &d->remote, load, now)) {
+        ep->stats.drop_source++;
         return;
     }
     accept_conn(ep, d, data, size, &start, now);

@@ -774,6 +774,7 @@ struct aq_endpoint_stats {
         drop_conns_full, drop_half_open_full, drop_memory, drop_path, drop_closed, drop_not_quic,
         drop_refused;
     uint64_t trace_lost;
+    uint64_t drop_source; /* under load: too many handshakes that one address left open */
 };
 AQ_API void aq_endpoint_stats(const struct aq_endpoint *ep, struct aq_endpoint_stats *stats);
 

@@ -33,6 +33,8 @@ void conn_set_state(struct conn *c, enum conn_state next, uint64_t now)
     if (c->half_open && (next == CONN_CONNECTED || next == CONN_OVER)) {
         c->half_open = false;
         c->ep->half_open--;
+        if (c->source_pays && next == CONN_CONNECTED)
+            sources_give(&c->ep->sources, &conn_path(c)->remote);
     }
     trace_conn_state(&c->tracer, c->state, next, now);
     c->state = (uint8_t)next;

@@ -107,6 +107,7 @@ struct conn {
     bool got_packet;
     bool initial_discarded, handshake_discarded; /* keys and space of that level are gone */
     bool half_open, tls_over, params_known;
+    bool source_pays;       /* sources_take was called for it */
     bool peer_validated_us; /* client: the server has shown that it validated our address (RFC 9002
                                §6.2.2.1) */
     struct hand *hand;      /* NULL after the handshake */

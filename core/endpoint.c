@@ -132,6 +132,8 @@ struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_con
     rng_init(&ep->rng, config->seed);
     prim_wipe(ep->config.seed, sizeof ep->config.seed);
     endpoint_secrets(ep);
+    sources_init(&ep->sources, ep->siphash_key, (config->max_half_open + 3) / 4,
+                 config->handshake_timeout_us);
     ep->tracer = (struct tracer){&ep->trace, UINT32_MAX};
     ep->began_us = ep->now_us = now_us;
     ep->send_head = ep->send_tail = ep->ready_head = ep->ready_tail = NO_CONN;

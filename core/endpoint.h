@@ -6,6 +6,7 @@
 #include "core/conn.h"
 #include "core/heap.h"
 #include "core/packet.h"
+#include "core/source.h"
 #include "core/token.h"
 
 enum {
@@ -45,6 +46,7 @@ struct endpoint {
     struct arena arena;
     struct stream_table streams;
     uint32_t half_open, half_open_high;
+    struct sources sources;          /* of handshakes that are open */
     uint32_t send_head, send_tail;   /* connections that may have something to send */
     uint32_t ready_head, ready_tail; /* connections with events */
     uint32_t settle_head;            /* streams with pieces in lent buffers */
