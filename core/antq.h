@@ -291,7 +291,9 @@ struct aq_config {
 
     /* limits: memory is their sum */
     uint32_t max_conns;     /* connections, all states [1024] */
-    uint32_t max_half_open; /* of these, handshakes in progress [256] */
+    uint32_t max_half_open; /* of these, handshakes in progress [256]; from a quarter on clients
+                               prove their address first (retry), and then an IPv4 address or IPv6
+                               /64 has a quarter for itself */
     uint32_t max_streams;   /* streams of all connections [16384] */
     uint32_t recv_buffers;  /* lent receive buffers of 64 KiB [32] */
     uint32_t send_trains;   /* trains of 64 KiB built at once [8] */

@@ -65,6 +65,12 @@ struct conn_counts {
         key_updates; /* tell, and decide nothing */
 };
 
+/* A duration that is only told. */
+static inline uint32_t told_us(uint64_t us)
+{
+    return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
 /* Datagrams of a connection that uses them (RFC 9221): quota block. */
 struct datagrams {
     struct dgramq tx, rx;
@@ -102,7 +108,8 @@ struct conn {
     /* every turn */
     struct endpoint *ep;
     uint32_t slot;
-    uint8_t state; /* enum conn_state; only by conn_set_state */
+    uint32_t storm; /* frames without effect, less what packets allow (SECURITY.md row 23) */
+    uint8_t state;  /* enum conn_state; only by conn_set_state */
     bool server, listed, ready, told_closed;
     bool got_packet;
     bool initial_discarded, handshake_discarded; /* keys and space of that level are gone */
@@ -124,7 +131,6 @@ struct conn {
     uint8_t path_news; /* AQ_PATH_ bits to be told */
     bool at_preferred; /* client: the server is no longer where the handshake was */
     uint32_t pto_count;
-    uint32_t storm;      /* frames without effect, less what packets allow (SECURITY.md row 23) */
     uint32_t acks_alone; /* packets sent since the last ack-eliciting one */
     uint32_t armed;      /* 1 << timer */
     struct peer_params peer;
@@ -155,14 +161,14 @@ struct conn {
     /* time */
     uint64_t deadline[TIMERS];
     uint64_t idle_timeout_us;
-    uint64_t ping_at_us, pong_us;
+    uint64_t ping_at_us;
+    uint32_t pong_us, handshake_us; /* told, at most UINT32_MAX: 71 minutes */
 
     /* handshake, and what it brought */
     uint16_t cid_epoch, cid_generation;
     uint32_t version;
     void *user;
     struct late_crypto late;
-    uint64_t handshake_us;
     struct tls_facts facts;
     char short_names[SHORT_NAMES];     /* ALPN and server name, a 0 after each, if they fit */
     struct tls_names *names;           /* else: quota block */

@@ -215,7 +215,7 @@ static void fill_limits(struct conn *c, struct out *o, unsigned uni)
     r = st->blocked_due[uni] ? fill_frame(o, &f, RECORD_STREAMS_BLOCKED) : NULL;
     if (r) {
         st->blocked_due[uni] = false;
-        st->blocked_said[uni] = st->peer_max[uni] + 1;
+        st->blocked_said[uni] = true;
         r->value = st->peer_max[uni];
         r->flags = (uint8_t)uni;
     }

@@ -441,7 +441,7 @@ void handshake_names(const struct conn *c, struct tls_names *names)
 static void handshake_complete(struct conn *c, uint64_t now)
 {
     uint64_t began_us = c->hand->began_us;
-    c->handshake_us = now > began_us ? now - began_us : 1;
+    c->handshake_us = now > began_us ? told_us(now - began_us) : 1;
     conn_set_state(c, CONN_CONNECTED, now);
     c->ep->stats.connected++;
     cid_local_open(&c->cids, c->peer.active_cid_limit);

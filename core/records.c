@@ -105,7 +105,7 @@ static void record_acked(void *arg, const struct record *r)
     case RECORD_PING:
         if ((r->flags & 1) && c->ping_asked) {
             c->ping_asked = false;
-            c->pong_us = k->now - c->ping_at_us;
+            c->pong_us = told_us(k->now - c->ping_at_us);
             conn_event(c, AQ_EVENT_PONG);
         }
         break;

@@ -70,7 +70,7 @@ int streams_open(struct streams *st, struct stream_table *t, unsigned uni, uint3
 {
     if (st->local_next[uni] >= st->peer_max[uni]) {
         /* RFC 9000 §4.6, §19.14: say so, once per limit. */
-        if (st->blocked_said[uni] != st->peer_max[uni] + 1)
+        if (!st->blocked_said[uni])
             st->blocked_due[uni] = true;
         st->wanted[uni] = true;
         return AQ_BLOCKED;
@@ -121,7 +121,7 @@ bool streams_raise(struct streams *st, unsigned uni, uint64_t max)
     if (max <= st->peer_max[uni])
         return false;
     st->peer_max[uni] = max;
-    st->blocked_due[uni] = false;
+    st->blocked_due[uni] = st->blocked_said[uni] = false;
     return true;
 }
 
@@ -240,9 +240,11 @@ void streams_turn(struct streams *st, struct stream_table *t, uint32_t slot, uin
                   bool more)
 {
     struct stream *s = stream_at(t, slot);
-    st->turn += packets;
-    if (more && st->turn < TURN_PACKETS)
+    packets += st->turn;
+    if (more && packets < TURN_PACKETS) {
+        st->turn = (uint8_t)packets;
         return;
+    }
     st->turn = 0;
     st->yields = lane_is_ordered(s->lane);
     if (!more) {

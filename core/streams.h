@@ -25,13 +25,14 @@ enum {
 
 struct streams {
     uint32_t conn;
-    bool server; /* our role */
+    bool server;  /* our role */
+    bool yields;  /* the last turn was a non-incremental stream's */
+    uint8_t turn; /* packets of the turn at hand, below TURN_PACKETS */
     bool max_due[2], blocked_due[2];
-    bool wanted[2];     /* aq_stream_open was refused: AQ_EVENT_STREAMS when there is more */
-    uint32_t all;       /* list of all */
-    uint32_t send_head; /* first stream of the first lane: some may have something to send */
-    bool yields;        /* the last turn was a non-incremental stream's */
-    uint32_t turn;      /* packets of the turn at hand */
+    bool blocked_said[2]; /* STREAMS_BLOCKED at the peer's present limit */
+    bool wanted[2];       /* aq_stream_open was refused: AQ_EVENT_STREAMS when there is more */
+    uint32_t all;         /* list of all */
+    uint32_t send_head;   /* first stream of the first lane: some may have something to send */
     uint32_t ready_head, ready_tail; /* streams with pending events */
     uint32_t count;
     uint32_t last_slot;       /* cache of the last lookup */
@@ -41,7 +42,6 @@ struct streams {
     uint64_t local_max[2];    /* the limit the peer was given */
     uint64_t local_closed[2]; /* of the peer's, how many are over */
     uint32_t window[2];       /* how many it may have open at once */
-    uint64_t blocked_said[2]; /* limit + 1 we last said to be blocked at */
     uint64_t tx_bidi_local, tx_bidi_remote,
         tx_uni; /* the peer's parameters, from our point of view */
 };

@@ -128,7 +128,7 @@ Test(streams, open_at_the_limit)
     cr_expect_eq(streams_open(&w->st, &w->t, STREAMS_BIDI, &slot, 0), AQ_BLOCKED);
     cr_expect(w->st.blocked_due[STREAMS_BIDI]);
     w->st.blocked_due[STREAMS_BIDI] = false; /* as when it is sent */
-    w->st.blocked_said[STREAMS_BIDI] = 3;
+    w->st.blocked_said[STREAMS_BIDI] = true;
     cr_expect_eq(streams_open(&w->st, &w->t, STREAMS_BIDI, &slot, 0), AQ_BLOCKED);
     cr_expect_not(w->st.blocked_due[STREAMS_BIDI], "said once already");
     cr_expect(streams_raise(&w->st, STREAMS_BIDI, 3));
@@ -359,8 +359,8 @@ Test(streams, turns_are_equal)
     open_senders(w, s, 3);
     for (unsigned i = 0; i < 3000; i++) {
         uint32_t slot = streams_next_send(&w->st, &w->t), packets = i % 2 ? 1 : TURN_PACKETS;
-        if (packets > TURN_PACKETS - w->st.turn)
-            packets = TURN_PACKETS - w->st.turn;
+        if (packets + w->st.turn > TURN_PACKETS)
+            packets = TURN_PACKETS - (uint32_t)w->st.turn;
         for (unsigned k = 0; k < 3; k++)
             sent[k] += s[k] == slot ? packets : 0;
         streams_turn(&w->st, &w->t, slot, packets, true);
