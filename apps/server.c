@@ -31,6 +31,7 @@ const struct option_row listen_rows[] = {
     ROW("aead", 0, OPTION_TEXT, aead, "NAME", 0, 0, "packet protection: auto (default), boringssl or ipsec-mb"),
     ROW("mtu", 0, OPTION_NUMBER, mtu, "N", 1200, 65527, "largest UDP payload to send, bytes (default 1452)"),
     ROW("idle-timeout", 0, OPTION_SECONDS, idle_us, "SECONDS", 100000, 3600000000, "a connection silent for so long is lost (default 30)"),
+    ROW("secret-file", 0, OPTION_TEXT, secret_file, "FILE", 0, 0, "keep the secrets of tickets, tokens and resets in FILE, made if not there"),
     ROW("keylog", 0, OPTION_TEXT, keylog, "FILE", 0, 0, "append TLS secrets for Wireshark to FILE"),
     ROW("qlog", 0, OPTION_TEXT, qlog, "DIR", 0, 0, "write what each connection does to a file in DIR (or QLOGDIR)"),
     ROW("no-gso", 0, OPTION_FLAG, no_gso, NULL, 0, 0, "send without UDP segmentation offload"),
@@ -177,6 +178,7 @@ static bool make_tls(struct server *server)
     config.key.file = flags->key;
     config.alpn = server->alpn.names;
     config.alpn_count = server->alpn.count;
+    memcpy(config.ticket_key, server->secrets.ticket_key, sizeof config.ticket_key);
     config.verify = AQ_VERIFY_NONE; /* clients are not asked for certificates */
     if (flags->keylog != NULL) {
         if (!keylog_open(flags->keylog)) {
@@ -211,6 +213,7 @@ static int make_loop(struct server *server)
     config.no_gro = flags->no_gro;
     config.busy_poll_us = flags->busy_poll ? flags->busy_poll_us : 0;
     config.endpoint.tls = server->tls;
+    memcpy(config.endpoint.secret, server->secrets.root, sizeof config.endpoint.secret);
     config.endpoint.max_conns = (uint32_t)flags->max_conns;
     config.endpoint.streams_bidi = (uint32_t)flags->max_streams;
     config.endpoint.datagram_max = server->datagram_max;
@@ -325,6 +328,9 @@ bool server_open(struct server *server, int *code)
         return false;
     }
     *code = EXIT_FAILED;
+    if (flags->secret_file != NULL && !secrets_load(&server->secrets, flags->secret_file)) {
+        return false;
+    }
     if (!make_tls(server)) {
         return false;
     }

@@ -8,10 +8,12 @@
 #define APPS_SERVER_H
 
 #include "apps/common.h"
+#include "apps/secret.h"
 
 /* The flags of every server. */
 struct listen_flags {
     const char *listen, *preferred, *cert, *key, *alpn, *versions, *cc, *aead, *keylog, *qlog;
+    const char *secret_file;
     bool retry, json, verbose, no_gso, no_gro, no_ecn, busy_poll;
     uint64_t max_conns, max_streams, mtu, idle_us, busy_poll_us;
 };
@@ -33,6 +35,7 @@ struct server {
     uint16_t datagram_max; /* as aq_config's; 0: none are taken */
     uint64_t close_code; /* application code of an ordinary end */
 
+    struct secrets secrets; /* of --secret-file, else zero: made by chance */
     struct aq_tls *tls;
     struct aq_loop *loop;
     struct qlog *qlog; /* NULL: none */

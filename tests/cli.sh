@@ -295,6 +295,41 @@ wait $client || got=$?
     fail "the client of a killed server: exit $got"
 ok 'a server that was killed'
 
+# Started again with the same secrets, it resets the connections of its former life, and knows its tickets
+# and tokens; with other secrets it cannot.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+    -keyout "$T/again.key" -out "$T/again.cert" 2>/dev/null || fail 'openssl made no certificate'
+again() { serve echo serve --listen "$1" --secret-file "$2" --cert "$T/again.cert" --key "$T/again.key" --retry -v; }
+again 127.0.0.1:0 "$T/secrets"
+again_at=$SERVER_ADDR
+[ "$(stat -c '%a %s' "$T/secrets")" = '600 88' ] || fail "the file of secrets is $(stat -c '%a %s' "$T/secrets")"
+fresh
+expect_out 0 'handshake-only|confirmed' echo "$again_at" --insecure --ticket "$T/again.ticket" --handshake-only
+"$ANTQ" echo "$again_at" --insecure --count 100000 --interval 50 --idle-timeout 20 >"$T/run1.out" 2>"$T/run1.err" &
+client=$!
+started $client
+wait_for_line "$T/run1.out" 'confirmed' $client || fail 'the client did not connect'
+kill -KILL "$SERVER_PID"
+wait "$SERVER_PID" 2>/dev/null || true
+again "$again_at" "$T/secrets"
+got=0
+wait $client || got=$?
+{ [ $got -eq 1 ] && grep -q '^antq: connection to .* lost: .*stateless reset.*restarted' "$T/run1.err"; } ||
+    fail "the client of a restarted server: exit $got, $(cat "$T/run1.err")"
+ok 'a restarted server resets at once'
+expect_out 0 'session resumed' echo "$again_at" --insecure --ticket "$T/again.ticket" --handshake-only
+server_end
+again "$again_at" "$T/other.secrets"
+expect_out 0 'certificate not verified$' echo "$again_at" --insecure --ticket "$T/again.ticket" --handshake-only
+server_end
+cmp -s "$T/secrets" "$T/other.secrets" && fail 'two files of secrets are the same'
+chmod 640 "$T/secrets"
+expect 1 '^antq: --secret-file: others may read' echo serve --listen "$again_at" --secret-file "$T/secrets"
+chmod 600 "$T/secrets"
+echo more >>"$T/secrets"
+expect 1 '^antq: --secret-file: .* is no file of secrets' echo serve --listen "$again_at" --secret-file "$T/secrets"
+expect 1 '^antq: --secret-file: cannot make' echo serve --listen "$again_at" --secret-file "$T/nowhere/secrets"
+
 # The same in the middle of a transfer, and SIGINT to a client.
 serve echo serve --listen 127.0.0.1:0
 fresh

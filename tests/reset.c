@@ -104,3 +104,34 @@ Test(reset, rate)
     cr_expect_eq(side_stats(&p->server).drop_unknown_cid, 1200);
     pair_free(p);
 }
+
+/* RFC 9000 §10.3, §10.3.1: a server that begins anew with its secret ends a connection of its
+ * former life at the first packet, in one round trip, and the client knows why; with another secret
+ * it cannot, and the client waits for its timeout. */
+Test(reset, restarted_server)
+{
+    for (unsigned same = 0; same < 2; same++) {
+        struct aq_config config;
+        pair_config(&config, true);
+        memset(config.secret, 0x77, sizeof config.secret);
+        struct pair *p = pair_connected(NULL, &config);
+        side_free(&p->server);
+        config.seed[0] ^= 1;
+        if (!same)
+            config.secret[0] ^= 1;
+        side_init(&p->server, &config, 2, p->now_us);
+        aq_ping(p->client.ep, p->client.conn, p->now_us);
+        pair_run(p, 2 * PAIR_DELAY_US + 1000);
+        cr_expect_eq(p->client.closed, same);
+        if (same) {
+            cr_expect_eq(p->client.close.by, AQ_BY_RESET);
+            cr_expect_str_eq(p->client.close.reason, "stateless reset");
+            cr_expect_eq(side_stats(&p->server).resets, 1);
+        }
+        pair_run(p, 100000000);
+        cr_expect_eq(p->client.close.by, same ? AQ_BY_RESET : AQ_BY_TIMEOUT);
+        cr_expect_eq(side_stats(&p->client).conns, 0);
+        expect_nothing_kept(p);
+        pair_free(p);
+    }
+}
