@@ -51,15 +51,14 @@ static void accept_reset(struct endpoint *ep, const struct aq_datagram *d, const
     if (size <= RESET_SIZE_MIN || ep->reset_tokens_us > now + RESET_BURST_US)
         return;
     /* RFC 9000 §21.11: never for an id that may be in use at a sibling with the same key. */
-    cid_decode(&ep->cid_key, data + 1, &f);
-    if (f.worker != ep->config.worker)
+    if (!cid_decode(&ep->cid_key, data + 1, &f) || f.worker != ep->config.worker)
         return;
     struct reply *r = reply_take(ep, d);
     if (!r)
         return;
     uint32_t n = size - 1 < RESET_SIZE_MAX ? size - 1 : RESET_SIZE_MAX;
-    struct cid cid = {.size = CID_SIZE};
-    memcpy(cid.bytes, data + 1, CID_SIZE);
+    struct cid cid = {.size = ep->cid_key.size};
+    memcpy(cid.bytes, data + 1, cid.size);
     rng_fill(&ep->rng, r->data, n - RESET_TOKEN_SIZE);
     r->data[0] = (uint8_t)((r->data[0] & 0x3f) | 0x40);
     cid_reset_token(&ep->cid_key, &cid, r->data + n - RESET_TOKEN_SIZE);
@@ -161,12 +160,12 @@ static void accept_retry(struct endpoint *ep, const struct aq_datagram *d,
                           .time_s = endpoint_unix_s(ep, now),
                           .version = h->version,
                           .odcid = h->dcid};
-    uint8_t bytes[TOKEN_SIZE];
+    uint8_t bytes[TOKEN_SIZE], chance[CID_SIZE];
     struct reply *r = reply_take(ep, d);
     if (!r)
         return;
-    token.retry_scid.size = CID_SIZE;
-    rng_fill(&ep->rng, token.retry_scid.bytes, CID_SIZE);
+    rng_fill(&ep->rng, chance, sizeof chance);
+    cid_from_chance(&ep->cid_key, chance, &token.retry_scid);
     token_make(&ep->token_key, &token, &d->remote, &ep->rng, bytes);
     struct aq_iov iov = {bytes, sizeof bytes};
     reply_give(ep, r,

@@ -278,6 +278,21 @@ enum aq_retry {
 
 struct aq_endpoint;
 
+/* What load balancers in front of several servers read in connection ids
+ * (draft-ietf-quic-load-balancers). */
+enum aq_lb_mode {
+    AQ_LB_OFF = 0,
+    AQ_LB_PLAIN,    /* the server id can be seen: ids of one server can be told from another's */
+    AQ_LB_ENCRYPTED /* with the key that the balancers have */
+};
+struct aq_lb_config {
+    enum aq_lb_mode mode;
+    uint8_t config_id; /* rotation bits, 0 to 6 */
+    uint8_t server_id_size;
+    uint8_t server_id[11];
+    uint8_t key[16];
+};
+
 /* Made by aq_config_init; only what differs needs to be set. All limits are taken from memory once.
  */
 struct aq_config {
@@ -332,6 +347,10 @@ struct aq_config {
     bool no_preferred; /* client: stays where it dialled, whatever the server prefers [false] */
     struct aq_addr preferred4, preferred6; /* server: where clients shall move to after the
                                               handshake; it must listen there; family 0: nowhere */
+    /* Our own connection ids: bytes in each, 8 to 20 [8]; for a load balancer at least 9 more than
+     * server_id_size, which is 1 to 11. */
+    uint8_t cid_size;
+    struct aq_lb_config lb; /* [off] */
     bool no_grease_bit; /* RFC 9287: do not offer to take packets whose fixed bit is 0, as who tells
                            QUIC from other protocols by it on one socket must not [false] */
     bool no_ecn; /* RFC 9000 §13.4: mark no packets; marks that come are reported always [false] */

@@ -11,6 +11,17 @@ void cid_key_init(struct cid_key *key, const uint8_t secret[32])
     prim_hmac(secret, 32, (const uint8_t *)"antq reset", 10, raw);
     prim_block_init(&key->reset, raw);
     prim_wipe(raw, sizeof raw);
+    key->size = CID_SIZE;
+    key->block_at = 0;
+    key->lb.mode = AQ_LB_OFF;
+}
+
+void cid_key_layout(struct cid_key *key, uint8_t size, const struct aq_lb_config *lb)
+{
+    lb_init(&key->lb, lb);
+    key->size = size;
+    key->block_at = lb->mode == AQ_LB_OFF ? 0 : (uint8_t)(1 + lb->server_id_size);
+    assert(key->block_at + CID_SIZE <= size && size <= CID_MAX);
 }
 
 /* One Feistel round: half ^= AES(other half, round). */
@@ -20,6 +31,31 @@ static void cid_round(const struct cid_key *key, uint8_t *half, const uint8_t *o
     prim_block_encrypt(&key->block, block, out);
     for (unsigned i = 0; i < 4; i++)
         half[i] ^= out[i];
+}
+
+/* What is not the plain layout of 8 bytes: the block moves to its place, bytes drawn from it fill
+ * the id up, and the load balancer's part comes around it. Two ids of a connection have nothing in
+ * common that who has no key could see (draft-ietf-quic-load-balancers §5.4). */
+static void cid_extend(const struct cid_key *key, struct cid *cid)
+{
+    uint8_t block[16] = {0}, out[16];
+    unsigned more = (unsigned)(key->size - key->block_at - CID_SIZE);
+    memcpy(block, cid->bytes, CID_SIZE);
+    block[15] = 0xff; /* no round's number */
+    prim_block_encrypt(&key->block, block, out);
+    cid->size = key->size;
+    memcpy(cid->bytes + key->block_at, block, CID_SIZE);
+    memcpy(cid->bytes + key->block_at + CID_SIZE, out, more);
+    if (key->lb.mode != AQ_LB_OFF)
+        lb_wrap(&key->lb, cid->bytes, cid->size);
+}
+
+void cid_from_chance(const struct cid_key *key, const uint8_t chance[CID_SIZE], struct cid *cid)
+{
+    cid->size = CID_SIZE;
+    memcpy(cid->bytes, chance, CID_SIZE);
+    if (key->size != CID_SIZE)
+        cid_extend(key, cid);
 }
 
 void cid_encode(const struct cid_key *key, const struct cid_fields *f, struct cid *cid)
@@ -32,13 +68,21 @@ void cid_encode(const struct cid_key *key, const struct cid_fields *f, struct ci
         cid->bytes[i] = (uint8_t)(v >> (56 - 8 * i));
     for (uint8_t round = 1; round <= 4; round++)
         cid_round(key, cid->bytes + (round & 1 ? 4 : 0), cid->bytes + (round & 1 ? 0 : 4), round);
+    if (key->size != CID_SIZE)
+        cid_extend(key, cid);
 }
 
-void cid_decode(const struct cid_key *key, const uint8_t bytes[CID_SIZE], struct cid_fields *f)
+bool cid_decode(const struct cid_key *key, const uint8_t *bytes, struct cid_fields *f)
 {
-    uint8_t b[8];
+    uint8_t b[CID_SIZE], whole[CID_MAX];
     uint64_t v = 0;
-    memcpy(b, bytes, 8);
+    bool ours = true;
+    if (key->lb.mode != AQ_LB_OFF) {
+        memcpy(whole, bytes, key->size);
+        ours = lb_unwrap(&key->lb, whole, key->size);
+        bytes = whole + key->block_at;
+    }
+    memcpy(b, bytes, CID_SIZE);
     for (uint8_t round = 4; round >= 1; round--)
         cid_round(key, b + (round & 1 ? 4 : 0), b + (round & 1 ? 0 : 4), round);
     for (unsigned i = 0; i < 8; i++)
@@ -48,17 +92,25 @@ void cid_decode(const struct cid_key *key, const uint8_t bytes[CID_SIZE], struct
                              .slot = (uint32_t)(v >> 26 & 0xfffff),
                              .generation = (uint16_t)(v >> 12 & 0x3fff),
                              .seq = (uint16_t)(v & 0xfff)};
+    return ours;
 }
 
 /* RFC 9000 §10.3.2: a keyed function of the connection id, so that nothing needs to be remembered:
- * one AES block, a permutation that who has no key cannot tell from chance. */
+ * one AES block, a permutation that who has no key cannot tell from chance; for long ids two, the
+ * second chained to the first, which says the size. */
 void cid_reset_token(const struct cid_key *key, const struct cid *cid,
                      uint8_t token[RESET_TOKEN_SIZE])
 {
     uint8_t block[16] = {cid->size};
+    unsigned first = cid->size < sizeof block ? cid->size : sizeof block - 1;
     static_assert(RESET_TOKEN_SIZE == sizeof block, "a token is a block");
-    assert(cid->size < sizeof block); /* ours are */
-    memcpy(block + 1, cid->bytes, cid->size);
+    memcpy(block + 1, cid->bytes, first);
+    prim_block_encrypt(&key->reset, block, token);
+    if (first == cid->size)
+        return;
+    memcpy(block, token, sizeof block);
+    for (unsigned i = first; i < cid->size; i++)
+        block[i - first] ^= cid->bytes[i];
     prim_block_encrypt(&key->reset, block, token);
 }
 

@@ -7,16 +7,20 @@
  * the rest lies in a block of the connection's memory.
  *
  *     63      52 51    46 45          26 25        12 11       0
- *    | epoch 12 | worker 6 |  slot 20   | generation 14 | seq 12 | */
+ *    | epoch 12 | worker 6 |  slot 20   | generation 14 | seq 12 |
+ *
+ * That block is the whole id where ids have 8 bytes. In longer ones bytes follow that are drawn
+ * from it; and it is the nonce of ids that a load balancer reads (lb.h). */
 #ifndef AQ_CID_H
 #define AQ_CID_H
 
 #include "core/arena.h"
+#include "core/lb.h"
 #include "core/params.h"
 #include "crypto/prim.h"
 
 enum {
-    CID_SIZE = 8,
+    CID_SIZE = 8, /* the block; and all of an id, unless the configuration says more */
     CIDS_MAX = 8,
     CIDS_FIRST = 4, /* of the peer's, in the struct */
     CID_SEQ_LIMIT = 1 << 12,
@@ -27,6 +31,9 @@ enum {
 struct cid_key {
     struct block_key block;
     struct block_key reset; /* of stateless reset tokens (§10.3.2) */
+    uint8_t size;           /* of our ids */
+    uint8_t block_at;       /* where the block lies in them */
+    struct lb lb;
 };
 
 struct cid_fields {
@@ -34,10 +41,15 @@ struct cid_fields {
     uint32_t slot;
 };
 
+/* Ids of 8 bytes, for no load balancer. */
 void cid_key_init(struct cid_key *key, const uint8_t secret[32]);
+/* Others: size bytes in all, as aq_config_check allows. */
+void cid_key_layout(struct cid_key *key, uint8_t size, const struct aq_lb_config *lb);
 void cid_encode(const struct cid_key *key, const struct cid_fields *fields, struct cid *cid);
-void cid_decode(const struct cid_key *key, const uint8_t bytes[CID_SIZE],
-                struct cid_fields *fields);
+/* An id of nobody that looks like ours: a Retry's. */
+void cid_from_chance(const struct cid_key *key, const uint8_t chance[CID_SIZE], struct cid *cid);
+/* bytes: key->size of them. False: another server's, by its place at the load balancer. */
+bool cid_decode(const struct cid_key *key, const uint8_t *bytes, struct cid_fields *fields);
 void cid_reset_token(const struct cid_key *key, const struct cid *cid,
                      uint8_t token[RESET_TOKEN_SIZE]);
 

@@ -29,6 +29,7 @@ void aq_config_init(struct aq_config *config)
         .max_udp_payload = AQ_MTU_DEFAULT,
         .active_cid_limit = 4,
         .datagram_queue = 64 << 10,
+        .cid_size = CID_SIZE,
         .versions = {AQ_QUIC_V1, AQ_QUIC_V2},
     };
 }
@@ -59,6 +60,20 @@ static const char *config_check_limits(const struct aq_config *c)
         return "trace_events must be a power of two, or 0";
     if (c->worker > 63)
         return "worker must be 0 to 63";
+    return NULL;
+}
+
+/* draft-ietf-quic-load-balancers §3.1, §5.2: 7 is no configuration, a server id has a byte. */
+static const char *config_check_cids(const struct aq_config *c)
+{
+    if (c->cid_size < CID_SIZE || c->cid_size > CID_MAX)
+        return "cid_size must be 8 to 20";
+    if (c->lb.mode == AQ_LB_OFF)
+        return NULL;
+    if (c->lb.mode > AQ_LB_ENCRYPTED || c->lb.config_id > 6)
+        return "lb.mode must be one of enum aq_lb_mode, and lb.config_id 0 to 6";
+    if (c->lb.server_id_size < 1 || c->lb.server_id_size + 1 + CID_SIZE > c->cid_size)
+        return "lb.server_id_size must be 1 to cid_size - 9";
     return NULL;
 }
 
@@ -117,5 +132,7 @@ const char *aq_config_check(const struct aq_config *config)
     if (memcmp(config->seed, zero, sizeof zero) == 0)
         return "seed must be filled with random bytes";
     const char *error = config_check_limits(config);
+    if (!error)
+        error = config_check_cids(config);
     return error ? error : config_check_transport(config);
 }

@@ -108,6 +108,8 @@ static void endpoint_secrets(struct endpoint *ep)
     if (memcmp(ep->config.secret, zero, sizeof zero) == 0)
         rng_fill(&ep->rng, ep->config.secret, sizeof ep->config.secret);
     cid_key_init(&ep->cid_key, ep->config.secret);
+    cid_key_layout(&ep->cid_key, ep->config.cid_size, &ep->config.lb);
+    prim_wipe(ep->config.lb.key, sizeof ep->config.lb.key);
     token_key_init(&ep->token_key, ep->config.secret);
     rng_fill(&ep->rng, ep->siphash_key, sizeof ep->siphash_key);
     ep->streams.seed = rng_u64(&ep->rng);
@@ -320,7 +322,8 @@ unsigned aq_recv_buffers(struct aq_endpoint *endpoint, struct aq_buffer *buffers
 static struct conn *route_own(struct endpoint *ep, const uint8_t *cid)
 {
     struct cid_fields f;
-    cid_decode(&ep->cid_key, cid, &f);
+    if (!cid_decode(&ep->cid_key, cid, &f))
+        return NULL;
     if (f.slot >= ep->conns.fresh || f.worker != ep->config.worker)
         return NULL;
     struct conn *c = conn_at(ep, f.slot);
@@ -367,21 +370,24 @@ static struct conn *route_reset(struct endpoint *ep, const uint8_t *data, uint32
 static struct conn *route(struct endpoint *ep, const uint8_t *data, uint32_t size)
 {
     if (!(data[0] & 0x80)) {
-        struct conn *c = size > CID_SIZE ? route_own(ep, data + 1) : NULL;
+        struct conn *c = size > ep->cid_key.size ? route_own(ep, data + 1) : NULL;
         return c ? c : route_reset(ep, data, size);
     }
     struct conn *c = NULL;
     if (size >= 6 && data[5] <= CID_MAX && size >= 6U + data[5]) {
-        c = data[5] == CID_SIZE ? route_own(ep, data + 6) : NULL;
+        c = data[5] == ep->cid_key.size ? route_own(ep, data + 6) : NULL;
         c = c ? c : route_first(ep, data + 6, data[5]);
     }
     return c ? c : route_reset(ep, data, size);
 }
 
-static bool same_id(const uint8_t *a, const uint8_t *b, uint32_t size)
+/* Whether b, of size bytes, goes to the id of a, a packet that was routed. */
+static bool same_id(const uint8_t *a, const uint8_t *b, uint32_t size, uint8_t cid_size)
 {
-    return !(a[0] & 0x80) && !(b[0] & 0x80) && size > CID_SIZE
-           && memcmp(a + 1, b + 1, CID_SIZE) == 0;
+    return !(a[0] & 0x80) && !(b[0] & 0x80) && size > cid_size
+           && memcmp(a + 1, b + 1, CID_SIZE) == 0 /* of known size: compared in place */
+           && (cid_size == CID_SIZE
+               || memcmp(a + 1 + CID_SIZE, b + 1 + CID_SIZE, cid_size - CID_SIZE) == 0);
 }
 
 /* One receive call's bytes: cut into datagrams, routed, and given on in runs of one connection. */
@@ -396,7 +402,7 @@ static void endpoint_recv(struct endpoint *ep, const struct aq_datagram *d, uint
         uint8_t *p = d->data + at;
         uint32_t left = d->size - at, s = left < segment ? left : segment;
         ep->stats.datagrams_in++;
-        if (n && (n == RECV_RUN || !same_id(data[n - 1], p, s))) {
+        if (n && (n == RECV_RUN || !same_id(data[n - 1], p, s, ep->cid_key.size))) {
             conn_recv(c, d, data, size, n, now);
             n = 0;
         }

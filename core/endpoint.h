@@ -90,8 +90,8 @@ static inline uint8_t endpoint_grease_bit(struct endpoint *ep)
 static inline int endpoint_parse(const struct endpoint *ep, const uint8_t *data, size_t size,
                                  struct packet_head *head)
 {
-    return ep->config.no_grease_bit ? packet_parse(data, size, CID_SIZE, head)
-                                    : packet_parse_greased(data, size, CID_SIZE, head);
+    return ep->config.no_grease_bit ? packet_parse(data, size, ep->cid_key.size, head)
+                                    : packet_parse_greased(data, size, ep->cid_key.size, head);
 }
 static inline uint64_t endpoint_unix_s(const struct endpoint *ep, uint64_t now)
 {

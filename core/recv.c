@@ -285,11 +285,12 @@ static void recv_coalesced(struct recv *r, uint8_t *data, uint32_t size)
         else if (h.type == PACKET_VERSION_NEGOTIATION)
             negotiate_on_versions(c, &h, r->now);
         else if (h.type == PACKET_ONE_RTT)
-            recv_short(
-                r,
-                &(struct sealed){
-                    .data = data + at, .size = size - at, .pn_offset = 1 + CID_SIZE, .ok = true},
-                1);
+            recv_short(r,
+                       &(struct sealed){.data = data + at,
+                                        .size = size - at,
+                                        .pn_offset = (uint16_t)(1 + c->ep->cid_key.size),
+                                        .ok = true},
+                       1);
         else if (h.type == PACKET_UNKNOWN_VERSION || !negotiate_takes(c, &h)) {
             c->ep->stats.drop_version++;
             recv_drop(r, AQ_DROP_VERSION, h.size);
@@ -400,8 +401,10 @@ void conn_recv(struct conn *c, const struct aq_datagram *d, uint8_t *const *data
             c->ep->stats.drop_not_quic++;
             recv_drop(&r, AQ_DROP_NOT_QUIC, size[i]);
         } else {
-            batch[m++] = (struct sealed){
-                .data = data[i], .size = size[i], .pn_offset = 1 + CID_SIZE, .ok = true};
+            batch[m++] = (struct sealed){.data = data[i],
+                                         .size = size[i],
+                                         .pn_offset = (uint16_t)(1 + c->ep->cid_key.size),
+                                         .ok = true};
         }
     }
     recv_short(&r, batch, m);

@@ -9,7 +9,7 @@
 
 enum {
     TRAIN_PACKETS = 64,
-    PACKET_MIN = 30,
+    RESET_MARGIN = 22,
     RECORDS_RESERVE = 26
 };
 
@@ -49,12 +49,19 @@ static void maybe_skip(struct conn *c, struct space *space)
     c->skip_at = space->sent.next + SKIP_MIN + rng_below(&c->ep->rng, SKIP_SPAN);
 }
 
+/* RFC 9000 §10.3: at least 22 bytes more than the ids that we ask the peer to use, so that what we
+ * send could be a stateless reset, and what answers it be smaller. */
+static size_t packet_least(const struct conn *c)
+{
+    return RESET_MARGIN + (size_t)c->ep->cid_key.size;
+}
+
 /* Header and empty payload of the next packet of a space. False: no memory for its record, or no
  * room. */
 static bool packet_begin(struct conn *c, struct out *o, enum space_id id, uint8_t *at, size_t size)
 {
     struct space *space = conn_space(c, id);
-    if (size < PACKET_MIN + AEAD_TAG_SIZE)
+    if (size < packet_least(c) + AEAD_TAG_SIZE)
         return false;
     if (sent_reserve(&space->sent, &c->quota, 1, RECORDS_RESERVE) != AQ_OK) {
         if (conn_is_open(c)) /* nothing may be in flight that would wake us: look again */
@@ -109,10 +116,10 @@ static void packet_pad(struct out *o, size_t size)
 
 /* RFC 9001 §5.4.2: enough for the sample; RFC 9000 §10.3: never shorter than a stateless reset may
  * be. */
-static void packet_pad_least(struct out *o)
+static void packet_pad_least(const struct conn *c, struct out *o)
 {
     size_t sample = o->pn_offset + 4 + HP_SAMPLE_SIZE;
-    packet_pad(o, sample > PACKET_MIN ? sample : PACKET_MIN);
+    packet_pad(o, sample > packet_least(c) ? sample : packet_least(c));
 }
 
 void conn_sent(struct conn *c, unsigned n, bool eliciting, uint64_t now)
@@ -178,7 +185,7 @@ static bool packet_fill(struct conn *c, struct out *o)
         packet_drop(o, &before);
         return false;
     }
-    packet_pad_least(o);
+    packet_pad_least(c, o);
     if (o->full)
         packet_pad(o, packet_size(o) + writer_left(&o->w));
     return true;
@@ -359,7 +366,7 @@ static uint32_t send_probe(struct conn *c, struct path *p, uint8_t *out, struct 
         packet_drop(&o, &before);
         return 0;
     }
-    packet_pad_least(&o);
+    packet_pad_least(c, &o);
     if (full)
         packet_pad(&o, MTU_BASE);
     path_probed(p, now);
@@ -462,7 +469,7 @@ static uint32_t send_close(struct conn *c, uint8_t *out, struct aq_train *train,
         fill_close(c, &o[n]);
         if (o[n].w.bad)
             continue;
-        packet_pad_least(&o[n]);
+        packet_pad_least(c, &o[n]);
         size += packet_size(&o[n++]);
     }
     if (!n)
