@@ -30,6 +30,7 @@ const struct option_row listen_rows[] = {
     ROW("cc", 0, OPTION_TEXT, cc, "NAME", 0, 0, "congestion control: cubic (default), newreno or bbr"),
     ROW("aead", 0, OPTION_TEXT, aead, "NAME", 0, 0, "packet protection: auto (default), boringssl or ipsec-mb"),
     ROW("mtu", 0, OPTION_NUMBER, mtu, "N", 1200, 65527, "largest UDP payload to send, bytes (default 1452)"),
+    ROW("handshake-timeout", 0, OPTION_SECONDS, handshake_us, "SECONDS", 100000, 3600000000, "a handshake not done by then is given up (default 10)"),
     ROW("idle-timeout", 0, OPTION_SECONDS, idle_us, "SECONDS", 100000, 3600000000, "a connection silent for so long is lost (default 30)"),
     ROW("secret-file", 0, OPTION_TEXT, secret_file, "FILE", 0, 0, "keep the secrets of tickets, tokens and resets in FILE, made if not there"),
     ROW("keylog", 0, OPTION_TEXT, keylog, "FILE", 0, 0, "append TLS secrets for Wireshark to FILE"),
@@ -53,6 +54,7 @@ void listen_flags_init(struct listen_flags *flags, const char *alpn)
     flags->alpn = alpn;
     flags->max_conns = 1024;
     flags->max_streams = 100;
+    flags->handshake_us = 10000000;
     flags->idle_us = 30000000;
     flags->busy_poll_us = BUSY_POLL_US;
 }
@@ -221,6 +223,7 @@ static int make_loop(struct server *server)
         config.endpoint.max_half_open = config.endpoint.max_conns;
     }
     config.endpoint.retry = flags->retry ? AQ_RETRY_ALWAYS : AQ_RETRY_UNDER_LOAD;
+    config.endpoint.handshake_timeout_us = flags->handshake_us;
     config.endpoint.idle_timeout_us = flags->idle_us;
     if (!versions_parse(flags->versions, NULL, config.endpoint.versions)) {
         return EXIT_WRONG_USE;

@@ -15,7 +15,7 @@ struct listen_flags {
     const char *listen, *preferred, *cert, *key, *alpn, *versions, *cc, *aead, *keylog, *qlog;
     const char *secret_file;
     bool retry, json, verbose, no_gso, no_gro, no_ecn, busy_poll;
-    uint64_t max_conns, max_streams, mtu, idle_us, busy_poll_us;
+    uint64_t max_conns, max_streams, mtu, handshake_us, idle_us, busy_poll_us;
 };
 
 extern const struct option_row listen_rows[];
