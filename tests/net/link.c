@@ -9,7 +9,8 @@
  * direction, number of the packet), with the same count of draws for each, whatever is switched on.
  *
  *     namespace left                                                     namespace right
- *     program <-> TUN 10.9.0.1, fd09::1  <-> [rate | queue | delay] <-> TUN 10.9.0.2, fd09::2 <-> program
+ *     program <-> TUN 10.9.0.1, fd09::1  <-> [rate | queue | delay] <-> TUN 10.9.0.2, fd09::2 <->
+ * program
  *
  * The devices are opened without IFF_VNET_HDR, so that the kernel segments GSO trains before they
  * come here. Packets to multicast addresses (router solicitations and the like) are dropped and not
@@ -18,8 +19,13 @@
  * A corrupted packet is a UDP one with a byte of its payload changed and the checksum made right
  * again, so that it reaches the program instead of the kernel's bin.
  *
+ * It can also be a NAT that forgets (rebind.h), and write what each end sees as pcap: its own
+ * captures lose nothing and need no other program.
+ *
  * Prints `ready` when both ends are up, and one line of counts for each direction when it ends by
  * SIGTERM or SIGINT. Called by the scripts in this folder through ns.sh. */
+#include "tests/net/packet.h"
+#include "tests/net/rebind.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -53,21 +59,30 @@ struct settings {
     double loss, reorder, duplicate, corrupt; /* percent */
     double rate_mbit;                         /* 0: no limit */
     double blackhole_after_s;                 /* below 0: never */
-    unsigned queue;                           /* packets that may wait for the rate */
-    unsigned mtu;                             /* larger packets vanish, 0: none does */
-    unsigned device_mtu;                      /* what the namespaces are told */
+    double on_s, off_s;           /* passes for on_s, then nothing for off_s, and again */
+    double burst;                 /* most packets lost or corrupted in a row, 0: any */
+    double corrupt_head;          /* corrupts among the first bytes only, 0: all */
+    double drop_first, drop_last; /* these packets from the left are lost, 0: none */
+    struct rebind_settings rebind;
+    const char *capture_left, *capture_right;
+    unsigned queue;      /* packets that may wait for the rate */
+    unsigned mtu;        /* larger packets vanish, 0: none does */
+    unsigned device_mtu; /* what the namespaces are told */
     uint64_t seed;
 };
 
 struct counts {
     uint64_t packets, bytes, delivered, lost, queue_full, too_big, blackholed;
-    uint64_t reordered, duplicated, corrupted;
+    uint64_t reordered, duplicated, corrupted, unbound;
 };
 
 /* One way of the link. */
 struct direction {
     const char *name;
-    int in, out;         /* TUN descriptors */
+    int in, out; /* TUN descriptors */
+    bool from_left;
+    FILE *sent, *came; /* captures where packets begin and end, or NULL */
+    uint32_t lost_row, corrupt_row;
     uint64_t chance;     /* the generator's state */
     uint64_t busy_us;    /* when the rate lets the next packet begin */
     uint64_t ordered_us; /* no packet that keeps its order arrives before this */
@@ -122,7 +137,8 @@ static double chance_share(uint64_t *state)
     return (double)(chance_next(state) >> 11) / 9007199254740992.0;
 }
 
-/* ---- the heap --------------------------------------------------------------------------------- */
+/* ---- the heap ---------------------------------------------------------------------------------
+ */
 
 static bool packet_before(const struct packet *a, const struct packet *b)
 {
@@ -167,58 +183,38 @@ static struct packet flight_pop(struct flight *f)
     return top;
 }
 
-/* ---- packets ---------------------------------------------------------------------------------- */
+/* ---- captures: pcap of raw IP, each end's view -------------------------------------------------
+ */
 
-static bool packet_is_multicast(const uint8_t *p, uint32_t size)
+static FILE *capture_open(const char *path)
 {
-    if (size >= 20 && p[0] >> 4 == 4)
-        return (p[16] & 0xf0) == 0xe0;
-    return size >= 40 && p[0] >> 4 == 6 && p[24] == 0xff;
+    if (!path)
+        return NULL;
+    const uint32_t head[6] = {0xa1b2c3d4, 2 | 4 << 16, 0, 0, PACKET_MAX, 101};
+    FILE *f = fopen(path, "we");
+    if (!f || fwrite(head, sizeof head, 1, f) != 1)
+        die("%s: %s", path, strerror(errno));
+    return f;
 }
 
-/* Where the UDP header begins; 0: not a whole UDP packet with payload. */
-static uint32_t packet_udp_offset(const uint8_t *p, uint32_t size)
+static void capture_write(FILE *f, const uint8_t *data, uint32_t size, uint64_t now)
 {
-    if (size < 20)
-        return 0;
-    uint32_t offset = 0;
-    if (p[0] >> 4 == 4 && p[9] == 17 && (p[6] & 0x3f) == 0 && p[7] == 0)
-        offset = (uint32_t)(p[0] & 15) * 4;
-    else if (p[0] >> 4 == 6 && size >= 40 && p[6] == 17)
-        offset = 40;
-    return offset && size > offset + 8 ? offset : 0;
+    const uint32_t head[4] = {(uint32_t)(now / SECOND_US), (uint32_t)(now % SECOND_US), size, size};
+    if (f && (fwrite(head, sizeof head, 1, f) != 1 || fwrite(data, size, 1, f) != 1))
+        die("cannot write a capture: %s", strerror(errno));
 }
 
-/* Changes one byte of a UDP payload and mends the checksum (RFC 1624). False: not UDP, left alone. */
-static bool packet_corrupt(uint8_t *p, uint32_t size, uint64_t chance)
+static void capture_close(FILE *f)
 {
-    uint32_t udp = packet_udp_offset(p, size);
-    if (!udp)
-        return false;
-    uint32_t at = udp + 8 + (uint32_t)((chance >> 8) % (size - udp - 8));
-    uint32_t word = at - ((at - udp) & 1); /* the 16-bit word, counted from the UDP header */
-    uint32_t before = (uint32_t)p[word] << 8 | (word + 1 < size ? p[word + 1] : 0);
-    uint8_t flip = (uint8_t)chance;
-    p[at] ^= flip ? flip : 1;
-    uint32_t after = (uint32_t)p[word] << 8 | (word + 1 < size ? p[word + 1] : 0);
-    uint32_t sum = (uint32_t)p[udp + 6] << 8 | p[udp + 7];
-    if (sum == 0)
-        return true; /* IPv4 without a checksum */
-    sum = (~sum & 0xffff) + (~before & 0xffff) + after;
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = ~sum & 0xffff;
-    if (sum == 0)
-        sum = 0xffff;
-    p[udp + 6] = (uint8_t)(sum >> 8);
-    p[udp + 7] = (uint8_t)sum;
-    return true;
+    if (f && fclose(f))
+        die("cannot write a capture: %s", strerror(errno));
 }
 
-/* ---- the link --------------------------------------------------------------------------------- */
+/* ---- the link ---------------------------------------------------------------------------------
+ */
 
-/* When the packet leaves the bottleneck; UINT64_MAX: its queue is full. The queue's length follows from
- * how far ahead the bottleneck is booked. */
+/* When the packet leaves the bottleneck; UINT64_MAX: its queue is full. The queue's length follows
+ * from how far ahead the bottleneck is booked. */
 static uint64_t way_bottleneck(struct direction *way, const struct settings *s, uint32_t size,
                                uint64_t now)
 {
@@ -231,6 +227,21 @@ static uint64_t way_bottleneck(struct direction *way, const struct settings *s, 
         return UINT64_MAX;
     way->busy_us = start + (uint64_t)(us_per_byte * size);
     return way->busy_us;
+}
+
+/* True: this one, too. After `burst` in a row one is spared. */
+static bool row_next(uint32_t *row, bool hit, const struct settings *s)
+{
+    if (hit && s->burst > 0 && *row >= s->burst)
+        hit = false;
+    *row = hit ? *row + 1 : 0;
+    return hit;
+}
+
+static bool is_listed(const struct direction *way, const struct settings *s)
+{
+    double number = (double)way->counts.packets;
+    return way->from_left && number >= s->drop_first && number <= s->drop_last;
 }
 
 /* Decides one packet's fate. All chances are drawn first, so that no setting shifts another's. */
@@ -253,11 +264,12 @@ static void way_carry(struct direction *way, const struct settings *s, struct fl
         c->queue_full++;
         return;
     }
-    if (lost < s->loss) {
+    if (row_next(&way->lost_row, lost < s->loss, s) || is_listed(way, s)) {
         c->lost++;
         return;
     }
-    if (corrupt < s->corrupt && packet_corrupt(data, size, flip))
+    if (row_next(&way->corrupt_row, corrupt < s->corrupt, s)
+        && packet_corrupt(data, size, (uint32_t)s->corrupt_head, flip))
         c->corrupted++;
     due += (uint64_t)((s->delay_ms + s->jitter_ms * jitter) * 1000);
     /* Jitter alone keeps the order; a reordered packet is held back and lets others pass. */
@@ -274,32 +286,53 @@ static void way_carry(struct direction *way, const struct settings *s, struct fl
     }
 }
 
+static bool is_black(const struct settings *s, uint64_t past_us)
+{
+    double past_s = (double)past_us / SECOND_US, turn_s = s->on_s + s->off_s;
+    if (s->blackhole_after_s >= 0 && past_s >= s->blackhole_after_s)
+        return true;
+    return s->off_s > 0 && past_s - turn_s * (double)(uint64_t)(past_s / turn_s) >= s->on_s;
+}
+
+/* All moments (black holes, rebinding) are counted from the link's first packet. */
 static void way_read(struct direction *way, const struct settings *s, struct flight *flight,
-                     uint64_t start)
+                     struct rebind *nat, uint64_t *start)
 {
     static uint8_t data[PACKET_MAX];
     for (int i = 0; i < READ_BUDGET; i++) {
         ssize_t n = read(way->in, data, sizeof data);
         if (n <= 0)
             return;
-        if (packet_is_multicast(data, (uint32_t)n))
+        uint32_t size = (uint32_t)n;
+        if (packet_is_multicast(data, size))
             continue;
         uint64_t now = clock_us();
-        if (s->blackhole_after_s >= 0
-            && now - start >= (uint64_t)(s->blackhole_after_s * SECOND_US))
+        if (*start == 0) {
+            *start = now;
+            rebind_init(nat, s->rebind, s->seed, now);
+        }
+        capture_write(way->sent, data, size, now);
+        if (is_black(s, now - *start))
             way->counts.blackholed++;
         else
-            way_carry(way, s, flight, data, (uint32_t)n, now);
+            way_carry(way, s, flight, data, size, now);
     }
 }
 
-static void flight_deliver(struct flight *flight)
+static void flight_deliver(struct flight *flight, struct rebind *nat)
 {
     uint64_t now = clock_us();
     while (flight->count && flight->v[0].due_us <= now) {
         struct packet p = flight_pop(flight);
-        if (write(p.way->out, p.data, p.size) == (ssize_t)p.size)
-            p.way->counts.delivered++;
+        bool bound = p.way->from_left ? rebind_out(nat, p.data, p.size, now)
+                                      : rebind_in(nat, p.data, p.size, now);
+        if (!bound) {
+            p.way->counts.unbound++;
+        } else {
+            capture_write(p.way->came, p.data, p.size, now);
+            if (write(p.way->out, p.data, p.size) == (ssize_t)p.size)
+                p.way->counts.delivered++;
+        }
         free(p.data);
     }
 }
@@ -309,20 +342,23 @@ static void way_print(const struct direction *way)
     const struct counts *c = &way->counts;
 #define N(x) (unsigned long long)c->x
     printf("%s: packets %llu bytes %llu delivered %llu lost %llu queue_full %llu too_big %llu "
-           "blackholed %llu reordered %llu duplicated %llu corrupted %llu\n",
+           "blackholed %llu reordered %llu duplicated %llu corrupted %llu unbound %llu\n",
            way->name, N(packets), N(bytes), N(delivered), N(lost), N(queue_full), N(too_big),
-           N(blackholed), N(reordered), N(duplicated), N(corrupted));
+           N(blackholed), N(reordered), N(duplicated), N(corrupted), N(unbound));
 #undef N
 }
 
 static void link_run(const struct settings *s, int left, int right, int signals)
 {
     struct direction ways[2] = {
-        {.name = "left to right", .in = left, .out = right, .chance = s->seed},
+        {.name = "left to right", .in = left, .out = right, .chance = s->seed, .from_left = true},
         {.name = "right to left", .in = right, .out = left, .chance = ~s->seed},
     };
     struct flight flight = {0};
-    uint64_t start = clock_us();
+    static struct rebind nat;
+    uint64_t start = 0;
+    ways[0].sent = ways[1].came = capture_open(s->capture_left);
+    ways[0].came = ways[1].sent = capture_open(s->capture_right);
     for (;;) {
         struct pollfd fds[3] = {{left, POLLIN, 0}, {right, POLLIN, 0}, {signals, POLLIN, 0}};
         struct timespec wait = {1, 0};
@@ -337,17 +373,21 @@ static void link_run(const struct settings *s, int left, int right, int signals)
             break;
         for (int i = 0; i < 2; i++)
             if (fds[i].revents)
-                way_read(&ways[i], s, &flight, start);
-        flight_deliver(&flight);
+                way_read(&ways[i], s, &flight, &nat, &start);
+        flight_deliver(&flight, &nat);
     }
     way_print(&ways[0]);
     way_print(&ways[1]);
+    printf("rebound %u times\n", (unsigned)nat.times);
+    capture_close(ways[0].sent);
+    capture_close(ways[1].sent);
     while (flight.count)
         free(flight_pop(&flight).data);
     free(flight.v);
 }
 
-/* ---- devices ---------------------------------------------------------------------------------- */
+/* ---- devices ----------------------------------------------------------------------------------
+ */
 
 static void device_address(const char name[IFNAMSIZ], unsigned host, unsigned mtu)
 {
@@ -390,8 +430,8 @@ static void device_address(const char name[IFNAMSIZ], unsigned host, unsigned mt
         close(s6);
 }
 
-/* Opens a TUN device in a namespace. The device belongs to the namespace that its descriptor was opened
- * in, so this process may come back to its own. */
+/* Opens a TUN device in a namespace. The device belongs to the namespace that its descriptor was
+ * opened in, so this process may come back to its own. */
 static int device_open(const char *netns, unsigned host, unsigned mtu)
 {
     char path[256];
@@ -417,7 +457,8 @@ static int device_open(const char *netns, unsigned host, unsigned mtu)
     return fd;
 }
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options ----------------------------------------------------------------------------------
+ */
 
 static const char usage[] =
     "usage: link --left NETNS --right NETNS [OPTION]...   (NETNS: a name of `ip netns`, or a path)\n"
@@ -428,6 +469,13 @@ static const char usage[] =
     "  --mtu N                          larger IP packets vanish                 [none]\n"
     "  --device-mtu N                   what the two devices admit to            [1500]\n"
     "  --blackhole-after S              nothing passes from then on              [never]\n"
+    "  --on S --off S                   passes so long, then nothing so long     [always]\n"
+    "  --burst N                        most lost or corrupted ones in a row     [any]\n"
+    "  --corrupt-head N                 corrupts the first N bytes of UDP only   [all]\n"
+    "  --drop-first N --drop-last N     packets from the left that are lost      [none]\n"
+    "  --rebind S --rebind-every S      the left end's port changes (IPv4)       [never, once]\n"
+    "  --rebind-address --rebind-keep   its address, too; old bindings lead back\n"
+    "  --capture-left F --capture-right F  pcap files, what each end sees        [none]\n"
     "  --seed N                                                                  [1]\n";
 
 static double option_number(const char *name, const char *text, double min, double max)
@@ -443,6 +491,7 @@ static struct settings options_parse(int argc, char **argv)
 {
     struct settings s = {
         .reorder_ms = 5, .queue = 1000, .device_mtu = 1500, .seed = 1, .blackhole_after_s = -1};
+    s.rebind.first_s = -1;
     double queue = s.queue, mtu = 0, device_mtu = s.device_mtu, seed = 1;
     const struct {
         const char *name;
@@ -461,19 +510,39 @@ static struct settings options_parse(int argc, char **argv)
         {"device-mtu", &device_mtu, 1280, 65535},
         {"blackhole-after", &s.blackhole_after_s, 0, 1e6},
         {"seed", &seed, 0, 4294967295.0},
+        {"on", &s.on_s, 0, 1e6},
+        {"off", &s.off_s, 0, 1e6},
+        {"burst", &s.burst, 0, 1e6},
+        {"corrupt-head", &s.corrupt_head, 0, 65535},
+        {"drop-first", &s.drop_first, 0, 1e9},
+        {"drop-last", &s.drop_last, 0, 1e9},
+        {"rebind", &s.rebind.first_s, 0, 1e6},
+        {"rebind-every", &s.rebind.every_s, 0.001, 1e6},
     };
     enum {
         ROWS = sizeof rows / sizeof *rows
     };
-    struct option longs[ROWS + 4] = {
-        {"left", 1, NULL, 'l'}, {"right", 1, NULL, 'r'}, {"help", 0, NULL, 'h'}};
+    struct option longs[ROWS + 8] = {
+        {"left", 1, NULL, 'l'},          {"right", 1, NULL, 'r'},
+        {"help", 0, NULL, 'h'},          {"rebind-address", 0, NULL, 'a'},
+        {"rebind-keep", 0, NULL, 'k'},   {"capture-left", 1, NULL, 'L'},
+        {"capture-right", 1, NULL, 'R'},
+    };
     for (int i = 0; i < ROWS; i++)
-        longs[3 + i] = (struct option){rows[i].name, 1, NULL, 1000 + i};
+        longs[7 + i] = (struct option){rows[i].name, 1, NULL, 1000 + i};
     for (int c; (c = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
         if (c == 'l')
             s.left = optarg;
         else if (c == 'r')
             s.right = optarg;
+        else if (c == 'a')
+            s.rebind.address = true;
+        else if (c == 'k')
+            s.rebind.keep = true;
+        else if (c == 'L')
+            s.capture_left = optarg;
+        else if (c == 'R')
+            s.capture_right = optarg;
         else if (c >= 1000)
             *rows[c - 1000].value =
                 option_number(rows[c - 1000].name, optarg, rows[c - 1000].min, rows[c - 1000].max);

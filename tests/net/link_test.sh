@@ -3,7 +3,7 @@
 . "$1/tests/lib.sh"
 . "$1/tests/net/ns.sh"
 ns_need "$@"
-need ping bash
+need ping bash python3
 
 ns_add left right
 # ping's summary of COUNT packets from left to right; $T/ping.out has all of it
@@ -92,4 +92,85 @@ arrived=$(awk '$1 == "Udp:" && $2 ~ /^[0-9]/ { n += $3; bad += $4 + $8 }
     END { print n "/" bad + 0 }' "$T/snmp")
 [ "$arrived" = 20/0 ] || fail "of 20 corrupted packets arrived/bad $arrived"
 ok 'corruption with a right checksum, IPv4 and IPv6'
+
+# ---- bursts, lists, black holes that come again
+link_up left right --loss 100 --burst 3
+probe 40 -i 0.01
+link_down
+[ "$(link_count left delivered)" = 10 ] && [ "$(link_count left lost)" = 30 ] || fail "bursts: $(cat "$T/link.log")"
+ok 'at most three in a row'
+link_up left right --drop-first 2 --drop-last 4
+ns_run left ping -c 6 -i 0.02 -W 1 10.9.0.2 >"$T/ping.out" 2>&1 || fail 'nothing passes'
+link_down
+[ "$(sed -n 's/.*icmp_seq=\([0-9]*\).*/\1/p' "$T/ping.out" | tr '\n' ' ')" = '1 5 6 ' ] || fail "a list: $(cat "$T/ping.out")"
+ok 'packets 2 to 4 from the left are lost'
+link_up left right --on 0.5 --off 0.5
+ns_run left ping -c 20 -i 0.1 -W 1 10.9.0.2 >"$T/ping.out" 2>&1 || fail 'nothing passes'
+link_down
+black=$(link_count left blackholed)
+[ "$black" -ge 8 ] && [ "$black" -le 12 ] || fail "half the time: $(cat "$T/link.log")"
+sed -n 's/.*icmp_seq=\([0-9]*\).*/\1/p' "$T/ping.out" | grep -qx 13 || fail 'it does not come back'
+ok "half the time nothing passes: $black of 20"
+
+# ---- a NAT that forgets: an echo server tells whom it saw; the answers come back to the one socket
+cat >"$T/nat.py" <<'PYTHON'
+import socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+if sys.argv[1] == 'echo':
+    s.bind(('10.9.0.2', 7))
+    print('bound', flush=True)
+    while True:
+        data, peer = s.recvfrom(2000)
+        s.sendto(f'{peer[0]} {peer[1]}'.encode(), peer)
+s.bind(('10.9.0.1', 5000))
+s.settimeout(1)
+for i in range(15):
+    s.sendto(b'whom do you see?', ('10.9.0.2', 7))
+    print(s.recv(2000).decode())
+    time.sleep(0.1)
+PYTHON
+seen() { # seen OPTION...: what the server saw, in $T/seen.out
+    link_up left right --seed 5 "$@"
+    nsenter -t "$NS_right" -n python3 "$T/nat.py" echo >"$T/echo.out" &
+    started $!
+    echo_pid=$!
+    wait_for_line "$T/echo.out" bound $!
+    ns_run left python3 "$T/nat.py" ask >"$T/seen.out" 2>"$T/seen.err" || fail "an answer is lost: $*"
+    kill "$echo_pid"
+    wait "$echo_pid" || true
+    link_down
+}
+kinds() { cut -d ' ' -f "$1" "$T/seen.out" | sort -u | wc -l; }
+seen
+[ "$(sort -u "$T/seen.out")" = '10.9.0.1 5000' ] || fail 'without rebinding'
+seen --rebind 0.4
+[ "$(head -n 1 "$T/seen.out")" = '10.9.0.1 5000' ] && [ "$(kinds 1)" = 1 ] && [ "$(kinds 2)" = 2 ] || fail 'one new port'
+seen --rebind 0.35 --rebind-every 0.5 --rebind-address
+[ "$(kinds 1)" = 4 ] && [ "$(kinds 2)" = 4 ] || fail 'three new addresses'
+cp "$T/seen.out" "$T/seen.first"
+seen --rebind 0.35 --rebind-every 0.5 --rebind-address
+[ "$(sort -u "$T/seen.out")" = "$(sort -u "$T/seen.first")" ] || fail 'the same seed gives other addresses'
+ok 'rebinding of port and address, the same with the same seed'
+# With 200 ms each way some answer is on its way to the old binding, and lost unless that is kept.
+link_up left right --delay 200 --rebind 0.3 --rebind-address --rebind-keep --capture-left "$T/left.pcap" --capture-right "$T/right.pcap"
+nsenter -t "$NS_right" -n python3 "$T/nat.py" echo >"$T/echo.out" &
+started $!
+echo_pid=$!
+wait_for_line "$T/echo.out" bound $!
+ns_run left python3 -c 'import sys; sys.argv[1:] = ["ask"]; exec(open("'"$T"'/nat.py").read())' >"$T/seen.out" || fail 'a kept binding leads nowhere'
+kill "$echo_pid"
+wait "$echo_pid" || true
+link_down
+[ "$(link_count right unbound)" = 0 ] && [ "$(kinds 1)" = 2 ] || fail "kept: $(cat "$T/link.log")"
+ok 'an old binding that is kept'
+python3 - "$SRC" "$T" <<'PYTHON' || fail 'the captures are not what the ends saw'
+import sys
+sys.dont_write_bytecode = True
+sys.path.insert(0, sys.argv[1] + '/tests/interop/runner')
+import wire
+left, right = (wire.read(f'{sys.argv[2]}/{side}.pcap') for side in ('left', 'right'))
+assert len(left) == len(right) == 30, (len(left), len(right))
+assert {d.src for d in left} == {'10.9.0.1', '10.9.0.2'} and len({d.src for d in right}) == 3
+PYTHON
+ok 'captures: inner addresses at the left, outer ones at the right'
 count_end
