@@ -275,7 +275,20 @@ bool negotiate_takes(const struct conn *c, const struct packet_head *h);
 void negotiate_follow(struct conn *c, uint32_t version);
 void negotiate_on_versions(struct conn *c, const struct packet_head *h, uint64_t now);
 
-/* ---- migrate.c: paths ---- */
+/* ---- paths.c: their table ---- */
+void paths_news(struct conn *c, uint8_t what); /* AQ_PATH_ bits */
+void paths_set_state(struct conn *c, struct path *p, enum path_state state, uint64_t now);
+/* Begins a validation of that path, for so long as RFC 9000 §8.2.4 says. */
+void paths_check(struct conn *c, struct path *p, uint64_t now);
+uint64_t paths_check_span(const struct conn *c);
+/* A fresh path, perhaps at the cost of another one; NULL: there is no room. Then what it is. */
+struct path *paths_make(struct conn *c, uint64_t now);
+void paths_put(struct conn *c, struct path *p, const struct path *what);
+void paths_drop(struct conn *c, struct path *p); /* not the active one */
+void paths_arm(struct conn *c);
+void paths_settled(struct conn *c); /* after the table has changed */
+
+/* ---- migrate.c: from one path to another ---- */
 enum {
     PATH_NONE = -1
 };

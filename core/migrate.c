@@ -1,5 +1,4 @@
-/* migrate.c -- a connection's paths: which there are, which one is in use, and how it moves from
- * one to another (RFC 9000 §8.2, §9).
+/* migrate.c -- how a connection moves from one path to another (RFC 9000 §8.2, §9).
  *
  *     server  a packet from an unknown address makes a path, which is validated; one that is more
  *             than a probe, with the highest number so far, moves the connection there (§9.3)
@@ -7,10 +6,9 @@
  *             when it is validated the connection moves (§9.2, §9.6)
  *
  * A path that the connection has left stays for a while, for what is still under way, and as the
- * place to return to when the new one fails (§9.3.2). There are at most PATHS; the first lies in
- * the connection, more come from the endpoint's pool, and the last one left moves back, so that an
- * idle connection takes nothing from the pool. path.c knows how a single path is validated; here is
- * what follows for the connection. Called by recv.c, apply.c, send.c, conn.c and the API. */
+ * place to return to when the new one fails (§9.3.2). path.c knows how a single path is validated,
+ * paths.c keeps their table; here is what follows for the connection. Called by recv.c, apply.c,
+ * conn.c, fill.c and the API. */
 #include "core/addr.h"
 #include "core/endpoint.h"
 
@@ -24,228 +22,11 @@ enum {
     MTU_TRIES = 3
 };
 
-/* ---- the table ---- */
-
-int paths_find(const struct conn *c, const struct aq_datagram *d)
-{
-    if (path_matches(conn_path(c), d))
-        return c->active;
-    for (int i = 0; i < PATHS; i++) {
-        if (c->path[i] && path_matches(c->path[i], d))
-            return i;
-    }
-    return PATH_NONE;
-}
-
-unsigned paths_count(const struct conn *c)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < PATHS; i++)
-        n += c->path[i] != NULL;
-    return n;
-}
-
-static void news(struct conn *c, uint8_t what)
-{
-    c->path_news |= what;
-    conn_event(c, AQ_EVENT_PATH);
-}
-
-static void set_state(struct conn *c, struct path *p, enum path_state state, uint64_t now)
-{
-    path_set_state(p, state);
-    trace_path(&c->tracer, p->index, state, now);
-}
-
-/* When the paths want attention next. */
-static void paths_arm(struct conn *c)
-{
-    uint64_t best = AQ_NEVER;
-    for (unsigned i = 0; i < PATHS; i++) {
-        if (c->path[i] && path_deadline(c->path[i]) < best)
-            best = path_deadline(c->path[i]);
-    }
-    conn_arm(c, TIMER_PATH, best);
-}
-
-/* RFC 9000 §8.2.4: three times the larger of the current PTO and that of a path of unknown length.
- */
-static uint64_t check_span(const struct conn *c)
-{
-    struct rtt unknown;
-    rtt_init(&unknown);
-    uint64_t now_pto = conn_pto(c, SPACE_APP);
-    uint64_t new_pto = rtt_pto(&unknown) + ackfreq_delay_us(&c->ackfreq);
-    return 3 * (now_pto > new_pto ? now_pto : new_pto);
-}
-
-static void check(struct conn *c, struct path *p, uint64_t now)
-{
-    uint8_t before = p->state;
-    path_check(p, check_span(c), now);
-    if (p->state != before)
-        trace_path(&c->tracer, p->index, p->state, now);
-    conn_wake(c);
-}
-
-void paths_reset_token(struct conn *c, struct path *p)
-{
-    struct endpoint *ep = c->ep;
-    const struct cid_remote *id = cid_peer_find(&c->peer_cids, p->cid_seq);
-    if (p->reset_hash)
-        map_remove(&ep->resets, p->reset_hash, c->slot);
-    p->reset_hash = 0;
-    if (!id || !id->has_token)
-        return;
-    uint64_t hash = endpoint_hash_cid(ep, id->token, RESET_TOKEN_SIZE);
-    if (map_put(&ep->resets, hash, c->slot))
-        p->reset_hash = hash;
-}
-
-/* RFC 9000 §9.5: ids of paths that have ended are retired. */
-void paths_retire(struct conn *c)
-{
-    uint32_t keep[PATHS];
-    unsigned n = 0;
-    for (unsigned i = 0; i < PATHS; i++) {
-        if (c->path[i])
-            keep[n++] = c->path[i]->cid_seq;
-    }
-    cid_peer_let(&c->peer_cids, keep, n);
-}
-
-/* After the table has changed. */
-static void paths_settled(struct conn *c)
-{
-    paths_retire(c);
-    paths_arm(c);
-}
-
-/* The place of a path of which nothing is left. The active one takes the connection's own. */
-static void paths_give(struct conn *c, struct path *p)
-{
-    struct pool *pool = &c->ep->paths;
-    if (p != &c->first) {
-        pool_give(pool, pool_index(pool, p));
-        return;
-    }
-    struct path *active = conn_path(c);
-    c->first = *active;
-    c->path[c->active] = &c->first;
-    pool_give(pool, pool_index(pool, active));
-}
-
-/* Ends a path that is not the active one. */
-static void paths_drop(struct conn *c, struct path *p)
-{
-    assert(p->index != c->active);
-    if (p->reset_hash)
-        map_remove(&c->ep->resets, p->reset_hash, c->slot);
-    sent_path_gone(&c->app.sent, p->index, PATH_GONE);
-    cc_detach(&p->cc);
-    c->path[p->index] = NULL;
-    paths_give(c, p);
-    news(c, AQ_PATH_ENDED);
-}
-
-void paths_end(struct conn *c)
-{
-    for (unsigned i = 0; i < PATHS; i++) {
-        if (c->path[i] && i != c->active)
-            paths_drop(c, c->path[i]);
-    }
-    path_check_end(conn_path(c));
-}
-
-/* The path to give up for a new one: one that never was valid before one that was, never the active
- * one, nor the only valid one beside it, which is where a failed migration returns to (§9.3.2). */
-static struct path *paths_victim(const struct conn *c)
-{
-    struct path *best = NULL, *haven = NULL;
-    for (unsigned i = 0; i < PATHS; i++) {
-        struct path *p = c->path[i];
-        if (p && i != c->active && p->state == PATH_VALID
-            && (!haven || p->used_us > haven->used_us))
-            haven = p;
-    }
-    if (conn_path(c)->state == PATH_VALID)
-        haven = NULL;
-    for (unsigned i = 0; i < PATHS; i++) {
-        struct path *p = c->path[i];
-        if (!p || i == c->active || p == haven)
-            continue;
-        bool worse = !best || (p->state != PATH_VALID && best->state == PATH_VALID);
-        bool same = best && (p->state != PATH_VALID) == (best->state != PATH_VALID);
-        if (worse || (same && p->used_us < best->used_us))
-            best = p;
-    }
-    return best;
-}
-
-/* A fresh path in a free place; NULL: the endpoint's pool is empty. */
-static struct path *paths_take(struct conn *c, uint64_t now)
-{
-    unsigned index = 0;
-    struct path *p = NULL;
-    while (index < PATHS && c->path[index])
-        index++;
-    if (index == PATHS)
-        return NULL;
-    bool inline_free = true;
-    for (unsigned i = 0; i < PATHS; i++)
-        inline_free &= c->path[i] != &c->first;
-    if (inline_free) {
-        p = &c->first;
-    } else {
-        uint32_t slot = pool_take(&c->ep->paths);
-        if (slot == POOL_NONE)
-            return NULL;
-        p = pool_at(&c->ep->paths, slot);
-    }
-    const struct path *active = conn_path(c);
-    const struct aq_config *config = &c->ep->config;
-    uint16_t mtu = config->fixed_mtu ? active->mtu_max : MTU_BASE;
-    path_init(p, active->cc.ops, mtu, active->mtu_max, now);
-    ecn_init(&p->ecn, !c->ep->config.no_ecn); /* RFC 9000 §13.4.2: each path anew */
-    cc_attach(&p->cc, &c->quota, now);
-    p->index = (uint8_t)index;
-    p->used_us = now;
-    return p;
-}
-
-/* The same, at the cost of another path of this connection where there is no other way. */
-static struct path *paths_make(struct conn *c, uint64_t now)
-{
-    struct path *p = paths_take(c, now);
-    struct path *victim = p ? NULL : paths_victim(c);
-    if (victim) {
-        paths_drop(c, victim);
-        p = paths_take(c, now);
-    }
-    return p;
-}
-
-/* What a fresh path is, and its place in the table. */
-static void paths_put(struct conn *c, struct path *p, const struct path *what)
-{
-    p->local = what->local;
-    p->remote = what->remote;
-    p->channel = what->channel;
-    p->ifindex = what->ifindex;
-    p->socket = what->socket;
-    p->own_seq = what->own_seq;
-    p->cid_seq = what->cid_seq;
-    p->budget_bytes = what->budget_bytes;
-    p->wanted = what->wanted;
-    c->path[p->index] = p;
-    paths_reset_token(c, p);
-}
-
 /* ---- moving ---- */
 
 static void paths_linger(struct conn *c, struct path *p, uint64_t now)
 {
-    p->due_us = now + check_span(c);
+    p->due_us = now + paths_check_span(c);
 }
 
 /* Everything but probes goes to this path from now on. */
@@ -264,9 +45,9 @@ static void paths_move(struct conn *c, struct path *p, uint64_t now)
     cid_peer_use(&c->peer_cids, p->cid_seq);
     p->due_us = path_is_checked(p) ? p->due_us : AQ_NEVER;
     if (p->state != PATH_VALID)
-        check(c, p, now);
+        paths_check(c, p, now);
     trace_path(&c->tracer, p->index, p->state, now);
-    news(c, c->server ? AQ_PATH_PEER_MOVED : AQ_PATH_MOVED);
+    paths_news(c, c->server ? AQ_PATH_PEER_MOVED : AQ_PATH_MOVED);
     conn_wake(c);
 }
 
@@ -281,7 +62,7 @@ static void paths_migrate(struct conn *c, struct path *p, uint64_t now)
     if (c->server) {
         /* RFC 9000 §9.3.3: the path before is validated once more: if the peer is still there, its
          * answer brings the connection back. */
-        check(c, old, now);
+        paths_check(c, old, now);
     } else {
         c->ping_due = true; /* RFC 9000 §9.2: more than a probe tells the server */
         paths_linger(c, old, now);
@@ -341,7 +122,7 @@ int paths_open(struct conn *c, const struct aq_datagram *d, uint64_t now)
         cid_peer_take(&c->peer_cids, &at.cid_seq);
     c->open_us = (c->open_us > now ? c->open_us : now) + OPEN_GAP_US;
     paths_put(c, p, &at);
-    check(c, p, now); /* RFC 9000 §9.3, §9.6.3 */
+    paths_check(c, p, now); /* RFC 9000 §9.3, §9.6.3 */
     paths_settled(c);
     return p->index;
 }
@@ -352,14 +133,14 @@ void paths_on_packet(struct conn *c, const struct apply *a, uint64_t now)
     /* RFC 9000 §9.3: only the packet with the highest number, and only if it is more than a probe
      * (§9.1), tells where the peer is. */
     if (p && p->state == PATH_VALID && !p->mtu_valid) /* RFC 9000 §8.2.3: still to be seen */
-        check(c, p, now);
+        paths_check(c, p, now);
     if (!a->more_than_probe || a->number < c->told_number)
         return;
     c->told_number = a->number + 1;
     if (!p || p->index == c->active || !paths_may_open(c))
         return;
     if (p->state == PATH_FAILED) /* it is there after all */
-        check(c, p, now);
+        paths_check(c, p, now);
     for (unsigned i = 0; i < PATHS; i++) {
         if (c->path[i])
             c->path[i]->wanted = false;
@@ -408,7 +189,7 @@ void paths_on_response(struct conn *c, const uint8_t data[CHALLENGE_SIZE], uint6
         }
         /* RFC 9000 §8.2.1: the same with 1,200 bytes, which may be sent now. */
         if (answer == PATH_ANSWER_SMALL)
-            check(c, p, now);
+            paths_check(c, p, now);
         else if (p->wanted)
             paths_migrate(c, p, now);
         paths_settle(c, now);
@@ -478,20 +259,20 @@ static void paths_failed(struct conn *c, struct path *p, uint64_t now)
     }
     /* The address is right. That 1,200 bytes do not get there is known only where smaller packets
      * come and go meanwhile; and a loss is no proof. */
-    if (was_valid && p->used_us + check_span(c) < now)
+    if (was_valid && p->used_us + paths_check_span(c) < now)
         return;
     if (was_valid && ++p->mtu_fails < MTU_TRIES) {
-        check(c, p, now);
+        paths_check(c, p, now);
         return;
     }
     if (p->wanted)
-        news(c, AQ_PATH_FAILED);
-    set_state(c, p, PATH_FAILED, now);
+        paths_news(c, AQ_PATH_FAILED);
+    paths_set_state(c, p, PATH_FAILED, now);
     if (!active || paths_return(c, p, now)) {
         /* A server remembers for a while which id it has used towards whoever was there: if that
          * one comes from the next address, it needs no other. */
         if (c->server)
-            p->due_us = now + FAILED_SPANS * check_span(c);
+            p->due_us = now + FAILED_SPANS * paths_check_span(c);
         else
             paths_drop(c, p);
     } else if (was_valid) { /* RFC 9000 §8.2.4 */
@@ -550,7 +331,7 @@ static int paths_try(struct conn *c, const struct aq_path_addr *to, uint64_t now
                         .wanted = true};
     cid_peer_take(&c->peer_cids, &what.cid_seq);
     paths_put(c, p, &what);
-    check(c, p, now);
+    paths_check(c, p, now);
     paths_settled(c);
     return AQ_OK;
 }
@@ -602,30 +383,4 @@ int aq_conn_migrate(struct aq_endpoint *endpoint, aq_conn conn, const struct aq_
         return AQ_MISUSE;
     ep->now_us = now_us > ep->now_us ? now_us : ep->now_us;
     return paths_try(c, &want, ep->now_us);
-}
-
-unsigned aq_conn_paths(struct aq_endpoint *endpoint, aq_conn conn, struct aq_path_info *paths,
-                       unsigned max)
-{
-    const struct conn *c = endpoint_find_conn((struct endpoint *)endpoint, conn);
-    unsigned n = 0;
-    for (unsigned i = 0; c && i < PATHS && n < max; i++) {
-        const struct path *p = c->path[i];
-        if (!p)
-            continue;
-        paths[n++] = (struct aq_path_info){.local = p->local,
-                                           .remote = p->remote,
-                                           .channel = p->channel,
-                                           .ifindex = p->ifindex,
-                                           .socket = p->socket,
-                                           .mtu = p->mtu,
-                                           .active = i == c->active,
-                                           .validated = p->state == PATH_VALID,
-                                           .checking = path_is_checked(p),
-                                           .rtt_us = p->rtt.smoothed_us,
-                                           .cwnd_bytes = p->cc.cwnd_bytes,
-                                           .sent_bytes = p->sent_bytes,
-                                           .recv_bytes = p->recv_bytes};
-    }
-    return n;
 }

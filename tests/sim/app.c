@@ -158,7 +158,7 @@ static void play_paths(struct play *play)
         struct aq_path_addr to = {.local = host->own[socket], .socket = socket};
         int result = aq_conn_migrate(host->ep, play->client.conn, &to, sim_now(host));
         play->refusals += result != AQ_OK;
-        if (result == AQ_BLOCKED || (result == AQ_REFUSED && !row->no_migration))
+        if ((result == AQ_BLOCKED && !row->preferred) || (result == AQ_REFUSED && !row->no_migration))
             sim_fail(play->sim, "aq_conn_migrate: %d", result);
         sim_kick(host);
     }
