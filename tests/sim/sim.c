@@ -501,7 +501,9 @@ static void nat_look(struct sim_host *host)
         sim_rebind(host, host->rebind_address);
     else
         host->rebind_at_us = now;
-    host->rebind_at_us += ((now - host->rebind_at_us) / host->rebind_us + 1) * host->rebind_us;
+    /* Not in step with anybody's timers. */
+    while (host->rebind_at_us <= now)
+        host->rebind_at_us += host->rebind_us / 2 + sim_rng_below(&host->sim->rng, host->rebind_us + 1);
 }
 
 static void host_send(struct sim_host *host)
