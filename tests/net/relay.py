@@ -36,7 +36,7 @@ def main():
                 if ready is inside:
                     data, sender = inside.recvfrom(65536)
                     if client is None:
-                        due = time.monotonic() + max(period, 0.3)
+                        due = time.monotonic() + max(period, 0.1)
                     client = sender
                     outside.sendto(data, server)
                 elif client:
