@@ -30,6 +30,7 @@ const struct option_row connect_rows[] = {
     ROW("timeout", 0, OPTION_SECONDS, timeout_us, "SECONDS", 1000, 3600000000, "wait so long for the handshake (default 10)"),
     ROW("idle-timeout", 0, OPTION_SECONDS, idle_us, "SECONDS", 100000, 3600000000, "a connection silent for so long is lost (default 30)"),
     ROW("ticket", 0, OPTION_TEXT, ticket, "FILE", 0, 0, "resume with the session in FILE if it exists; keep new ones there"),
+    ROW("early-data", 0, OPTION_FLAG, early_data, NULL, 0, 0, "with --ticket: ask in the first packets (0-RTT), which an attacker may replay"),
     ROW("keylog", 0, OPTION_TEXT, keylog, "FILE", 0, 0, "append TLS secrets for Wireshark to FILE (or SSLKEYLOGFILE)"),
     ROW("qlog", 0, OPTION_TEXT, qlog, "DIR", 0, 0, "write what each connection does to a file in DIR (or QLOGDIR)"),
     ROW("key-update-every", 0, OPTION_NUMBER, key_update_every, "N", 1, UINT64_MAX, "update the keys after every N packets"),
@@ -65,6 +66,10 @@ static bool check_flags(const struct connect_flags *flags)
 {
     if ((int)flags->insecure + (int)(flags->ca != NULL) + (int)flags->pin.given > 1) {
         complain("--insecure, --ca and --pin exclude each other: give one");
+        return false;
+    }
+    if (flags->early_data && flags->ticket == NULL) {
+        complain("--early-data needs a session: give --ticket FILE, too");
         return false;
     }
     if (flags->ipv4 && flags->ipv6) {
@@ -246,6 +251,14 @@ bool client_open(struct client *client, const char *target, int *code)
     return *code == EXIT_DONE;
 }
 
+static void save_ticket(struct client *client)
+{
+    if (client->flags.ticket != NULL && client->ticket.unsaved
+        && !ticket_save(&client->ticket, client->flags.ticket)) {
+        client->failed = true;
+    }
+}
+
 int client_dial(struct client *client, bool fresh_port)
 {
     struct aq_connect connect;
@@ -259,6 +272,7 @@ int client_dial(struct client *client, bool fresh_port)
         client->flags.server_name != NULL ? client->flags.server_name : client->host;
     ticket_use(&client->ticket, &connect);
     (void)version_parse(client->flags.version, &connect.version);
+    connect.early_data = client->flags.early_data;
     client->connected = client->confirmed = false;
     client->dialled_us = aq_loop_clock(client->loop);
     result = aq_dial(client->loop, &connect, fresh_port, &client->conn, error, sizeof error);
@@ -266,6 +280,9 @@ int client_dial(struct client *client, bool fresh_port)
         complain("cannot connect to %s: %s", client->remote_text,
                  error[0] != '\0' ? error : aq_error_name(result));
         client->failed = true;
+    }
+    if (result == AQ_OK && ticket_spend(&client->ticket) && !client->tickets_later) {
+        save_ticket(client);
     }
     return result;
 }
@@ -348,14 +365,6 @@ static void on_closed(struct client *client)
     aq_loop_break(client->loop);
 }
 
-static void save_ticket(struct client *client)
-{
-    if (client->flags.ticket != NULL && client->ticket.unsaved
-        && !ticket_save(&client->ticket, client->flags.ticket)) {
-        client->failed = true;
-    }
-}
-
 static void take_ticket(struct client *client, const struct aq_event *event)
 {
     if (client->flags.ticket != NULL) {
@@ -407,6 +416,14 @@ static void on_path(struct client *client, const struct aq_event *event)
     }
 }
 
+static void take_facts(struct client *client)
+{
+    memset(&client->peer, 0, sizeof client->peer);
+    client->peer.size = sizeof client->peer;
+    (void)aq_conn_peer(client->ep, client->conn, &client->peer);
+    client_measure(client);
+}
+
 static void on_event(void *user, struct aq_loop *loop, const struct aq_event *event)
 {
     struct client *client = user;
@@ -417,12 +434,10 @@ static void on_event(void *user, struct aq_loop *loop, const struct aq_event *ev
         take_ticket(client, event);
     } else if (event->kind == AQ_EVENT_CONNECTED && ours) {
         client->connected = true;
+        take_facts(client); /* with 0-RTT all may be done before it is confirmed */
     } else if (event->kind == AQ_EVENT_CONFIRMED && ours) {
         client->connected = client->confirmed = true;
-        memset(&client->peer, 0, sizeof client->peer);
-        client->peer.size = sizeof client->peer;
-        (void)aq_conn_peer(client->ep, client->conn, &client->peer);
-        client_measure(client);
+        take_facts(client);
         if (client->flags.migrate_us != 0) {
             (void)aq_loop_timer(client->loop, aq_loop_now(client->loop) + client->flags.migrate_us,
                                 migrate, client);
@@ -574,16 +589,25 @@ static const char *trust_text(const struct client *client)
     return client->flags.pin.given ? "certificate pinned" : "certificate verified";
 }
 
+const char *client_early_text(const struct client *client)
+{
+    return client->peer.early_data == AQ_EARLY_ACCEPTED   ? "accepted"
+           : client->peer.early_data == AQ_EARLY_REJECTED ? "rejected"
+                                                          : "no";
+}
+
 char *client_facts_text(const struct client *client, char *out, size_t size)
 {
     const struct aq_conn_peer *peer = &client->peer;
 
-    (void)snprintf(out, size, "QUIC %s, %s, %s, ALPN %s, %s%s",
+    (void)snprintf(out, size, "QUIC %s, %s, %s, ALPN %s, %s%s%s%s",
                    aq_version_name(client->stats.version),
                    peer->cipher != NULL ? peer->cipher : "unknown cipher",
                    peer->group != NULL && peer->group[0] != '\0' ? peer->group : "unknown group",
                    peer->alpn, trust_text(client),
-                   client->flags.insecure && peer->resumed ? ", session resumed" : "");
+                   client->flags.insecure && peer->resumed ? ", session resumed" : "",
+                   peer->early_data != AQ_EARLY_NO ? ", 0-RTT " : "",
+                   peer->early_data != AQ_EARLY_NO ? client_early_text(client) : "");
     return out;
 }
 
@@ -617,9 +641,10 @@ void client_facts_json(const struct client *client, FILE *out)
     json_text(out, aq_endpoint_aead(client->ep));
     (void)fprintf(
         out,
-        ",\"resumed\":%s,\"verified\":%s,\"mtu\":%u,\"smoothed_rtt_us\":%llu,\"sent_packets\":%llu,"
+        ",\"resumed\":%s,\"early_data\":\"%s\",\"verified\":%s,\"mtu\":%u,\"smoothed_rtt_us\":%llu,\"sent_packets\":%llu,"
         "\"lost_packets\":%llu,\"key_updates\":%llu,",
-        peer->resumed ? "true" : "false", peer->verified ? "true" : "false", client->stats.mtu,
+        peer->resumed ? "true" : "false", client_early_text(client),
+        peer->verified ? "true" : "false", client->stats.mtu,
         (unsigned long long)client->stats.rtt_us, (unsigned long long)client->stats.sent_packets,
         (unsigned long long)client->stats.lost_packets,
         (unsigned long long)client->stats.key_updates);

@@ -13,6 +13,7 @@
 /* The connection flags of every client. */
 struct connect_flags {
     bool insecure, json, verbose, progress, no_gso, no_gro, no_ecn, busy_poll, ipv4, ipv6;
+    bool early_data;
     const char *ca, *alpn, *version, *versions, *cc, *aead, *keylog, *qlog, *server_name, *ticket;
     struct option_pin pin;
     uint64_t migrate_us; /* move so long after the confirmed handshake; 0: stay */
@@ -97,6 +98,8 @@ void client_free(struct client *client);
 void client_measure(struct client *client);
 /* "QUIC v1, TLS_AES_128_GCM_SHA256, X25519, ALPN echo, certificate verified"; returns out. */
 char *client_facts_text(const struct client *client, char *out, size_t size);
+/* "accepted", "rejected" or "no": of the newest connection's 0-RTT. */
+const char *client_early_text(const struct client *client);
 /* "MTU 1452, cubic, boringssl, rtt 0.123 ms, 0 of 12 packets lost"; returns out. */
 char *client_path_text(const struct client *client, char *out, size_t size);
 /* JSON members of what was negotiated, without braces, with a comma at the end. */

@@ -98,6 +98,7 @@ static void on_stream(struct aq_endpoint *ep, const struct aq_event *event)
     case AQ_EVENT_STOPPED: (void)aq_stream_stop(ep, event->stream, event->value); break;
     case AQ_EVENT_NONE:
     case AQ_EVENT_ACCEPTED:
+    case AQ_EVENT_EARLY:
     case AQ_EVENT_CONNECTED:
     case AQ_EVENT_CONFIRMED:
     case AQ_EVENT_STREAMS:

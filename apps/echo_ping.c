@@ -156,11 +156,24 @@ static void ping_read(struct ping *ping)
     }
 }
 
+/* Opens the stream and sends the first piece: once confirmed, or before that in 0-RTT. */
+static void ping_begin(struct ping *ping)
+{
+    struct client *client = ping->client;
+    int result = aq_stream_open(client->ep, client->conn, false, NULL, &ping->stream);
+
+    if (result != AQ_OK) {
+        client_fail(client, "no echo: %s lets us open no stream (%s)", client->remote_text,
+                    aq_error_name(result));
+        return;
+    }
+    ping_next(ping);
+}
+
 static void ping_confirmed(struct ping *ping)
 {
     struct client *client = ping->client;
     char text[512];
-    int result;
 
     (void)fprintf(client->talk, "handshake with %s completed in %.3f ms and confirmed: %s\n",
                   client->remote_text, (double)client->stats.handshake_us / 1000,
@@ -170,14 +183,10 @@ static void ping_confirmed(struct ping *ping)
         ping_end(ping);
         return;
     }
-    result = aq_stream_open(client->ep, client->conn, false, NULL, &ping->stream);
-    if (result != AQ_OK) {
-        client_fail(client, "no echo: %s lets us open no stream (%s)", client->remote_text,
-                    aq_error_name(result));
-        return;
-    }
     client_expect(client, "no echo", "an echo server");
-    ping_next(ping);
+    if (ping->stream == 0) {
+        ping_begin(ping);
+    }
 }
 
 static void on_event(void *user, const struct aq_event *event)
@@ -185,7 +194,11 @@ static void on_event(void *user, const struct aq_event *event)
     struct ping *ping = user;
     struct client *client = ping->client;
 
-    if (event->kind == AQ_EVENT_CONFIRMED) {
+    if (event->kind == AQ_EVENT_EARLY) {
+        if (!ping->flags->handshake_only) {
+            ping_begin(ping);
+        }
+    } else if (event->kind == AQ_EVENT_CONFIRMED) {
         ping_confirmed(ping);
     } else if (event->stream == 0) {
         return;

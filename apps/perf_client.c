@@ -410,7 +410,9 @@ static void on_confirmed(struct perf *perf, const struct aq_event *event)
     }
     client->owed = true;
     client_expect(client, "no answer", "a perf server");
-    phase_next(perf);
+    if (perf->phase == PHASE_NONE) { /* else it began in 0-RTT */
+        phase_next(perf);
+    }
 }
 
 static void on_stream(struct perf *perf, const struct aq_event *event)
@@ -437,7 +439,11 @@ static void on_event(void *user, const struct aq_event *event)
 {
     struct perf *perf = user;
 
-    if (event->kind == AQ_EVENT_CONNECTED) {
+    if (event->kind == AQ_EVENT_EARLY) {
+        if (perf->phase == PHASE_NONE) {
+            phase_next(perf);
+        }
+    } else if (event->kind == AQ_EVENT_CONNECTED) {
         on_connected(perf, event);
     } else if (event->kind == AQ_EVENT_CONFIRMED) {
         on_confirmed(perf, event);
@@ -459,11 +465,11 @@ static void print_json(const struct perf *perf)
 
     (void)printf(
         "{\"download_bytes\":%llu,\"upload_bytes\":%llu,\"seconds\":%.6f,\"gbit_per_s\":%.6f,"
-        "\"handshakes\":%llu,\"resumed\":%llu,\"handshakes_per_s\":%.3f,\"requests_per_s\":%.3f,"
+        "\"early_data\":\"%s\",\"handshakes\":%llu,\"resumed\":%llu,\"handshakes_per_s\":%.3f,\"requests_per_s\":%.3f,"
         "\"latency_us\":{",
         (unsigned long long)flags->download, (unsigned long long)flags->upload, (double)us / 1e6,
-        gbit_per_s(flags->download + flags->upload, us), (unsigned long long)flags->handshakes,
-        (unsigned long long)perf->resumed,
+        gbit_per_s(flags->download + flags->upload, us), client_early_text(perf->client),
+        (unsigned long long)flags->handshakes, (unsigned long long)perf->resumed,
         per_second(flags->handshakes, perf->phase_us[PHASE_HANDSHAKES]),
         per_second(flags->requests, perf->phase_us[PHASE_REQUESTS]));
     samples_print(&perf->latency, "min", 0, false);

@@ -25,6 +25,7 @@ const struct option_row listen_rows[] = {
     ROW("key", 0, OPTION_TEXT, key, "FILE", 0, 0, "its private key (PEM)"),
     ROW("alpn", 0, OPTION_TEXT, alpn, "NAME", 0, 0, "application protocols to accept, separated by commas"),
     ROW("retry", 0, OPTION_FLAG, retry, NULL, 0, 0, "make every client prove its address first (Retry)"),
+    ROW("early-data", 0, OPTION_FLAG, early_data, NULL, 0, 0, "accept requests in the first packets of resumed sessions (0-RTT)"),
     ROW("max-conns", 0, OPTION_NUMBER, max_conns, "N", 1, 1000000, "connections at once (default 1024); more are refused"),
     ROW("max-streams", 0, OPTION_NUMBER, max_streams, "N", 1, 100000, "streams at once that each client may open (default 100)"),
     ROW("cc", 0, OPTION_TEXT, cc, "NAME", 0, 0, "congestion control: cubic (default), newreno or bbr"),
@@ -181,6 +182,7 @@ static bool make_tls(struct server *server)
     config.alpn = server->alpn.names;
     config.alpn_count = server->alpn.count;
     memcpy(config.ticket_key, server->secrets.ticket_key, sizeof config.ticket_key);
+    config.early_data = flags->early_data;
     config.verify = AQ_VERIFY_NONE; /* clients are not asked for certificates */
     if (flags->keylog != NULL) {
         if (!keylog_open(flags->keylog)) {

@@ -16,6 +16,7 @@ struct listen_flags {
     const char *secret_file;
     bool retry, json, verbose, no_gso, no_gro, no_ecn, busy_poll;
     uint64_t max_conns, max_streams, mtu, handshake_us, idle_us, busy_poll_us;
+    bool early_data;
 };
 
 extern const struct option_row listen_rows[];

@@ -13,7 +13,7 @@
 
 #include "apps/common.h"
 
-static const char magic[8] = {'a', 'n', 't', 'q', 't', 'k', 't', '2'};
+static const char magic[8] = {'a', 'n', 't', 'q', 't', 'k', 't', '3'};
 
 /* Reads one field: its size, then its bytes. */
 static bool read_field(FILE *file, uint8_t *out, size_t max, size_t *size)
@@ -61,6 +61,15 @@ void ticket_use(const struct ticket *ticket, struct aq_connect *connect)
         connect->token = ticket->token;
         connect->token_size = ticket->token_size;
     }
+}
+
+bool ticket_spend(struct ticket *ticket)
+{
+    bool spent = ticket->token_size > 0;
+
+    ticket->token_size = 0;
+    ticket->unsaved = ticket->unsaved || spent;
+    return spent;
 }
 
 static bool write_field(int fd, const uint8_t *data, size_t size)

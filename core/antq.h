@@ -216,7 +216,15 @@ struct aq_tls_config {
      * that the client offers, and refuses a client that offers none of them (RFC 9001 §8.1). */
     const char *const *alpn;
     unsigned alpn_count;
-    bool early_data; /* reserved for 0-RTT */
+    /* Server: 0-RTT is accepted from clients that resume. Whoever sees its packets can send them
+     * again: each endpoint accepts the same ClientHello once at most, and only tickets that it
+     * made itself; an application that acts on 0-RTT bytes before AQ_EVENT_CONNECTED still lets go
+     * of forward secrecy for them. Without effect where a client certificate is asked for. */
+    bool early_data;
+    /* Server: the application's state that a client's 0-RTT counts on (settings, limits): tickets
+     * made under another state are not accepted for 0-RTT. May be NULL. */
+    const void *early_context;
+    size_t early_context_size;
     /* Called with each line of an NSS key log (SSLKEYLOGFILE format). NULL: secrets are told to
      * nobody. */
     void (*keylog)(void *user, const char *line);
@@ -315,7 +323,10 @@ struct aq_config {
     uint32_t max_paths;     /* network paths beside each connection's first [0: max_conns] */
     uint64_t memory_bytes; /* shared by all: send queues, reassembly, what is in flight [256 MiB] */
     uint64_t conn_memory_bytes; /* one connection's part of it at most [half of memory_bytes] */
-    uint32_t trace_events;      /* ring of trace events, a power of two, 0 none [0] */
+    /* 0-RTT handshakes remembered for 3 minutes so that none is accepted twice: a power of two
+     * from 64; when they are too many, 0-RTT is rejected [16384] */
+    uint32_t early_slots;
+    uint32_t trace_events; /* ring of trace events, a power of two, 0 none [0] */
 
     /* the endpoint as server */
     struct aq_tls *tls; /* NULL: accepts nothing. Must outlive the endpoint. */
@@ -461,6 +472,10 @@ struct aq_connect {
     uint32_t version; /* to begin with, one of the endpoint's; 0: that of the ticket or token, else
                          1 where it is spoken, else the most wanted. A ticket or token of another
                          version is not used (RFC 9369 §5). */
+    /* Send in 0-RTT, if the ticket allows it: AQ_EVENT_EARLY then comes at once, and streams can be
+     * opened and written. What is written before AQ_EVENT_CONNECTED may be replayed to the server
+     * by an attacker and is not forward secret: only what does no harm twice belongs there. */
+    bool early_data;
 };
 
 AQ_API void aq_connect_init(struct aq_connect *connect);
@@ -617,6 +632,13 @@ struct aq_conn_stats {
 /* AQ_OK or AQ_GONE. A caller of an older version gets as much as its size says. */
 AQ_API int aq_conn_stats(struct aq_endpoint *ep, aq_conn conn, struct aq_conn_stats *stats);
 
+enum aq_early { /* 0-RTT of a connection */
+    AQ_EARLY_NO,
+    AQ_EARLY_OFFERED, /* the server has not answered yet */
+    AQ_EARLY_ACCEPTED,
+    AQ_EARLY_REJECTED,
+};
+
 /* What TLS agreed on. Strings and bytes are the connection's, valid until it ends. */
 struct aq_conn_peer {
     size_t size;
@@ -628,6 +650,7 @@ struct aq_conn_peer {
     bool has_certificate;
     uint8_t spki_hash[32];    /* SHA-256 of the peer's SubjectPublicKeyInfo */
     const char *verify_error; /* static, NULL: none */
+    enum aq_early early_data;
 };
 AQ_API int aq_conn_peer(struct aq_endpoint *ep, aq_conn conn, struct aq_conn_peer *peer);
 
@@ -720,6 +743,11 @@ AQ_API int aq_stream_reset_at(struct aq_endpoint *ep, aq_stream stream, uint64_t
 AQ_API int aq_stream_set_priority(struct aq_endpoint *ep, aq_stream stream, unsigned urgency,
                                   bool incremental);
 
+/* Server: bytes of this stream came in 0-RTT and the handshake is not done: they may be a replay of
+ * what another connection said. An application for which that matters waits for AQ_EVENT_CONNECTED
+ * before it acts on them. */
+AQ_API bool aq_stream_early(struct aq_endpoint *ep, aq_stream stream);
+
 AQ_API int aq_stream_set_user(struct aq_endpoint *ep, aq_stream stream, void *user);
 AQ_API void *aq_stream_user(struct aq_endpoint *ep, aq_stream stream);
 /* The QUIC stream id; the connection; UINT64_MAX and 0 when gone. */
@@ -732,7 +760,11 @@ AQ_API aq_conn aq_stream_conn(struct aq_endpoint *ep, aq_stream stream);
 /* Pending bits per object, coalesced; they cannot overflow. */
 enum aq_event_kind {
     AQ_EVENT_NONE = 0,
-    AQ_EVENT_ACCEPTED,  /* an incoming connection began; set its user pointer */
+    AQ_EVENT_ACCEPTED, /* an incoming connection began; set its user pointer */
+    AQ_EVENT_EARLY, /* 0-RTT: streams work before AQ_EVENT_CONNECTED. Client: what is written goes
+                       in 0-RTT packets, and again after the handshake if the server rejects those.
+                       Server: 0-RTT was accepted; what comes until AQ_EVENT_CONNECTED may be a
+                       replay (aq_stream_early) */
     AQ_EVENT_CONNECTED, /* TLS is done: streams work (a server may still hold back, RFC 9001 §4.1.1)
                          */
     AQ_EVENT_CONFIRMED,     /* handshake confirmed (RFC 9001 §4.1.2) */

@@ -81,7 +81,8 @@ int aq_connect(struct aq_endpoint *endpoint, const struct aq_connect *connect, a
                                .version = version,
                                .meta = &meta,
                                .server_name = connect->server_name,
-                               .cc = connect->cc};
+                               .cc = connect->cc,
+                               .early_data = connect->early_data};
     /* RFC 9369 §5: tickets and tokens of another version are not used. */
     if (of_ticket == version)
         start.ticket = ticket.data, start.ticket_size = ticket.size;
@@ -309,7 +310,8 @@ int aq_conn_peer(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_peer
                              .resumed = c->facts.resumed,
                              .verified = c->facts.verified,
                              .has_certificate = c->facts.has_certificate,
-                             .verify_error = c->facts.verify_error};
+                             .verify_error = c->facts.verify_error,
+                             .early_data = (enum aq_early)c->early};
     handshake_names(c, &names);
     memcpy(p.alpn, names.alpn, sizeof p.alpn);
     memcpy(p.server_name, names.server_name, sizeof p.server_name);
@@ -365,7 +367,7 @@ int aq_stream_open(struct aq_endpoint *endpoint, aq_conn conn, bool unidirection
     *stream = 0;
     if (!c || !conn_is_open(c))
         return AQ_GONE;
-    if (c->state == CONN_HANDSHAKE)
+    if (c->state == CONN_HANDSHAKE && !early_is_open(c))
         return AQ_BLOCKED;
     int error = streams_open(&c->streams, &ep->streams, unidirectional ? STREAMS_UNI : STREAMS_BIDI,
                              &slot, ep->now_us);
@@ -478,6 +480,12 @@ int aq_stream_set_priority(struct aq_endpoint *endpoint, aq_stream stream, unsig
         return AQ_MISUSE;
     streams_set_priority(&f.c->streams, &ep->streams, f.slot, urgency, incremental);
     return AQ_OK;
+}
+
+bool aq_stream_early(struct aq_endpoint *endpoint, aq_stream stream)
+{
+    struct found f;
+    return find_stream(inner(endpoint), stream, &f) && f.s->early && f.c->state == CONN_HANDSHAKE;
 }
 
 int aq_stream_set_user(struct aq_endpoint *endpoint, aq_stream stream, void *user)

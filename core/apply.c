@@ -323,6 +323,7 @@ static int apply_stream(struct conn *c, const struct frame *f, struct apply *a, 
                            f->stream.fin, a->lent);
     if (error != AQ_OK)
         return error;
+    s->early |= a->in == IN_0;
     if (recvq_has_pieces(&s->recvq))
         endpoint_settle_later(c->ep, slot);
     conn_touched(c, s, slot, now);

@@ -15,6 +15,7 @@ void aq_config_init(struct aq_config *config)
         .max_streams = 16384,
         .recv_buffers = 32,
         .send_trains = 8,
+        .early_slots = 16384,
         .memory_bytes = UINT64_C(256) << 20,
         .idle_timeout_us = 30000000,
         .handshake_timeout_us = 10000000,
@@ -56,6 +57,8 @@ static const char *config_check_limits(const struct aq_config *c)
         return "max_paths must be at most 1,048,576";
     if (c->memory_bytes < 1 << 16 || c->memory_bytes > UINT64_C(1) << 36)
         return "memory_bytes must be 64 KiB to 64 GiB";
+    if (c->early_slots < 64 || c->early_slots > 1U << 24 || (c->early_slots & (c->early_slots - 1)))
+        return "early_slots must be a power of two, 64 to 16,777,216";
     if (c->trace_events & (c->trace_events - 1))
         return "trace_events must be a power of two, or 0";
     if (c->worker > 63)

@@ -127,6 +127,7 @@ struct conn {
     bool eliciting_since_recv; /* one was sent since the last packet came (RFC 9000 §10.1) */
     bool ping_due, ping_asked, update_wanted, max_data_lost;
     bool handshake_done_due, new_token_due;
+    uint8_t early;     /* enum aq_early */
     uint16_t used_seq; /* our id the current packet came on */
     uint8_t path_news; /* AQ_PATH_ bits to be told */
     bool at_preferred; /* client: the server is no longer where the handshake was */
@@ -231,6 +232,7 @@ struct conn_start { /* what a new connection is made of */
     const char *server_name, *cc;
     const uint8_t *ticket;
     size_t ticket_size;
+    bool early_data;
     const uint8_t *token;
     size_t token_size;
 };
@@ -274,6 +276,36 @@ bool negotiate_takes(const struct conn *c, const struct packet_head *h);
 /* Client: an authentic Initial came in another version. */
 void negotiate_follow(struct conn *c, uint32_t version);
 void negotiate_on_versions(struct conn *c, const struct packet_head *h, uint64_t now);
+
+/* ---- early.c: 0-RTT ---- */
+/* Client: TLS's part of a ticket, *size its bytes; NULL: it is none. *early: as wished, and as the
+ * ticket allows. */
+const uint8_t *early_ticket_open(struct conn *c, const uint8_t *ticket, size_t *size, bool *early);
+/* Client: a ticket came; AQ_EVENT_TICKET. */
+void early_ticket_take(struct conn *c, const uint8_t *ticket, size_t size);
+void early_begin(struct conn *c, bool write, const struct secret *secret);
+void early_discard(struct conn *c);
+/* Client: what was sent in 0-RTT goes again, the offer still open: after a Retry. */
+void early_again(struct conn *c, uint64_t now);
+void early_rejected(struct conn *c, uint64_t now);
+/* The peer's parameters: limits for what we send. AQ_OK or the error to close with. */
+int early_on_params(struct conn *c, const struct params *p);
+/* Server: what its tickets are made under. Returns its size. */
+size_t early_context(struct endpoint *ep, const struct params *own, uint8_t *out, size_t size);
+bool early_may(void *arg, const uint8_t *binder, size_t size); /* tls_sink.may_early */
+void early_complete(struct conn *c, uint64_t now);
+bool early_can_open(struct conn *c, uint64_t now); /* server: has the keys of 0-RTT packets */
+/* Client: application packets go as 0-RTT. */
+static inline bool early_sends(const struct conn *c)
+{
+    return c->hand && !c->server && c->early == AQ_EARLY_OFFERED && c->hand->early.set
+           && !c->keys.tx.set;
+}
+/* Streams work although the handshake is not done. */
+static inline bool early_is_open(const struct conn *c)
+{
+    return c->server ? c->early == AQ_EARLY_ACCEPTED : early_sends(c);
+}
 
 /* ---- paths.c: their table ---- */
 void paths_news(struct conn *c, uint8_t what); /* AQ_PATH_ bits */
@@ -377,6 +409,7 @@ struct out { /* the packet being built */
     uint64_t number;
     uint8_t pn_size;
     uint8_t flags; /* SENT_ bits gathered */
+    bool early;    /* a 0-RTT packet */
     bool full;     /* the datagram is filled up: it shows that the path carries 1,200 bytes */
     unsigned frames;
     uint32_t room; /* ack-eliciting bytes that the window allows; 0: ACK only */

@@ -82,6 +82,11 @@ static size_t endpoint_carve(struct endpoint *ep, uint8_t *at, const struct aq_c
         ep->trace.mask = c->trace_events - 1;
         ep->trace.on = true;
     }
+    if (c->tls && tls_allows_early(c->tls)) {
+        p = carve(&k, strike_size(c->early_slots));
+        if (p)
+            strike_init(&ep->strike, p, c->early_slots);
+    }
     p = carve(&k, protect_size(c->aead, c->max_conns));
     if (p && !protect_init(&ep->protect, p, c->aead, c->max_conns))
         return 0;
@@ -114,6 +119,8 @@ static void endpoint_secrets(struct endpoint *ep)
     rng_fill(&ep->rng, ep->siphash_key, sizeof ep->siphash_key);
     ep->streams.seed = rng_u64(&ep->rng);
     ep->cid_epoch = (uint16_t)rng_below(&ep->rng, 4096);
+    if (ep->strike.v)
+        rng_fill(&ep->rng, ep->early_nonce, sizeof ep->early_nonce);
 }
 
 struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_config *config,
@@ -158,6 +165,8 @@ void aq_endpoint_close(struct aq_endpoint *endpoint)
         if (c->hand) {
             tls_free(&c->hand->tls);
             prim_wipe(c->hand->keys, sizeof c->hand->keys);
+            prim_wipe(&c->hand->early, sizeof c->hand->early);
+            prim_wipe(&c->hand->early_hp, sizeof c->hand->early_hp);
         }
         keys_wipe(&c->keys);
         prim_wipe(&c->facts, sizeof c->facts);

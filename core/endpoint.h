@@ -7,6 +7,7 @@
 #include "core/heap.h"
 #include "core/packet.h"
 #include "core/source.h"
+#include "core/strike.h"
 #include "core/token.h"
 
 enum {
@@ -31,6 +32,8 @@ struct endpoint {
     struct tracer tracer;
     struct cid_key cid_key;
     struct token_key token_key;
+    struct strike strike; /* 0-RTT that was accepted */
+    uint8_t early_nonce[16];
     struct protect protect; /* contexts of 1-RTT keys in use */
     uint64_t siphash_key[2];
     uint64_t coins; /* chance for endpoint_grease_bit: the highest bit ends them */

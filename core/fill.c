@@ -488,7 +488,8 @@ static const struct {
 
 void frames_fill(struct conn *c, struct out *o)
 {
-    fill_ack(c, o);
+    if (!o->early) /* RFC 9000 §12.4, §12.5: no ACK in 0-RTT */
+        fill_ack(c, o);
     if (!o->room)
         return;
     for (unsigned i = 0; i < sizeof fillers / sizeof *fillers; i++) {

@@ -44,6 +44,11 @@ bool flow_tx_raise(struct flow *flow, uint64_t max)
     return true;
 }
 
+void flow_tx_reset(struct flow *flow)
+{
+    flow->tx_max = flow->tx_used = flow->tx_blocked_said = 0;
+}
+
 bool flow_tx_says_blocked(const struct flow *flow)
 {
     return flow_tx_room(flow) == 0 && flow->tx_blocked_said != flow->tx_max + 1;

@@ -28,6 +28,8 @@ void flow_tx_use(struct flow *flow, uint64_t bytes);
 /* MAX_DATA, MAX_STREAM_DATA, transport parameters. Lower limits are ignored (§4.1). True: it rose.
  */
 bool flow_tx_raise(struct flow *flow, uint64_t max);
+/* 0-RTT was rejected: nothing was sent, and nothing is allowed yet (RFC 9001 §4.6.2). */
+void flow_tx_reset(struct flow *flow);
 /* Whether a *_BLOCKED frame should be sent for the present limit; and that it was (once per limit,
  * §4.1). */
 bool flow_tx_says_blocked(const struct flow *flow);

@@ -24,7 +24,8 @@ enum {
     CRYPTO_GAPS = 64,
     HELD_SIZE = 8 * 1024,
     SERVER_NAME_MAX = 256,
-    TOKEN_MAX = 512
+    TOKEN_MAX = 512,
+    KEPT_MAX = 128 /* parameters that are remembered, encoded */
 };
 
 /* One packet number space (RFC 9000 §12.3). */
@@ -64,6 +65,14 @@ struct hand {
     uint32_t held_size;
     uint8_t tickets;                    /* client: how many came */
     struct preferred_address preferred; /* client: the server's; its id of size 0: none */
+    /* 0-RTT (early.c): the client's sending, the server's receiving keys; until when the server
+     * has them after the handshake; the server's parameters as the client remembers them, encoded
+     */
+    struct aead_key early;
+    struct hp_key early_hp;
+    uint64_t early_until_us;
+    uint16_t kept_size;
+    uint8_t kept[KEPT_MAX];
 };
 
 /* CRYPTO bytes came. AQ_OK, AQ_FULL (too many gaps or no memory: do not acknowledge),

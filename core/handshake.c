@@ -30,7 +30,9 @@ static int on_secret(void *arg, enum level level, bool write, const struct secre
     struct conn *c = arg;
     struct keys_long *k = &c->hand->keys[1];
     trace_key(&c->tracer, AQ_TRACE_KEY_INSTALLED, level, write, 0, c->ep->now_us);
-    if (level == LEVEL_APP && write)
+    if (level == LEVEL_EARLY)
+        early_begin(c, write, secret);
+    else if (level == LEVEL_APP && write)
         keys_set_tx(&c->keys, c->version, secret);
     else if (level == LEVEL_APP)
         keys_set_rx(&c->keys, c->version, secret);
@@ -48,19 +50,8 @@ static int on_data(void *arg, enum level level, const uint8_t *data, size_t size
 static void on_ticket(void *arg, const uint8_t *ticket, size_t ticket_size)
 {
     struct conn *c = arg;
-    size_t size = NEGOTIATE_PREFIX + ticket_size;
     c->hand->tickets++;
-    quota_give(&c->quota, c->ticket_data, c->ticket_size);
-    c->ticket_data = quota_take(&c->quota, size);
-    c->ticket_size = (uint32_t)size;
-    if (!c->ticket_data) {
-        c->ticket_size = 0;
-        c->events &= ~(1U << AQ_EVENT_TICKET);
-        return; /* no memory: no resumption, nothing else is lost */
-    }
-    negotiate_prefix(c, c->ticket_data);
-    memcpy(c->ticket_data + NEGOTIATE_PREFIX, ticket, ticket_size);
-    conn_event(c, AQ_EVENT_TICKET);
+    early_ticket_take(c, ticket, ticket_size);
 }
 
 static void *conn_user_of(void *arg)
@@ -70,7 +61,8 @@ static void *conn_user_of(void *arg)
 
 static int on_params(void *arg, uint32_t *binding);
 
-static const struct tls_sink sink = {on_secret, on_data, on_ticket, conn_user_of, on_params};
+static const struct tls_sink sink = {on_secret,    on_data,   on_ticket,
+                                     conn_user_of, on_params, early_may};
 
 /* ---- beginning ---- */
 
@@ -214,13 +206,24 @@ static size_t encode_params(struct conn *c, uint8_t *out, size_t size)
  * bytes. */
 static int begin_tls(struct conn *c, const struct conn_start *start)
 {
-    uint8_t params[PARAMS_SIZE];
+    uint8_t params[PARAMS_SIZE], context[KEPT_MAX + sizeof c->ep->early_nonce];
     struct tls_start tls = {.shared = start->tls,
                             .server = c->server,
                             .server_name = start->server_name,
                             .ticket = start->ticket,
                             .ticket_size = start->ticket_size,
+                            .early = start->early_data,
                             .params = params};
+    if (c->server && tls_allows_early(start->tls)) {
+        struct params own;
+        own_params(c, &own);
+        tls.early_context_size = early_context(c->ep, &own, context, sizeof context);
+        tls.early_context = context;
+    } else if (start->ticket) {
+        tls.ticket = early_ticket_open(c, start->ticket, &tls.ticket_size, &tls.early);
+        if (!tls.ticket)
+            return AQ_MISUSE;
+    }
     tls.params_size = encode_params(c, params, sizeof params);
     int error = tls_start(&c->hand->tls, &tls, &sink, c);
     return error == AQ_OK || error == TLS_LATER ? AQ_OK : AQ_MISUSE;
@@ -359,12 +362,9 @@ static int take_params(struct conn *c)
     if (p.max_idle_timeout_us
         && (!c->idle_timeout_us || p.max_idle_timeout_us < c->idle_timeout_us))
         c->idle_timeout_us = p.max_idle_timeout_us;
-    c->streams.tx_bidi_local = p.max_stream_data_bidi_remote; /* his "remote" is what we open */
-    c->streams.tx_bidi_remote = p.max_stream_data_bidi_local;
-    c->streams.tx_uni = p.max_stream_data_uni;
-    c->streams.peer_max[STREAMS_BIDI] = p.max_streams_bidi;
-    c->streams.peer_max[STREAMS_UNI] = p.max_streams_uni;
-    flow_tx_raise(&c->flow, p.max_data);
+    error = early_on_params(c, &p);
+    if (error != AQ_OK)
+        return error;
     if (params_has(&p, PARAM_RESET_TOKEN)) {
         cid_peer_set_token(&c->peer_cids, p.reset_token);
         paths_reset_token(c, conn_path(c));
@@ -443,6 +443,7 @@ static void handshake_complete(struct conn *c, uint64_t now)
     uint64_t began_us = c->hand->began_us;
     c->handshake_us = now > began_us ? told_us(now - began_us) : 1;
     conn_set_state(c, CONN_CONNECTED, now);
+    early_complete(c, now);
     c->ep->stats.connected++;
     cid_local_open(&c->cids, c->peer.active_cid_limit);
     conn_event(c, AQ_EVENT_CONNECTED);
@@ -463,6 +464,8 @@ int handshake_after_tls(struct conn *c, int tls_error, uint64_t now)
     if (tls_error < 0
         && tls_error != TLS_LATER) /* later: a verification or signature is waited for */
         return AQ_INTERNAL_ERROR;
+    if (c->hand->tls.early == TLS_EARLY_REJECTED && !c->server && c->early == AQ_EARLY_OFFERED)
+        early_rejected(c, now);
     int error = take_params(c);
     if (error != AQ_OK)
         return error;
@@ -522,6 +525,7 @@ int handshake_on_retry(struct conn *c, const struct packet_head *h, const uint8_
     handshake_initial_keys(c, c->version, &hand->keys[0]);
     loss_forget(&hand->space[0].sent, &c->quota, true, &apply_sink, &arg, bytes);
     cc_on_left(&conn_path(c)->cc, bytes[0]);
+    early_again(c, now); /* RFC 9000 §17.2.5.3: 0-RTT goes again, its numbers go on */
     c->pto_count = 0;
     TRACE_LINE(&c->tracer, AQ_TRACE_RETRY, 0, 0, 0, 0, now);
     return AQ_OK;
@@ -544,6 +548,8 @@ int handshake_restart(struct conn *c, uint64_t now)
             return AQ_MISUSE;
         start.server_name = memcpy(name, h->tls.server_name, size);
     }
+    if (c->early == AQ_EARLY_OFFERED) /* what went in 0-RTT goes again after the handshake */
+        early_rejected(c, now);
     loss_forget(&space->sent, &c->quota, false, &apply_sink, &arg, bytes);
     cc_on_left(&conn_path(c)->cc, bytes[0]);
     sent_clear(&space->sent, &c->quota);
@@ -600,6 +606,7 @@ void handshake_over(struct conn *c, uint64_t now)
     if (!h)
         return;
     tls_free(&h->tls);
+    early_discard(c);
     handshake_discard(c, SPACE_INITIAL, now);
     handshake_discard(c, SPACE_HANDSHAKE, now);
     c->late.offset = h->crypto[SPACE_APP].recvq.read;

@@ -55,9 +55,10 @@ static void recv_packet(struct recv *r, enum space_id id, const struct sealed *s
     uint32_t head = (uint32_t)s->pn_offset + s->pn_size;
     struct apply a = {.space = id,
                       .number = s->number,
-                      .in = id == SPACE_INITIAL     ? IN_I
-                            : id == SPACE_HANDSHAKE ? IN_H
-                                                    : IN_1,
+                      .in = id == SPACE_APP && s->data[0] & 0x80 ? IN_0
+                            : id == SPACE_INITIAL                ? IN_I
+                            : id == SPACE_HANDSHAKE              ? IN_H
+                                                                 : IN_1,
                       .lent = r->lent,
                       .old_phase = old_phase};
     if (s->number > VARINT_MAX) /* RFC 9000 §12.3: there is no such number */
@@ -74,7 +75,7 @@ static void recv_packet(struct recv *r, enum space_id id, const struct sealed *s
     trace_packet_received(&c->tracer, id, s->number, s->size, r->now);
     trace_frames(&c->tracer, s->data + head, s->size - head - AEAD_TAG_SIZE, r->now);
     /* RFC 9000 §17.2, §17.3: reserved bits must be zero once protection is off. */
-    if (s->data[0] & (id == SPACE_APP ? 0x18 : 0x0c)) {
+    if (s->data[0] & (s->data[0] & 0x80 ? 0x0c : 0x18)) {
         a.where = "RFC 9000 17.2: reserved bits";
         conn_fail(c, AQ_PROTOCOL_VIOLATION, &a, r->now);
         return;
@@ -92,7 +93,7 @@ static void recv_packet(struct recv *r, enum space_id id, const struct sealed *s
     space = conn_space(c, id); /* its keys may have gone meanwhile */
     if (space)
         ack_on_packet(&space->ack, s->number, a.eliciting, r->d->ecn, r->now);
-    if (id == SPACE_APP && conn_is_open(c))
+    if (id == SPACE_APP && a.in == IN_1 && conn_is_open(c))
         paths_on_packet(c, &a, r->now);
     c->last_recv_us = r->now;
     c->eliciting_since_recv = false; /* RFC 9000 §10.1 */
@@ -224,11 +225,42 @@ static bool recv_long_checks(struct recv *r, const struct packet_head *h)
     return true;
 }
 
+/* RFC 9001 §5.7: 0-RTT packets share the application space's numbers; what came ahead of its
+ * ClientHello waits (SECURITY.md row 22). */
+static void recv_early(struct recv *r, uint8_t *data, const struct packet_head *h)
+{
+    struct conn *c = r->c;
+    if (!early_can_open(c, r->now)) {
+        if (c->server && c->hand && c->state == CONN_HANDSHAKE && !c->params_known) {
+            recv_hold(r, data, h->size);
+            return;
+        }
+        c->ep->stats.drop_no_keys++;
+        recv_drop(r, AQ_DROP_NO_KEYS, h->size);
+        return;
+    }
+    struct sealed s = {
+        .data = data, .size = (uint32_t)h->size, .pn_offset = (uint16_t)h->pn_offset, .ok = true};
+    protect_unmask(&c->hand->early_hp, &s, 1);
+    if (s.ok) {
+        s.number = packet_number_decode(s.number, s.pn_size, ack_largest(&c->app.ack) + 1);
+        protect_open(&c->hand->early, &s, 1);
+    }
+    if (!s.ok)
+        recv_failed(r, &s);
+    else if (recv_long_checks(r, h))
+        recv_packet(r, SPACE_APP, &s, false);
+}
+
 static void recv_long(struct recv *r, uint8_t *data, const struct packet_head *h)
 {
     struct conn *c = r->c;
     enum space_id id = h->type == PACKET_INITIAL ? SPACE_INITIAL : SPACE_HANDSHAKE;
     struct keys_long *keys = recv_keys(c, h), other;
+    if (h->type == PACKET_ZERO_RTT) {
+        recv_early(r, data, h);
+        return;
+    }
     if (h->version != c->version && id == SPACE_INITIAL) { /* RFC 9369 §4.1 */
         handshake_initial_keys(c, h->version, &other);
         keys = &other;
@@ -311,7 +343,7 @@ static void recv_replay(struct recv *r)
     struct hand *h = c->hand;
     if (!h || !h->held_size || !conn_is_open(c))
         return;
-    if (!(c->keys.rx.set || (h->keys[1].rx.set && c->state == CONN_HANDSHAKE)))
+    if (!(c->keys.rx.set || h->early.set || (h->keys[1].rx.set && c->state == CONN_HANDSHAKE)))
         return;
     uint8_t *held = h->held;
     uint32_t size = h->held_size;

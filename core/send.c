@@ -29,10 +29,12 @@ static bool can_seal(struct conn *c, enum space_id id)
 {
     if (!conn_space(c, id))
         return false;
+    if (id == SPACE_APP && early_sends(c))
+        return true;
     if (id == SPACE_APP)
         return c->keys.tx.set
-               && (c->state == CONN_CONNECTED || c->state == CONN_CONFIRMED
-                   || c->state == CONN_CLOSING);
+               && ((c->state == CONN_HANDSHAKE && early_is_open(c)) || c->state == CONN_CONNECTED
+                   || c->state == CONN_CONFIRMED || c->state == CONN_CLOSING);
     const struct keys_long *keys = long_keys(c, id);
     return keys && keys->tx.set;
 }
@@ -77,7 +79,8 @@ static bool packet_begin(struct conn *c, struct out *o, enum space_id id, uint8_
     o->flags = 0;
     o->frames = 0;
     o->w = writer_make(at, size - AEAD_TAG_SIZE);
-    if (id == SPACE_APP) {
+    o->early = id == SPACE_APP && early_sends(c);
+    if (id == SPACE_APP && !o->early) {
         const struct cid *to = o->path == conn_path(c)
                                    ? cid_peer_active(&c->peer_cids)
                                    : &cid_peer_find(&c->peer_cids, o->path->cid_seq)->cid;
@@ -87,9 +90,11 @@ static bool packet_begin(struct conn *c, struct out *o, enum space_id id, uint8_
         struct aq_iov token = {c->hand->token,
                                id == SPACE_INITIAL && !c->server ? c->hand->token_size : 0};
         endpoint_cid(c->ep, c, 0, &own);
-        o->pn_offset =
-            packet_write_long(&o->w, id == SPACE_INITIAL ? PACKET_INITIAL : PACKET_HANDSHAKE,
-                              c->version, cid_peer_active(&c->peer_cids), &own, &token, o->pn_size);
+        enum packet_type type = id == SPACE_INITIAL ? PACKET_INITIAL
+                                : o->early          ? PACKET_ZERO_RTT
+                                                    : PACKET_HANDSHAKE;
+        o->pn_offset = packet_write_long(&o->w, type, o->early ? c->hand->original : c->version,
+                                         cid_peer_active(&c->peer_cids), &own, &token, o->pn_size);
     }
     if (c->peer.grease_bit)
         o->start[0] ^= endpoint_grease_bit(c->ep);
@@ -146,7 +151,7 @@ static void packet_commit(struct conn *c, struct out *o, struct batch *b)
                         .flags = o->flags | b->mark,
                         .path = p->index,
                         .phase = (uint8_t)c->keys.tx_phase};
-    if (o->id != SPACE_APP)
+    if (o->id != SPACE_APP || o->early)
         packet_patch_length(o->start, o->pn_offset, size - o->pn_offset);
     b->v[b->count++] = (struct sealed){.data = o->start,
                                        .number = o->number,
@@ -232,7 +237,9 @@ static void finish_train(struct conn *c, struct path *p, struct aq_train *train,
 static void seal_long(struct conn *c, struct batch *b, const struct out *o, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
-        if (o[i].id == SPACE_APP)
+        if (o[i].early)
+            protect_seal(&c->hand->early, &c->hand->early_hp, &b->v[i], 1);
+        else if (o[i].id == SPACE_APP)
             protect_seal(&c->keys.tx, &c->keys.tx_hp, &b->v[i], 1);
         else
             protect_seal(&long_keys(c, o[i].id)->tx, &long_keys(c, o[i].id)->tx_hp, &b->v[i], 1);
@@ -258,7 +265,7 @@ static uint32_t send_coalesced(struct conn *c, uint8_t *out, struct aq_train *tr
                              client */
         return 0;
     for (enum space_id id = SPACE_INITIAL; id < SPACES; id++) {
-        if (!can_seal(c, id) || (id == SPACE_APP && !n))
+        if (!can_seal(c, id) || (id == SPACE_APP && !n && !early_sends(c)))
             continue;
         o[n] = (struct out){.path = p, .now = now};
         if (!packet_begin(c, &o[n], id, out + size, limit - size))
@@ -527,7 +534,7 @@ uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train 
     pace_update(&conn_path(c)->pace, &conn_path(c)->cc, &conn_path(c)->rtt, now);
     if (c->hand && !(c->initial_discarded && c->handshake_discarded))
         sent = send_coalesced(c, out, train, now);
-    if (sent || !can_seal(c, SPACE_APP))
+    if (sent || !c->keys.tx.set || !can_seal(c, SPACE_APP))
         return sent;
     maybe_update_keys(c, now);
     if (c->state == CONN_CLOSING)

@@ -443,6 +443,14 @@ bool sendq_is_done(const struct sendq *q)
     return q->fin_acked && q->base == q->end;
 }
 
+void sendq_rewind(struct sendq *q, struct quota *quota)
+{
+    assert(q->base == 0 && q->acked.count == 0 && !q->fin_acked);
+    q->sent = 0;
+    q->fin_sent = q->fin_lost = false;
+    ranges_clear(&q->lost, &q->lost_first, quota);
+}
+
 void sendq_clear(struct sendq *q, struct quota *quota)
 {
     q->base = q->end;

@@ -63,6 +63,8 @@ void sendq_on_acked(struct sendq *q, struct quota *quota, uint64_t offset, uint3
 void sendq_on_lost(struct sendq *q, struct quota *quota, uint64_t offset, uint32_t size, bool fin);
 /* Bytes lost at and above offset, and a lost FIN, are not sent again. */
 void sendq_forget_lost(struct sendq *q, struct quota *quota, uint64_t offset);
+/* 0-RTT was rejected: nothing of it was sent; nothing can have been acknowledged. */
+void sendq_rewind(struct sendq *q, struct quota *quota);
 bool sendq_is_done(const struct sendq *q); /* all and FIN acknowledged */
 /* Whether a write could take at least one byte without waiting for an acknowledgement of memory. */
 bool sendq_has_memory(const struct sendq *q, struct quota *quota);

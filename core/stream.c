@@ -94,6 +94,20 @@ static void event_clear(struct stream *s, enum aq_event_kind kind)
     s->events &= ~(1u << kind);
 }
 
+void stream_rewind(struct stream *s, struct quota *quota)
+{
+    s->due &= (uint8_t)~DUE_BLOCKED;
+    flow_tx_reset(&s->flow);
+    if (s->tx == TX_RESET_SENT) {
+        s->sendq.sent = 0; /* the final size of what the peer has */
+    } else if (s->tx != TX_NONE) {
+        /* RFC 9001 §4.6.2: the stream's state is reset; no arrow of RFC 9000 §3.1 leads back. */
+        assert(s->tx == TX_READY || s->tx == TX_SEND || s->tx == TX_DATA_SENT);
+        s->tx = TX_READY;
+        sendq_rewind(&s->sendq, quota);
+    }
+}
+
 bool stream_is_over(const struct stream *s)
 {
     bool tx_over = s->tx == TX_NONE || s->tx == TX_DATA_RECVD || s->tx == TX_RESET_RECVD;

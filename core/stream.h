@@ -59,6 +59,7 @@ struct stream {
     bool references;        /* AQ_REF was used: RELEASED events wanted */
     bool closed_told;
     bool reset_at_acked;       /* our RESET_STREAM_AT with tx_reliable */
+    bool early;                /* bytes of it came in 0-RTT */
     uint64_t tx_code, rx_code; /* of our RESET_STREAM, of our STOP_SENDING */
     uint64_t peer_reset_code, peer_stop_code;
     /* of RESET_STREAM_AT, ours and the peer's: bytes to be delivered all the same; UINT64_MAX:
@@ -141,6 +142,10 @@ bool stream_next(struct stream *s, const struct flow *conn_flow, uint32_t max,
                  struct stream_chunk *chunk);
 /* It was put into a packet: moves both flows, states, queue. */
 void stream_on_sent(struct stream *s, struct flow *conn_flow, const struct stream_chunk *chunk);
+
+/* 0-RTT was rejected: as if nothing of it had ever been sent, no byte is allowed for now. Nothing
+ * is in flight. */
+void stream_rewind(struct stream *s, struct quota *quota);
 
 /* -- fate of what was sent */
 void stream_on_acked(struct stream *s, const struct stream_env *env, uint64_t offset, uint32_t size,

@@ -20,6 +20,7 @@
 #include <openssl/err.h>
 #include <openssl/mem.h>
 #include <openssl/pool.h>
+#include <openssl/sha.h>
 
 /* Handshake message types, RFC 8446 §4. */
 enum {
@@ -186,7 +187,8 @@ static enum ssl_verify_result_t on_verify(SSL *ssl, uint8_t *alert)
     if (tls->shared->verify == AQ_VERIFY_CALL) {
         return verify_by_application(tls, chain, alert);
     }
-    if (SSL_session_reused(ssl)
+    /* With 0-RTT offered it is asked before the server has answered. */
+    if ((SSL_session_reused(ssl) || tls->early == TLS_EARLY_OFFERED)
         && tls_mark_holds(tls->shared, &tls->mark, chain, tls->server_name)) {
         return ssl_verify_ok;
     }
@@ -268,6 +270,44 @@ static int on_session(SSL *ssl, SSL_SESSION *session)
     return 0; /* the session stays BoringSSL's */
 }
 
+/* The first PSK's binder: the ClientHello up to it is what it authenticates, so two hellos with the
+ * same one are the same. NULL: there is none. */
+static const uint8_t *first_binder(const SSL_CLIENT_HELLO *hello, size_t *size)
+{
+    const uint8_t *psk = NULL;
+    size_t psk_size = 0;
+
+    if (!SSL_early_callback_ctx_extension_get(hello, TLSEXT_TYPE_pre_shared_key, &psk, &psk_size)
+        || psk_size < 2) {
+        return NULL;
+    }
+    size_t at = 2 + ((size_t)psk[0] << 8 | psk[1]); /* past the identities: the list's size */
+    if (psk_size < at + 3 || psk[at + 2] > psk_size - at - 3) {
+        return NULL;
+    }
+    *size = psk[at + 2];
+    return psk + at + 3;
+}
+
+/* Before anything of a ClientHello is acted upon: a replayed one gets no 0-RTT (RFC 8446 §8). */
+static enum ssl_select_cert_result_t on_hello(const SSL_CLIENT_HELLO *hello)
+{
+    struct tls *tls = tls_of(hello->ssl);
+    const uint8_t *binder;
+    size_t size = 0;
+
+    if (!SSL_early_callback_ctx_extension_get(hello, TLSEXT_TYPE_early_data, &binder, &size)) {
+        return ssl_select_cert_success;
+    }
+    tls->early = TLS_EARLY_OFFERED;
+    binder = first_binder(hello, &size);
+    if (binder == NULL || !tls->shared->early_data || tls->sink->may_early == NULL
+        || !tls->sink->may_early(tls->arg, binder, size)) {
+        SSL_set_early_data_enabled(hello->ssl, 0);
+    }
+    return ssl_select_cert_success;
+}
+
 static void on_keylog(const SSL *ssl, const char *line)
 {
     const struct aq_tls *shared = tls_of(ssl)->shared;
@@ -284,6 +324,8 @@ void tls_attach(struct aq_tls *tls)
     assert(done == 1);
     (void)done;
     if (tls->server) {
+        SSL_CTX_set_early_data_enabled(tls->ctx, tls->early_data);
+        SSL_CTX_set_select_certificate_cb(tls->ctx, on_hello);
         mode = tls->asks_certificate ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT
                                      : SSL_VERIFY_NONE;
     } else {
@@ -328,16 +370,44 @@ static void signature_free(struct tls *tls)
     tls->signature = NULL;
 }
 
+/* One step. With 0-RTT BoringSSL comes back twice with less than a whole handshake: when bytes may
+ * be sent or taken early, and at a client whose offer was rejected, which then has to forget all
+ * that it believed about the server. */
+static int step(struct tls *tls)
+{
+    SSL *ssl = tls->ssl;
+    int result;
+
+    do {
+        ERR_clear_error();
+        tls_clock_enter(tls->shared);
+        result = SSL_do_handshake(ssl);
+        if (result != 1 && tls->error == 0
+            && SSL_get_error(ssl, result) == SSL_ERROR_EARLY_DATA_REJECTED) {
+            SSL_reset_early_data_reject(ssl);
+            tls->early = TLS_EARLY_REJECTED;
+            tls->asked = false;
+            tls->answer = AQ_LATER;
+            result = SSL_do_handshake(ssl);
+        }
+    } while (result == 1 && SSL_in_early_data(ssl));
+    if (tls->early == TLS_EARLY_OFFERED && SSL_early_data_accepted(ssl)) {
+        tls->early = TLS_EARLY_ACCEPTED;
+    }
+    return result;
+}
+
 static int drive(struct tls *tls)
 {
     SSL *ssl = tls->ssl;
+    int result = step(tls);
 
-    ERR_clear_error();
-    tls_clock_enter(tls->shared);
-    int result = SSL_do_handshake(ssl);
     if (result == 1) {
         tls->done = true;
         tls->resumed = SSL_session_reused(ssl);
+        if (tls->early == TLS_EARLY_OFFERED) {
+            tls->early = tls->server ? TLS_EARLY_REJECTED : TLS_EARLY_NO;
+        }
         signature_free(tls);
         return 0;
     }
@@ -379,10 +449,28 @@ static bool prepare_client(struct tls *tls, const struct tls_start *start)
         SSL_SESSION *session = SSL_SESSION_from_bytes(start->ticket, size, tls->shared->ctx);
         memcpy(&tls->mark, start->ticket + size, sizeof(tls->mark));
         bool used = session != NULL && SSL_set_session(ssl, session);
+        if (used && start->early && SSL_SESSION_early_data_capable(session)) {
+            SSL_set_early_data_enabled(ssl, 1);
+            tls->early = TLS_EARLY_OFFERED;
+        }
         SSL_SESSION_free(session);
         return used;
     }
     return true;
+}
+
+/* The server's context for 0-RTT: the transport's part and the application's. */
+static bool set_early_context(struct tls *tls, const struct tls_start *start)
+{
+    uint8_t digest[2 * SHA256_DIGEST_LENGTH];
+
+    if (start->early_context == NULL || !tls->shared->early_data) {
+        SSL_set_early_data_enabled(tls->ssl, 0);
+        return true;
+    }
+    SHA256(start->early_context, start->early_context_size, digest);
+    memcpy(digest + SHA256_DIGEST_LENGTH, tls->shared->early_context, SHA256_DIGEST_LENGTH);
+    return SSL_set_quic_early_data_context(tls->ssl, digest, sizeof(digest)) == 1;
 }
 
 int tls_start(struct tls *tls, const struct tls_start *start, const struct tls_sink *sink,
@@ -408,6 +496,7 @@ int tls_start(struct tls *tls, const struct tls_start *start, const struct tls_s
         SSL_set_quic_use_legacy_codepoint(ssl, 0);
         if (tls->server) {
             SSL_set_accept_state(ssl);
+            ready = set_early_context(tls, start);
         } else {
             ready = prepare_client(tls, start);
         }

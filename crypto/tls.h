@@ -29,6 +29,17 @@ struct tls_sink {
      * may still change our own. *binding: a number that tickets are bound to; one made under
      * another does not resume. 0, or a QUIC error. May be NULL. */
     int (*on_params)(void *arg, uint32_t *binding);
+    /* Server: whether a ClientHello that offers 0-RTT may have it, told by the binder that makes it
+     * unique (RFC 8446 §8.2). NULL: never. */
+    bool (*may_early)(void *arg, const uint8_t *binder, size_t size);
+};
+
+/* What became of 0-RTT. */
+enum tls_early {
+    TLS_EARLY_NO = 0,
+    TLS_EARLY_OFFERED,
+    TLS_EARLY_ACCEPTED,
+    TLS_EARLY_REJECTED
 };
 
 /* That a chain was accepted for a name, and from when to when that holds. It goes at the end of a
@@ -46,6 +57,7 @@ struct tls {
     int error; /* QUIC error seen in a callback, 0 none */
     uint8_t alert;
     bool server, done, waiting; /* waiting: verification or signature comes later */
+    uint8_t early;              /* enum tls_early */
     bool resumed;
     bool asked;                /* verify_peer was called; its answer is or will be in `answer` */
     bool signing;              /* with waiting: for a signature, not for a verification */
@@ -85,6 +97,11 @@ struct tls_start {
     size_t ticket_size; /* client */
     const uint8_t *params;
     size_t params_size; /* own transport parameters, encoded */
+    bool early;         /* client: offer 0-RTT, if the ticket allows it */
+    /* Server: what a ticket must have been made under for its 0-RTT to be accepted (RFC 9001
+     * §4.6.1, RFC 9000 §7.4.1); the application's part is added to it. NULL: no 0-RTT. */
+    const uint8_t *early_context;
+    size_t early_context_size;
 };
 
 /* Begins TLS; a client's ClientHello leaves through on_data at once. 0, a QUIC error, or AQ_MISUSE
@@ -115,6 +132,9 @@ void tls_facts(const struct tls *tls, struct tls_facts *facts, struct tls_names 
 
 /* Frees the TLS object. What tls_input needs to go on discarding messages stays. */
 void tls_free(struct tls *tls);
+
+/* Whether a server with this configuration may accept 0-RTT. */
+bool tls_allows_early(const struct aq_tls *shared);
 
 /* A server's SSL object, or none. */
 bool tls_is_server_config(const struct aq_tls *shared);

@@ -467,6 +467,9 @@ struct aq_tls *aq_tls_new(const struct aq_tls_config *config, char *error, size_
     tls->keylog = config->keylog;
     tls->user = config->user;
     tls->unix_s = config->unix_s;
+    /* A client certificate that is asked for comes after 0-RTT would have been acted upon. */
+    tls->early_data = config->server && config->early_data && !config->ask_client_certificate;
+    SHA256(config->early_context, config->early_context_size, tls->early_context);
 
     ERR_clear_error();
     tls_clock_enter(tls);
@@ -501,6 +504,11 @@ void aq_tls_free(struct aq_tls *tls)
     X509_STORE_free(tls->store);
     OPENSSL_free(tls->alpn);
     OPENSSL_free(tls);
+}
+
+bool tls_allows_early(const struct aq_tls *shared)
+{
+    return shared->early_data;
 }
 
 bool tls_is_server_config(const struct aq_tls *shared)

@@ -36,9 +36,11 @@ struct aq_tls {
                            size_t size, uint8_t *out, size_t *out_size, size_t out_max);
     void (*keylog)(void *user, const char *line);
     void *user;
-    uint64_t unix_s;  /* 0: read from the system */
-    uint8_t *alpn;    /* as on the wire: length, name, length, name ... */
-    size_t alpn_size; /* bytes */
+    bool early_data;           /* server: 0-RTT may be accepted */
+    uint8_t early_context[32]; /* digest of the application's state that 0-RTT counts on */
+    uint64_t unix_s;           /* 0: read from the system */
+    uint8_t *alpn;             /* as on the wire: length, name, length, name ... */
+    size_t alpn_size;          /* bytes */
     struct named *named;
 };
 

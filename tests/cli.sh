@@ -395,6 +395,12 @@ expect 0 "^moved: now from 127.0.0.1:[0-9]* to 127.0.0.2:${closed##*:}" perf "$S
 server_end
 serve perf serve --listen 127.0.0.1:0 --max-streams 1000
 expect_out 0 '^requests +3000 in' perf "$SERVER_ADDR" --insecure --requests 3000 --streams 1000
+# 0-RTT needs a session, and a server that wants it.
+expect 2 '^antq: --early-data needs a session' echo 127.0.0.1:1 --insecure --early-data
+rm -f "$T/early.ticket"
+expect_out 0 '"early_data":"no"' perf "$SERVER_ADDR" --insecure --requests 1 --ticket "$T/early.ticket" --early-data --json
+expect_out 0 '"early_data":"no"' perf "$SERVER_ADDR" --insecure --requests 1 --ticket "$T/early.ticket" --early-data --json
+
 # The first run gets a ticket, the second resumes each time; a ticket of another server counts for nothing.
 rm -f "$T/perf.ticket"
 expect_out 0 '"resumed":0,' perf "$SERVER_ADDR" --insecure --requests 1 --ticket "$T/perf.ticket" --json

@@ -59,7 +59,7 @@ static inline void *sink_user(void *arg)
     return arg; /* the "application's user pointer" is the side itself */
 }
 
-static const struct tls_sink sink = {sink_secret, sink_data, sink_ticket, sink_user, NULL};
+static const struct tls_sink sink = {sink_secret, sink_data, sink_ticket, sink_user, NULL, NULL};
 
 static const uint8_t params[2][4] = {{'c', 'l', 'i', '1'}, {'s', 'e', 'r', '1'}};
 

@@ -307,6 +307,10 @@ int http_serve(int argc, char **argv)
     if (!command_parse(&command, argc, argv, &folder, &code)) {
         return code;
     }
+    if (server.flags.early_data) {
+        complain("--early-data: HTTP requests are not taken in 0-RTT");
+        return EXIT_WRONG_USE;
+    }
     root = files_open_root(folder, error, sizeof error);
     if (root < 0) {
         complain("%s", error);

@@ -87,7 +87,7 @@ static void *conn_user(void *arg)
     return NULL;
 }
 
-static const struct tls_sink sink = {on_secret, on_data, on_ticket, conn_user, NULL};
+static const struct tls_sink sink = {on_secret, on_data, on_ticket, conn_user, NULL, NULL};
 
 static void keys_initial(struct hostile *peer)
 {
