@@ -183,7 +183,9 @@ static void ping_confirmed(struct ping *ping)
         ping_end(ping);
         return;
     }
-    client_expect(client, "no echo", "an echo server");
+    if (ping->received == 0) { /* in 0-RTT some may have come already */
+        client_expect(client, "no echo", "an echo server");
+    }
     if (ping->stream == 0) {
         ping_begin(ping);
     }

@@ -411,6 +411,26 @@ Test(early, keys_go)
     early_free(e);
 }
 
+/* What a client does early would be done before its certificate is known. */
+Test(early, not_with_client_certificates)
+{
+    static const char *const alpn[] = {"sim"};
+    for (unsigned asks = 0; asks < 2; asks++) {
+        struct aq_tls_config config;
+        char error[256];
+        aq_tls_config_init(&config);
+        config.server = config.early_data = true;
+        config.ask_client_certificate = asks;
+        config.verify = AQ_VERIFY_NONE;
+        config.alpn = alpn;
+        config.alpn_count = 1;
+        struct aq_tls *made = aq_tls_new(&config, error, sizeof error);
+        cr_assert_not_null(made, "%s", error);
+        cr_expect_eq(tls_allows_early(made), !asks);
+        aq_tls_free(made);
+    }
+}
+
 /* Tickets cut anywhere are refused, not followed. RFC 9369 §5: 0-RTT is not offered in another
  * version than the ticket's. */
 Test(early, cut_tickets)
