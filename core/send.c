@@ -284,10 +284,18 @@ static uint32_t send_coalesced(struct conn *c, uint8_t *out, struct aq_train *tr
         packet_pad(&o[n - 1], packet_size(&o[n - 1]) + (limit - size));
         size = limit;
     }
-    for (unsigned i = 0; i < n; i++)
+    bool mark = o[n - 1].id == SPACE_APP && ecn_may_mark(&p->ecn, 1);
+    for (unsigned i = 0; i < n; i++) {
+        b.mark =
+            mark && o[i].id == SPACE_APP ? SENT_ECT : 0; /* only that space's counts are used */
         packet_commit(c, &o[i], &b);
+    }
     seal_long(c, &b, o, n);
     finish_train(c, p, train, out, (uint32_t)size, (uint16_t)size);
+    if (mark) {
+        train->ecn = AQ_ECN_ECT0;
+        ecn_on_sent(&p->ecn, &c->ecn, 1);
+    }
     if (!c->server && n && c->hand && c->hand->keys[1].tx.set
         && (o[0].id == SPACE_HANDSHAKE || (n > 1 && o[1].id == SPACE_HANDSHAKE)))
         handshake_discard(c, SPACE_INITIAL,
