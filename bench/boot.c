@@ -9,6 +9,7 @@
  * PID is the node's process, whose memory and processor time are reported. Peers come from many
  * loopback addresses, because a node limits how often newcomers come from one. Prints one JSON
  * object. Called by hand, and in small by tests/bootstrap.sh. */
+#include "nat/registrar.h"
 #include "tests/boot_peers.h"
 
 #include <unistd.h>
@@ -87,7 +88,7 @@ static void dial_next(void)
 static void say_register(struct boot_peer *p)
 {
     struct message m = register_of(p);
-    peer_say(p, &m);
+    (void)peer_say(p, &m);
 }
 
 static void on_registered(struct boot_peer *p, const struct message *m)
@@ -108,7 +109,7 @@ static void on_punch(struct boot_peer *p, const struct message *m)
     if (m->step == STEP_ASK) {
         struct message answer = answer_of(m, NAT_ACCEPTED);
         asks++;
-        peer_say(p, &answer);
+        (void)peer_say(p, &answer);
     } else if (m->step == STEP_REFUSED) {
         refused++;
         refusals[m->reason]++;
@@ -193,7 +194,7 @@ static void ask_pair(void)
     struct message m =
         request_of(MESSAGE_PUNCH, &all[(from + total / 2) % total], aq_loop_clock(peers.loop));
     memcpy(m.request_id + 8, &asked, sizeof asked);
-    peer_say(&all[from], &m);
+    (void)peer_say(&all[from], &m);
     asked++;
 }
 
@@ -291,7 +292,7 @@ static int relay(long pid, uint64_t bytes, unsigned window)
     if (!register_all(30))
         return 1;
     struct message m = request_of(MESSAGE_CONNECT, &all[1], aq_loop_clock(peers.loop));
-    peer_say(&all[0], &m);
+    (void)peer_say(&all[0], &m);
     for (unsigned i = 0; i < 5000 && (channels[0] == 0 || channels[1] == 0); i++)
         step();
     if (channels[0] == 0 || channels[1] == 0)
@@ -323,22 +324,134 @@ static int relay(long pid, uint64_t bytes, unsigned window)
     return 0;
 }
 
+/* ---- staying --------------------------------------------------------------------------------- */
+
+static struct registrar *registrars;
+static unsigned there, lost; /* peers that are registered; that have been lost once */
+static uint64_t first_lost_us;
+
+static void count_result(struct boot_peer *p, bool full)
+{
+    uint64_t *at = &registered_us[p->number];
+    if (full && (*at == 0 || *at == UINT64_MAX)) {
+        there++;
+        *at = *at == 0 ? 1 : 2; /* 2: back */
+    } else if (!full && *at == 1) {
+        there--;
+        lost++;
+        *at = UINT64_MAX;
+        first_lost_us = first_lost_us != 0 ? first_lost_us : now_us();
+    }
+}
+
+static void obey(struct boot_peer *p)
+{
+    struct registrar_action a;
+    while (registrar_next(&registrars[p->number], &a, now_us())) {
+        if (a.kind == REGISTRAR_DIAL) {
+            struct aq_connect connect;
+            aq_connect_init(&connect);
+            connect.tls = p->tls;
+            connect.remote = node;
+            connect.user = p;
+            connect.socket = (uint16_t)(p->number % SOURCES);
+            p->connected = p->closed = false;
+            p->stream = 0;
+            if (aq_connect(peers.ep, &connect, &p->conn, now_us()) != AQ_OK)
+                registrar_failed(&registrars[p->number], 0, FAILURE_UNREACHABLE, now_us());
+        } else if (a.kind == REGISTRAR_SEND && p->connected && !p->closed) {
+            (void)peer_say_bytes(p, a.data, a.size);
+        } else if (a.kind == REGISTRAR_CLOSE) {
+            (void)aq_close(peers.ep, p->conn, 0, NULL, now_us());
+        } else if (a.kind == REGISTRAR_RESULT) {
+            count_result(p, a.result == REGISTERED_FULL);
+        }
+    }
+}
+
+static void stay_connected(struct boot_peer *p)
+{
+    registrar_connected(&registrars[p->number], 0, now_us());
+    obey(p);
+}
+
+static void stay_message(struct boot_peer *p, const struct message *m)
+{
+    registrar_recv(&registrars[p->number], 0, m, now_us());
+    obey(p);
+}
+
+static void stay_closed(struct boot_peer *p)
+{
+    registrar_failed(&registrars[p->number], 0, FAILURE_LOST, now_us());
+    obey(p);
+}
+
+/* Until all are there, and so many have been lost before; false: it took too long. */
+static bool stay_until(unsigned losses, uint64_t limit_us)
+{
+    uint64_t end_us = aq_loop_clock(peers.loop) + limit_us;
+    while ((there != total || lost != losses) && aq_loop_clock(peers.loop) < end_us) {
+        step();
+        for (unsigned i = 0; i < total; i++)
+            if (registrar_deadline(&registrars[i]) <= now_us())
+                obey(&all[i]);
+    }
+    return there == total && lost == losses;
+}
+
+static int stay(uint64_t limit_us)
+{
+    static const uint8_t seed[32] = {1};
+    static struct rng rng;
+    struct registrar_config config;
+    rng_init(&rng, seed);
+    registrars = calloc(total, sizeof *registrars);
+    if (registrars == NULL)
+        peers_die("no memory");
+    peers.on_connected = stay_connected;
+    peers.on_message = stay_message;
+    peers.on_closed = stay_closed;
+    for (unsigned i = 0; i < total; i++) {
+        peer_make(&all[i], i);
+        registrar_config_init(&config);
+        config.self = all[i].id;
+        config.generation = 5;
+        registrar_init(&registrars[i], &config, 1, &rng, aq_loop_clock(peers.loop));
+    }
+    if (!stay_until(0, 60000000))
+        return 1;
+    (void)puts("registered");
+    (void)fflush(stdout);
+    bool back = stay_until(total, limit_us);
+    (void)printf("{\"peers\":%u,\"lost\":%u,\"registered\":%u,\"ms\":%llu}\n", total, lost, there,
+                 (unsigned long long)(now_us() - first_lost_us) / 1000);
+    return back ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
     bool is_pairs = argc == 7 && strcmp(argv[1], "pairs") == 0,
-         is_relay = argc == 6 && strcmp(argv[1], "relay") == 0;
-    unsigned long count = is_pairs ? strtoul(argv[4], NULL, 10) : 2;
-    if ((!is_pairs && !is_relay) || count < 2 || count > PEERS_MAX) {
+         is_relay = argc == 6 && strcmp(argv[1], "relay") == 0,
+         is_stay = argc == 6 && strcmp(argv[1], "stay") == 0;
+    unsigned long count = is_relay ? 2 : argc > 4 ? strtoul(argv[4], NULL, 10) : 0;
+    int code;
+    if ((!is_pairs && !is_relay && !is_stay) || count < 2 || count > PEERS_MAX) {
         (void)fprintf(stderr, "usage: boot pairs ADDR:PORT PID PEERS RATE SECONDS\n"
-                              "       boot relay ADDR:PORT PID BYTES WINDOW\n");
+                              "       boot relay ADDR:PORT PID BYTES WINDOW\n"
+                              "       boot stay ADDR:PORT PID PEERS SECONDS\n");
         return 2;
     }
     if (aq_resolve(argv[2], 4433, 4, &node, peers.error, sizeof peers.error) != AQ_OK)
         peers_die("where");
     open_peers((unsigned)count);
     long pid = strtol(argv[3], NULL, 10);
-    int code = is_pairs ? pairs(pid, strtoull(argv[5], NULL, 10), strtoull(argv[6], NULL, 10))
-                        : relay(pid, strtoull(argv[4], NULL, 10), (unsigned)atoi(argv[5]));
+    if (is_pairs)
+        code = pairs(pid, strtoull(argv[5], NULL, 10), strtoull(argv[6], NULL, 10));
+    else if (is_relay)
+        code = relay(pid, strtoull(argv[4], NULL, 10), (unsigned)atoi(argv[5]));
+    else
+        code = stay(strtoull(argv[5], NULL, 10) * 1000000);
     peers_close();
     return code;
 }

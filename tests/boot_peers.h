@@ -29,6 +29,7 @@ struct boot_peers {
     /* A whole message; it and what it points at are valid during the call. */
     void (*on_message)(struct boot_peer *peer, const struct message *m);
     void (*on_connected)(struct boot_peer *peer); /* NULL: nobody asks */
+    void (*on_closed)(struct boot_peer *peer);    /* likewise */
     void (*on_datagrams)(const struct aq_datagram *d, unsigned n);
     unsigned connected, closed;
     char error[256];
@@ -86,6 +87,8 @@ static inline void peers_event(void *user, struct aq_loop *loop, const struct aq
         p->closed = true;
         p->close_code = info.code;
         peers.closed++;
+        if (peers.on_closed != NULL)
+            peers.on_closed(p);
     }
 }
 
@@ -159,19 +162,19 @@ static inline void peer_dial(struct boot_peer *p, const struct aq_addr *node, bo
         peers_die("cannot dial");
 }
 
-static inline void peer_say_bytes(struct boot_peer *p, const uint8_t *data, size_t size)
+/* False: the connection has ended, or takes no more now. */
+static inline bool peer_say_bytes(struct boot_peer *p, const uint8_t *data, size_t size)
 {
     const struct aq_iov iov = {data, size};
     if (p->stream == 0 && aq_stream_open(peers.ep, p->conn, false, NULL, &p->stream) != AQ_OK)
-        peers_die("no stream");
-    if (aq_stream_write(peers.ep, p->stream, &iov, 1, 0) != (int64_t)size)
-        peers_die("no room in the stream");
+        return false;
+    return aq_stream_write(peers.ep, p->stream, &iov, 1, 0) == (int64_t)size;
 }
 
-static inline void peer_say(struct boot_peer *p, const struct message *m)
+static inline bool peer_say(struct boot_peer *p, const struct message *m)
 {
     uint8_t data[MESSAGE_MAX];
-    peer_say_bytes(p, data, message_encode(m, data, sizeof data));
+    return peer_say_bytes(p, data, message_encode(m, data, sizeof data));
 }
 
 static inline struct message register_of(const struct boot_peer *p)

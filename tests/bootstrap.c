@@ -137,7 +137,7 @@ static struct aq_bootstrap_stats stats(void)
 static const struct message *ask(unsigned n, const struct message *m)
 {
     heard_count = 0;
-    peer_say(&peer[n], m);
+    (void)peer_say(&peer[n], m);
     UNTIL(heard_count > 0);
     cr_assert_eq(inbox[0].peer, n);
     return &inbox[0].m;
@@ -201,7 +201,7 @@ Test(bootstrap, reasons)
     config.address_per_s = 1;
     start(3);
     heard_count = 0;
-    peer_say_bytes(&peer[0], nonsense, sizeof nonsense);
+    (void)peer_say_bytes(&peer[0], nonsense, sizeof nonsense);
     UNTIL(heard_count == 1);
     cr_expect_eq(inbox[0].m.reason, NAT_MALFORMED);
     struct message m = register_of(&peer[0]);
@@ -236,7 +236,7 @@ Test(bootstrap, a_broken_stream)
     setup();
     start(2);
     register_all(2);
-    peer_say_bytes(&peer[0], huge, sizeof huge);
+    (void)peer_say_bytes(&peer[0], huge, sizeof huge);
     UNTIL(peer[0].closed);
     cr_expect_eq(peer[0].close_code, NAT_MALFORMED);
     cr_expect_eq(stats().peers, 1);
@@ -253,7 +253,7 @@ Test(bootstrap, a_message_in_pieces)
     struct message m = register_of(&peer[0]);
     size_t size = message_encode(&m, data, sizeof data);
     for (size_t i = 0; i < size; i++) {
-        peer_say_bytes(&peer[0], data + i, 1);
+        (void)peer_say_bytes(&peer[0], data + i, 1);
         turn();
     }
     UNTIL(heard_count == 1);
@@ -326,7 +326,7 @@ Test(bootstrap, restart)
     heard_count = 0;
     aq_bootstrap_stop(node);
     struct message m = register_of(&peer[0]);
-    peer_say(&peer[0], &m); /* too late */
+    (void)peer_say(&peer[0], &m); /* too late */
     UNTIL(peers.closed == 2);
     cr_assert_eq(heard_count, 3);
     for (unsigned i = 0; i < 3; i++)
@@ -372,7 +372,7 @@ Test(bootstrap, killed_and_back)
     aq_bootstrap_free(node);
     node_start();
     struct message m = register_of(&peer[0]);
-    peer_say(&peer[0], &m);
+    (void)peer_say(&peer[0], &m);
     UNTIL(peer[0].closed);
     end();
 }
@@ -414,14 +414,14 @@ Test(bootstrap, punch)
     register_all(2);
     struct message m = request_of(MESSAGE_PUNCH, &peer[1], 7);
     heard_count = 0;
-    peer_say(&peer[0], &m);
+    (void)peer_say(&peer[0], &m);
     UNTIL(heard_count == 1);
     cr_assert_eq(inbox[0].peer, 1);
     cr_expect_eq(inbox[0].m.step, STEP_ASK);
     cr_expect(peer_id_equal(&inbox[0].m.peer_id, &peer[0].id));
     cr_expect_not(message_has(&inbox[0].m, FIELD_PEER_ADDRESS), "no address before the consent");
     m = answer_of(&inbox[0].m, NAT_ACCEPTED);
-    peer_say(&peer[1], &m);
+    (void)peer_say(&peer[1], &m);
     UNTIL(heard_count == 3);
     const struct message *a = &inbox[inbox[1].peer == 0 ? 1 : 2].m,
                          *b = &inbox[inbox[1].peer == 0 ? 2 : 1].m;
@@ -437,17 +437,17 @@ Test(bootstrap, punch)
     cr_expect_eq(ask(0, &m)->reason, NAT_NOT_REGISTERED);
     m = request_of(MESSAGE_PUNCH, &peer[1], 9);
     heard_count = 0;
-    peer_say(&peer[0], &m);
+    (void)peer_say(&peer[0], &m);
     UNTIL(heard_count == 1);
     m = answer_of(&inbox[0].m, NAT_REFUSED);
-    peer_say(&peer[1], &m);
+    (void)peer_say(&peer[1], &m);
     UNTIL(heard_count == 2);
     cr_expect_eq(inbox[1].m.step, STEP_REFUSED);
     cr_expect_eq(inbox[1].m.reason, NAT_REFUSED);
     /* And one that says nothing for two seconds. */
     m = request_of(MESSAGE_PUNCH, &peer[1], 10);
     heard_count = 0;
-    peer_say(&peer[0], &m);
+    (void)peer_say(&peer[0], &m);
     UNTIL(heard_count == 2);
     cr_expect_eq(inbox[1].m.reason, NAT_TIMEOUT);
     end();
@@ -462,7 +462,7 @@ static void connect_pair(void)
     m.packet = (struct aq_iov){initial, sizeof initial};
     message_set(&m, FIELD_PACKET);
     heard_count = 0;
-    peer_say(&peer[0], &m);
+    (void)peer_say(&peer[0], &m);
     UNTIL(heard_count == 2);
     const struct heard *asked = &inbox[inbox[0].peer == 1 ? 0 : 1],
                        *go = &inbox[inbox[0].peer == 1 ? 1 : 0];
@@ -599,7 +599,7 @@ Test(bootstrap, a_refusal_ends_the_channels)
     struct message asked = step_of(MESSAGE_CONNECT, STEP_ASK, 11);
     struct message m = answer_of(&asked, NAT_REFUSED);
     heard_count = 0;
-    peer_say(&peer[1], &m);
+    (void)peer_say(&peer[1], &m);
     UNTIL(heard_count == 1);
     cr_expect_eq(inbox[0].peer, 0);
     cr_expect_eq(inbox[0].m.reason, NAT_REFUSED);
@@ -630,7 +630,7 @@ Test(bootstrap, quotas)
     for (uint64_t i = 0; i < 80; i++) {
         struct message m = request_of(MESSAGE_CONNECT, &peer[1], 100 + i);
         heard_count = 0;
-        peer_say(&peer[0], &m);
+        (void)peer_say(&peer[0], &m);
         UNTIL(heard_count == 2 || (heard_count == 1 && inbox[0].peer == 0));
         unsigned reason = heard_count == 1 ? inbox[0].m.reason : NAT_ACCEPTED;
         capacity += reason == NAT_CAPACITY;

@@ -91,6 +91,24 @@ server_end
 unset LISTEN
 ok 'killed and started again'
 
+# Many peers that want to stay: told that it ends, they are back soon after it is.
+peers=$(scale 1000)
+node_json --state "$T/state"
+timeout 120 "$BOOT" stay "$SERVER_ADDR" "$SERVER_PID" "$peers" 30 >"$T/stay.out" 2>"$T/stay.err" &
+stay=$!
+started "$stay"
+wait_for_line "$T/stay.out" '^registered$' "$stay" 60 || fail "$peers peers do not register"
+LISTEN=$SERVER_ADDR
+server_end
+node_json --state "$T/state"
+wait "$stay" || fail "not all of $peers peers come back: $(cat "$T/stay.out")"
+unset LISTEN
+server_end
+ms=$(json ms "$T/stay.out")
+# 10 s is the aim (3 s on an idle machine); a busy one is given twice that.
+[ "$ms" -le 20000 ] || [ -n "${SANITIZE-}" ] || fail "back after $ms ms"
+ok "$peers peers are back $ms ms after they were told"
+
 # ---- who may ----------------------------------------------------------------------------------------------
 "$ANTQ" id --key "$T/other.pem" >"$T/allow" 2>/dev/null
 node --allow "$T/allow" -v
