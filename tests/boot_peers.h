@@ -196,7 +196,7 @@ static inline struct message register_of(const struct boot_peer *p)
 /* CONNECT or PUNCH; the request id's first bytes are `id`. */
 static inline struct message step_of(enum message_type type, enum message_step step, uint64_t id)
 {
-    struct message m = {.type = type, .step = (uint8_t)step};
+    struct message m = {.type = (uint16_t)type, .step = (uint8_t)step};
     memcpy(m.request_id, &id, sizeof id);
     message_set(&m, FIELD_REQUEST_ID);
     message_set(&m, FIELD_STEP);
