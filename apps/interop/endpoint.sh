@@ -61,7 +61,7 @@ server() {
     case $TESTCASE in
     handshake | transfer | resumption | multiconnect | http3 | ecn) ;;
     retry) set -- --retry ;;
-    zerortt) serve_knows --early-data || unsupported 'early data'; set -- --early-data ;;
+    zerortt) unsupported 'early data over HTTP' ;;
     chacha20) prefer_chacha20 ;;
     v2) serve_knows --versions || unsupported 'version 2'; set -- --versions 2,1 ;;
     connectionmigration) serve_knows --preferred-address || unsupported 'a preferred address'; choose_preferred ;;
@@ -134,7 +134,7 @@ client() {
     # Before the first MB has come.
     keyupdate) fetch "$@" --key-update-every 100 ;;
     resumption) fetch_twice "$@" ;;
-    zerortt) get_knows --early-data || unsupported 'early data'; CLIENT_PARAMS="--early-data $CLIENT_PARAMS"
+    zerortt) unsupported 'early data over HTTP'
         fetch_twice "$@" ;;
     multiconnect) for url; do fetch "$url"; done ;;
     chacha20) prefer_chacha20; fetch "$@" ;;
