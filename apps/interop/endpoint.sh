@@ -135,7 +135,7 @@ client() {
     keyupdate) fetch "$@" --key-update-every 100 ;;
     resumption) fetch_twice "$@" ;;
     zerortt) unsupported 'early data over HTTP'
-        fetch_twice "$@" ;;
+        ;;
     multiconnect) for url; do fetch "$url"; done ;;
     chacha20) prefer_chacha20; fetch "$@" ;;
     v2) get_knows --versions || unsupported 'version 2'; fetch "$@" --version 1 --versions 2,1 ;;
