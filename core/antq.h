@@ -414,7 +414,8 @@ AQ_API void aq_endpoint_set_secret(struct aq_endpoint *ep, const uint8_t secret[
  * with the next aq_recv_buffers. Returns how many. */
 AQ_API unsigned aq_recv_buffers(struct aq_endpoint *ep, struct aq_buffer *buffers, unsigned max);
 
-/* Gives n received datagrams to the endpoint. data must lie in lent buffers. Never fails for what
+/* Gives n received datagrams to the endpoint. data must lie in lent buffers, and the loan holds for
+ * further calls, until the next aq_recv_buffers. Never fails for what
  * is in them: bad packets are counted (aq_endpoint_stats) or close their connection. AQ_MISUSE:
  * data not lent. */
 AQ_API int aq_recv(struct aq_endpoint *ep, const struct aq_datagram *datagrams, unsigned n,
@@ -627,6 +628,7 @@ struct aq_conn_stats {
     enum aq_ecn_state ecn_state;               /* of what we send */
     uint32_t paths;                            /* in use; the fields above are the active one's */
     uint64_t streams_opened, streams_accepted; /* by us, by the peer, since the beginning */
+    uint64_t channel;                          /* of the active path; 0: direct */
 };
 
 /* AQ_OK or AQ_GONE. A caller of an older version gets as much as its size says. */

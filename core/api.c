@@ -245,6 +245,7 @@ int aq_conn_stats(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_sta
         .congested = why,
         .server = c->server,
         .relayed = p->channel != 0,
+        .channel = p->channel,
         .local = p->local,
         .remote = p->remote,
         .version = c->version,

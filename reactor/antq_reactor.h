@@ -38,11 +38,15 @@ struct aq_loop_config {
     uint64_t busy_poll_us;
     /* Datagrams whose first byte has its two highest bits clear: no QUIC packet's are. They come in
      * the batches in which the kernel gave them (segment, as GRO merged them), and the endpoint does
-     * not see them. data is writable, and valid during the call. Must not call aq_loop_run, _step
-     * or _free. NULL: the endpoint gets them, and drops them. With it the endpoint does not offer to
-     * take packets whose fixed bit is 0 (no_grease_bit). */
+     * not see them, unless the callback gives them to aq_recv, with their channel and prefix. data
+     * is writable, and valid during the call. Must not call aq_loop_run, _step or _free. NULL: the
+     * endpoint gets them, and drops them. With it the endpoint does not offer to take packets whose
+     * fixed bit is 0 (no_grease_bit). */
     void (*on_datagrams)(void *user, struct aq_loop *loop, const struct aq_datagram *datagrams,
                          unsigned n);
+    /* A train of a path with a channel is about to be sent: the host fills in the AQ_CHANNEL_PREFIX
+     * bytes in front of each datagram. False: it cannot go there, and is lost. NULL: all are. */
+    bool (*on_channel)(void *user, struct aq_loop *loop, const struct aq_train *train);
 };
 AQ_API void aq_loop_config_init(struct aq_loop_config *config);
 

@@ -5,9 +5,9 @@
  *
  *     one message:  | QUIC | ours | ours | QUIC |      equal sizes, merged by GRO
  *     on_datagrams: | ours | ours |                    where they lie
- *     the endpoint: | QUIC | QUIC |                    moved together
+ *     the endpoint: | QUIC |             | QUIC |      likewise
  *
- * A message of one kind, the ordinary case, is not moved. aq_loop_send_trains is the other half:
+ * aq_loop_send_trains is the other half:
  * what came as one batch can leave as one train, from where it was received.
  *
  * Called by reactor.c. */
@@ -69,21 +69,22 @@ static bool foreign_find(struct foreign *f, const struct aq_datagram *d)
     return found;
 }
 
-/* Moves what is QUIC together. False: nothing is. */
-static bool keep_quic(struct aq_datagram *d)
+/* What is QUIC in a mixed message: given on from where it lies, since what on_datagrams gave to the
+ * endpoint may still be read from beside it. */
+static void pass_quic(struct aq_loop *loop, const struct aq_datagram *d)
 {
-    uint32_t kept = 0;
     for (uint32_t at = 0, end; at < d->size; at = end) {
         end = run_end(d, at);
         if (is_foreign(d->data[at]))
             continue;
-        memmove(d->data + kept, d->data + at, end - at);
-        kept += end - at;
+        struct aq_datagram run = *d;
+        run.data += at;
+        run.size = end - at;
+        run.segment = run.size > d->segment ? d->segment : 0;
+        int result = aq_recv(loop->ep, &run, 1, loop->now_us);
+        assert(result == AQ_OK);
+        (void)result;
     }
-    d->size = kept;
-    if (d->segment >= kept)
-        d->segment = 0;
-    return kept > 0;
 }
 
 unsigned loop_foreign(struct aq_loop *loop, struct aq_datagram *d, unsigned n)
@@ -101,10 +102,14 @@ unsigned loop_foreign(struct aq_loop *loop, struct aq_datagram *d, unsigned n)
             mixed |= UINT64_C(1) << i;
     if (mixed == 0)
         return n;
-    foreign_flush(&f); /* before they are overwritten */
-    for (unsigned i = 0; i < n; i++)
-        if ((mixed >> i & 1) == 0 || keep_quic(&d[i]))
+    foreign_flush(&f);
+    loop->received = true; /* on_datagrams may have given some to the endpoint */
+    for (unsigned i = 0; i < n; i++) {
+        if ((mixed >> i & 1) == 0)
             d[kept++] = d[i];
+        else
+            pass_quic(loop, &d[i]);
+    }
     return kept;
 }
 

@@ -400,6 +400,18 @@ static bool loop_flush(struct aq_loop *loop)
     return done;
 }
 
+/* Trains of relayed paths get their headers, or are lost. */
+static void loop_channels(struct aq_loop *loop)
+{
+    for (unsigned i = 0; i < loop->train_count; i++) {
+        const struct aq_train *t = &loop->trains[i];
+        if (t->channel != 0
+            && (loop->config.on_channel == NULL
+                || !loop->config.on_channel(loop->config.user, loop, t)))
+            loop->sent[i] = t->size;
+    }
+}
+
 static unsigned loop_send(struct aq_loop *loop)
 {
     unsigned total = 0;
@@ -411,6 +423,7 @@ static unsigned loop_send(struct aq_loop *loop)
         assert(n <= loop->train_max);
         memset(loop->sent, 0, sizeof loop->sent);
         loop->train_count = n;
+        loop_channels(loop);
         total += n;
         if (loop_flush(loop) && n < loop->train_max) {
             loop->sent_all = true;
