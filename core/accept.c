@@ -33,6 +33,10 @@ static void reply_give(struct endpoint *ep, struct reply *r, size_t size)
 {
     if (!size)
         return;
+    if (r->train.channel) {
+        r->train.data = (uint8_t *)r + offsetof(struct reply, prefix);
+        size += AQ_CHANNEL_PREFIX;
+    }
     r->train.size = (uint32_t)size;
     r->train.segment = (uint16_t)size;
     ep->reply_count++;

@@ -127,7 +127,7 @@ struct aq_datagram {
     uint32_t ifindex; /* interface, 0 unknown */
     uint8_t ecn;      /* enum aq_ecn */
     uint8_t ttl;      /* received hop limit, 0 unknown */
-    uint16_t reserved16;
+    uint16_t prefix;  /* bytes in front of each datagram that are the host's, not QUIC's */
     uint64_t channel;     /* relay channel, 0 none */
     struct aq_addr local; /* family 0 where the host does not know it */
     struct aq_addr remote;
@@ -139,9 +139,13 @@ enum {
 }; /* one datagram that must not be fragmented or segmented: an MTU probe */
 
 /* What one send call should send: datagrams of equal size to one destination (GSO; the last may be
- * shorter). */
+ * shorter). With a channel, each begins with AQ_CHANNEL_PREFIX bytes that the host fills in: they
+ * count in size and segment. */
+enum {
+    AQ_CHANNEL_PREFIX = 9
+};
 struct aq_train {
-    const uint8_t *data; /* the endpoint's; valid until the next aq_send */
+    uint8_t *data; /* the endpoint's; valid until the next aq_send */
     uint32_t size;       /* all bytes */
     uint16_t segment;    /* bytes of each datagram, > 0 */
     uint16_t socket;
@@ -461,7 +465,7 @@ struct aq_connect {
     struct aq_addr local; /* family 0: any */
     uint16_t socket;
     uint32_t ifindex;
-    uint64_t channel;
+    uint64_t channel; /* relayed: the host's name of it; 0 not */
     const char *server_name; /* SNI and verification; NULL: none sent */
     const uint8_t
         *ticket; /* from AQ_EVENT_TICKET of an earlier connection to this server; NULL none */
@@ -477,6 +481,7 @@ struct aq_connect {
      * opened and written. What is written before AQ_EVENT_CONNECTED may be replayed to the server
      * by an attacker and is not forward secret: only what does no harm twice belongs there. */
     bool early_data;
+    const uint8_t *peer_id; /* AQ_VERIFY_PEER: the PeerId expected, 32 bytes; NULL: that of tls */
 };
 
 AQ_API void aq_connect_init(struct aq_connect *connect);

@@ -82,7 +82,8 @@ int aq_connect(struct aq_endpoint *endpoint, const struct aq_connect *connect, a
                                .meta = &meta,
                                .server_name = connect->server_name,
                                .cc = connect->cc,
-                               .early_data = connect->early_data};
+                               .early_data = connect->early_data,
+                               .peer_id = connect->peer_id};
     /* RFC 9369 §5: tickets and tokens of another version are not used. */
     if (of_ticket == version)
         start.ticket = ticket.data, start.ticket_size = ticket.size;

@@ -233,6 +233,7 @@ struct conn_start { /* what a new connection is made of */
     const uint8_t *ticket;
     size_t ticket_size;
     bool early_data;
+    const uint8_t *peer_id; /* client: who it must be; NULL: as tls says */
     const uint8_t *token;
     size_t token_size;
 };

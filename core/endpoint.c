@@ -408,9 +408,12 @@ static void endpoint_recv(struct endpoint *ep, const struct aq_datagram *d, uint
     struct conn *c = NULL;
     unsigned n = 0;
     for (uint32_t at = 0; at < d->size; at += segment) {
-        uint8_t *p = d->data + at;
+        uint8_t *p = d->data + at + d->prefix;
         uint32_t left = d->size - at, s = left < segment ? left : segment;
         ep->stats.datagrams_in++;
+        if (s <= d->prefix)
+            continue;
+        s -= d->prefix;
         if (n && (n == RECV_RUN || !same_id(data[n - 1], p, s, ep->cid_key.size))) {
             conn_recv(c, d, data, size, n, now);
             n = 0;
@@ -472,8 +475,8 @@ unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned
     unsigned n = endpoint_send_replies(ep, trains, max);
     while (n < max && ep->send_head != NO_CONN) {
         struct conn *c = conn_at(ep, ep->send_head);
-        uint32_t size = conn_send(c, ep->train_memory + (size_t)n * TRAIN_SIZE, TRAIN_MAX,
-                                  &trains[n], ep->now_us);
+        uint8_t *at = ep->train_memory + (size_t)n * TRAIN_SIZE + TRAIN_HEAD;
+        uint32_t size = conn_send(c, at, TRAIN_MAX - TRAIN_HEAD, &trains[n], ep->now_us);
         ep->send_head = c->send_next; /* done, or to the tail: each connection one train a turn */
         c->send_next = NO_CONN;
         c->listed = false;
@@ -481,8 +484,8 @@ unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned
             ep->send_tail = NO_CONN;
         if (size) {
             ep->stats.trains_out++;
-            ep->stats.bytes_out += size;
-            ep->stats.datagrams_out += (size + trains[n].segment - 1U) / trains[n].segment;
+            ep->stats.bytes_out += trains[n].size;
+            ep->stats.datagrams_out += (trains[n].size + trains[n].segment - 1U) / trains[n].segment;
             n++;
             conn_wake(c);
         } else {

@@ -14,6 +14,7 @@ enum {
     RECV_BUFFER_SIZE = 65536,
     TRAIN_SIZE = 65536,
     TRAIN_MAX = 65507, /* what one send call takes over IPv4 */
+    TRAIN_HEAD = 16,   /* before the first packet: room for a channel's prefix */
     REPLIES_MAX = 64,
     REPLY_SIZE = 640,
     RECV_RUN = 64
@@ -22,6 +23,7 @@ enum {
 /* A stateless answer waiting to be sent: Retry, Version Negotiation, stateless reset, refusal. */
 struct reply {
     struct aq_train train;
+    uint8_t prefix[AQ_CHANNEL_PREFIX]; /* of a relayed one: right before data */
     uint8_t data[REPLY_SIZE];
 };
 

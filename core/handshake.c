@@ -147,7 +147,10 @@ static void begin_path(struct conn *c, const struct conn_start *start, uint64_t 
     const struct cc_ops *cc = cc_find(start->cc ? start->cc : config->cc);
     struct path *p = conn_path(c);
     uint16_t mtu = config->fixed_mtu ? config->max_udp_payload : MTU_BASE;
-    path_init(p, cc ? cc : cc_find(NULL), mtu, config->max_udp_payload, now);
+    uint16_t prefix = start->meta->channel ? AQ_CHANNEL_PREFIX : 0;
+    if (mtu > config->max_udp_payload - prefix && mtu > MTU_BASE)
+        mtu = (uint16_t)(mtu - prefix);
+    path_init(p, cc ? cc : cc_find(NULL), mtu, (uint16_t)(config->max_udp_payload - prefix), now);
     ecn_init(&p->ecn, !config->no_ecn);
     cc_attach(&p->cc, &c->quota, now);
     p->local = start->meta->local;
@@ -213,6 +216,7 @@ static int begin_tls(struct conn *c, const struct conn_start *start)
                             .ticket = start->ticket,
                             .ticket_size = start->ticket_size,
                             .early = start->early_data,
+                            .peer_id = start->peer_id,
                             .params = params};
     if (c->server && tls_allows_early(start->tls)) {
         struct params own;

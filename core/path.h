@@ -52,7 +52,7 @@ struct path {
     struct cc cc;
     struct pace pace;
     struct ecn ecn;
-    uint16_t mtu;       /* UDP payload in use */
+    uint16_t mtu;       /* UDP payload in use, without a channel's prefix */
     uint16_t mtu_max;   /* probed up to */
     uint8_t mtu_probes; /* sent and lost so far */
     bool mtu_probing;   /* one is in flight */
@@ -79,6 +79,11 @@ void path_set_state(struct path *p, enum path_state next);
 /* Bytes that may be sent before the address is validated: three times what came (§8.1); unlimited
  * after. */
 uint64_t path_room(const struct path *p);
+/* Bytes that the host puts in front of each packet. */
+static inline uint32_t path_prefix(const struct path *p)
+{
+    return p->channel ? AQ_CHANNEL_PREFIX : 0;
+}
 /* Whether a datagram belongs to this path. */
 bool path_matches(const struct path *p, const struct aq_datagram *d);
 /* Whether two paths differ in nothing but the port of the peer: its NAT has rebound (§9.4). */

@@ -217,19 +217,21 @@ static uint64_t send_room(struct conn *c, const struct space *space, uint32_t wa
     return more_to_send(c) && pace_room(&p->pace) < want ? 0 : want;
 }
 
-static void finish_train(struct conn *c, struct path *p, struct aq_train *train,
-                         const uint8_t *data, uint32_t size, uint16_t segment)
+/* data is the first packet; a channel's prefix has room before it, and before each of the others. */
+static void finish_train(struct conn *c, struct path *p, struct aq_train *train, uint8_t *data,
+                         uint32_t size, uint16_t segment)
 {
-    *train = (struct aq_train){.data = data,
-                               .size = size,
-                               .segment = segment,
+    uint32_t prefix = path_prefix(p);
+    *train = (struct aq_train){.data = data - prefix,
+                               .size = size + prefix,
+                               .segment = (uint16_t)(segment + prefix),
                                .socket = p->socket,
                                .ifindex = p->ifindex,
                                .channel = p->channel,
                                .local = p->local,
                                .remote = p->remote};
-    p->sent_bytes += size;
-    c->counts.sent_bytes += size;
+    p->sent_bytes += train->size;
+    c->counts.sent_bytes += train->size;
 }
 
 /* ---- coalesced datagrams: Initial, Handshake, 1-RTT ---- */
@@ -406,7 +408,7 @@ static uint32_t send_probes(struct conn *c, uint8_t *out, struct aq_train *train
 static unsigned train_left(const struct path *p, const struct batch *b, uint32_t room, uint32_t at)
 {
     uint64_t allowed = path_room(p) - at;
-    uint64_t n = (allowed < room ? allowed : room) / p->mtu;
+    uint64_t n = (allowed < room ? allowed : room) / (p->mtu + path_prefix(p));
     return n < b->max - b->count ? (unsigned)n : b->max - b->count;
 }
 
@@ -414,16 +416,16 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
                            uint64_t now)
 {
     struct path *p = conn_path(c);
-    uint32_t mtu = p->mtu, at = 0;
+    uint32_t prefix = path_prefix(p), mtu = p->mtu, stride = mtu + prefix, at = 0;
     struct batch b;
     b.count = 0;
     b.mark = ecn_marks(&p->ecn) ? SENT_ECT : 0;
     b.max = b.mark ? ecn_may_mark(&p->ecn, TRAIN_PACKETS) : TRAIN_PACKETS;
-    while (b.count < b.max && at + mtu <= size && path_room(p) >= at + mtu) {
+    while (b.count < b.max && at + stride <= size && path_room(p) >= at + stride) {
         unsigned n = bulk_fill(c, out + at, train_left(p, &b, size - at, at), b.v + b.count, now);
         if (n) {
             b.count += n;
-            at += n * mtu;
+            at += n * stride;
             continue;
         }
         struct out o = {.path = p, .now = now};
@@ -433,7 +435,7 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
         if (!packet_fill(c, &o))
             break;
         packet_commit(c, &o, &b);
-        at += b.v[b.count - 1].size;
+        at += b.v[b.count - 1].size + prefix;
         if (b.v[b.count - 1].size < mtu) /* GSO: only the last of a train may be shorter */
             break;
     }
@@ -443,6 +445,7 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
     c->keys.tx_count += b.count;
     if (!c->initial_discarded && !c->server && c->state == CONN_CONFIRMED)
         handshake_discard(c, SPACE_INITIAL, now);
+    at -= prefix;
     finish_train(c, p, train, out, at, (uint16_t)(b.count > 1 ? mtu : at));
     if (b.mark) {
         train->ecn = AQ_ECN_ECT0;

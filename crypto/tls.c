@@ -192,7 +192,7 @@ static enum ssl_verify_result_t on_verify(SSL *ssl, uint8_t *alert)
         && tls_mark_holds(tls->shared, &tls->mark, chain, tls->server_name)) {
         return ssl_verify_ok;
     }
-    if (tls_verify_chain(tls->shared, chain, tls->server_name, &verdict)) {
+    if (tls_verify_chain(tls->shared, chain, tls->server_name, tls->pin, &verdict)) {
         tls_mark_make(tls->shared, &tls->mark, verdict.until_s, chain, tls->server_name);
         return ssl_verify_ok;
     }
@@ -485,6 +485,8 @@ int tls_start(struct tls *tls, const struct tls_start *start, const struct tls_s
     tls->sink = sink;
     tls->arg = arg;
     tls->answer = AQ_LATER;
+    memcpy(tls->pin, start->peer_id != NULL ? start->peer_id : start->shared->pin,
+           sizeof(tls->pin));
 
     ERR_clear_error();
     tls_clock_enter(tls->shared);

@@ -67,6 +67,7 @@ struct tls {
     uint8_t message_head[4];
     uint32_t message_left;
     char *server_name; /* client: the name to verify; owned */
+    uint8_t pin[32];   /* the peer's key, all zero any: of tls_start, or of the shared object */
     struct tls_mark mark;
     uint16_t signature_size;
     uint8_t *signature;       /* a late signature; owned */
@@ -94,7 +95,8 @@ struct tls_start {
     bool server;
     const char *server_name; /* client */
     const uint8_t *ticket;
-    size_t ticket_size; /* client */
+    size_t ticket_size;     /* client */
+    const uint8_t *peer_id; /* AQ_VERIFY_PEER: who it must be; NULL: as the shared object says */
     const uint8_t *params;
     size_t params_size; /* own transport parameters, encoded */
     bool early;         /* client: offer 0-RTT, if the ticket allows it */

@@ -54,10 +54,10 @@ struct verdict {
 
 /* tls_verify.c: the CA certificates that verify needs, or none. False with a sentence in error. */
 bool tls_verify_load(struct aq_tls *tls, const struct aq_pem *ca, char *error, size_t error_size);
-/* All modes but AQ_VERIFY_CALL. name: the server's, NULL for a client's certificate. True:
- * accepted. */
+/* All modes but AQ_VERIFY_CALL. name: the server's, NULL for a client's certificate. pin: of
+ * AQ_VERIFY_PIN and AQ_VERIFY_PEER. True: accepted. */
 bool tls_verify_chain(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * chain,
-                      const char *name, struct verdict *verdict);
+                      const char *name, const uint8_t pin[32], struct verdict *verdict);
 /* Notes a chain accepted, and whether such a note still says so of this chain and name. */
 void tls_mark_make(const struct aq_tls *tls, struct tls_mark *mark, uint64_t until_s,
                    const STACK_OF(CRYPTO_BUFFER) * chain, const char *name);

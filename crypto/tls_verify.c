@@ -264,7 +264,7 @@ static bool key_is_of_peer(const EVP_PKEY *key)
     return ec != NULL && EC_GROUP_get_curve_name(EC_KEY_get0_group(ec)) == NID_X9_62_prime256v1;
 }
 
-static bool verify_pin(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * chain,
+static bool verify_pin(const uint8_t pin[32], const STACK_OF(CRYPTO_BUFFER) * chain,
                        struct verdict *verdict)
 {
     const CRYPTO_BUFFER *leaf = sk_CRYPTO_BUFFER_value(chain, 0);
@@ -273,7 +273,7 @@ static bool verify_pin(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) *
     if (!identity_spki_hash(CRYPTO_BUFFER_data(leaf), CRYPTO_BUFFER_len(leaf), hash)) {
         return refuse(verdict, SSL_AD_BAD_CERTIFICATE, not_parsed);
     }
-    if (CRYPTO_memcmp(hash, tls->pin, sizeof(hash)) != 0) {
+    if (CRYPTO_memcmp(hash, pin, sizeof(hash)) != 0) {
         return refuse(
             verdict, SSL_AD_BAD_CERTIFICATE,
             "the peer's key is not the pinned one: it is another peer, or pin its new key");
@@ -283,10 +283,10 @@ static bool verify_pin(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) *
 
 /* PROTOCOL §2: exactly one certificate, a key of a kind that we use, signed by itself. Names and
  * dates are not looked at: who holds the key is the peer. */
-static bool verify_peer(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * chain,
+static bool verify_peer(const uint8_t pin[32], const STACK_OF(CRYPTO_BUFFER) * chain,
                         struct verdict *verdict)
 {
-    static const uint8_t anybody[sizeof(tls->pin)];
+    static const uint8_t anybody[32];
     X509 *leaf = X509_parse_from_buffer(sk_CRYPTO_BUFFER_value(chain, 0));
     EVP_PKEY *key = leaf != NULL ? X509_get_pubkey(leaf) : NULL;
     bool good = false;
@@ -303,7 +303,7 @@ static bool verify_peer(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) 
         refuse(verdict, SSL_AD_DECRYPT_ERROR,
                "the peer's certificate is not signed by its own key: it was altered");
     } else {
-        good = memcmp(tls->pin, anybody, sizeof(anybody)) == 0 || verify_pin(tls, chain, verdict);
+        good = memcmp(pin, anybody, sizeof(anybody)) == 0 || verify_pin(pin, chain, verdict);
     }
     EVP_PKEY_free(key);
     X509_free(leaf);
@@ -312,7 +312,7 @@ static bool verify_peer(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) 
 }
 
 bool tls_verify_chain(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * chain,
-                      const char *name, struct verdict *verdict)
+                      const char *name, const uint8_t pin[32], struct verdict *verdict)
 {
     if (tls->verify == AQ_VERIFY_NONE) {
         return true;
@@ -321,10 +321,10 @@ bool tls_verify_chain(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * 
         return refuse(verdict, SSL_AD_CERTIFICATE_REQUIRED, "the peer sent no certificate");
     }
     if (tls->verify == AQ_VERIFY_PIN) {
-        return verify_pin(tls, chain, verdict);
+        return verify_pin(pin, chain, verdict);
     }
     if (tls->verify == AQ_VERIFY_PEER) {
-        return verify_peer(tls, chain, verdict);
+        return verify_peer(pin, chain, verdict);
     }
     if (!tls->server && name == NULL) {
         return refuse(
