@@ -8,6 +8,8 @@ int perf_main(int argc, char **argv);
 int qlog_main(int argc, char **argv);
 int http_main(int argc, char **argv);
 int id_main(int argc, char **argv);
+int peer_main(int argc, char **argv);
+int ping_main(int argc, char **argv);
 int bootstrap_main(int argc, char **argv);
 
 #endif

@@ -25,6 +25,8 @@ static const struct subcommand subcommands[] = {
     {"qlog", qlog_main, "shows a qlog file, as --qlog DIR writes them, as lines and a sum"},
     {"http", http_main, "`http get` fetches files over HTTP/3; `http serve` serves a folder"},
     {"id", id_main, "prints your PeerId, by which others find you; makes your key on first use"},
+    {"peer", peer_main, "stays online under your PeerId; shows who comes and goes, and echoes"},
+    {"ping", ping_main, "reaches a peer by its PeerId, and shows each step and round trips"},
     {"bootstrap", bootstrap_main, "the node where peers register, and find and reach each other"},
 };
 enum {

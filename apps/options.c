@@ -193,6 +193,21 @@ static bool set_number(struct parser *parser, const struct option_set *set,
     return true;
 }
 
+static bool add_text(struct parser *parser, const struct option_set *set,
+                     const struct option_row *row, const char *text)
+{
+    struct option_list list;
+
+    memcpy(&list, (char *)set->values + row->offset, sizeof list);
+    if (*text == '\0' || list.count == OPTION_LIST_MAX) {
+        return wrong(parser, *text == '\0' ? "--%s expects %s, not nothing" : "--%s: too many %s",
+                     row->name, row->argument);
+    }
+    list.v[list.count++] = text;
+    store(set, row, &list, sizeof list);
+    return true;
+}
+
 static bool set_value(struct parser *parser, const struct option_set *set,
                       const struct option_row *row, const char *text)
 {
@@ -210,6 +225,7 @@ static bool set_value(struct parser *parser, const struct option_set *set,
     case OPTION_NUMBER:
     case OPTION_SIZE:
     case OPTION_SECONDS: return set_number(parser, set, row, text);
+    case OPTION_LIST: return add_text(parser, set, row, text);
     case OPTION_PIN:
         if (!parse_pin(text, pin.hash)) {
             return wrong(

@@ -26,11 +26,20 @@ enum option_kind {
     OPTION_SIZE,    /* uint64_t: bytes, decimal with K, M or G (powers of 1,024), min to max */
     OPTION_SECONDS, /* uint64_t: microseconds, written as seconds with up to 6 decimals */
     OPTION_PIN,     /* struct option_pin: 64 hexadecimal digits */
+    OPTION_LIST,    /* struct option_list: the flag may come several times */
 };
 
 struct option_pin {
     uint8_t hash[32];
     bool given;
+};
+
+enum {
+    OPTION_LIST_MAX = 64
+};
+struct option_list {
+    const char *v[OPTION_LIST_MAX]; /* argv's own */
+    size_t count;
 };
 
 struct option_row {

@@ -191,17 +191,17 @@ static enum registrar_failure closed_why(struct aq_node *node, const struct node
 void boot_event(struct aq_node *node, struct node_boot *b, const struct aq_event *event)
 {
     node->dirty = true;
-    switch (event->kind) {
-    case AQ_EVENT_CONNECTED: boot_connected(node, b); break;
-    case AQ_EVENT_READABLE: boot_read(node, b); break;
-    case AQ_EVENT_RESET: /* a registration that cannot go on */
-    case AQ_EVENT_STOPPED:
-    case AQ_EVENT_STREAM_CLOSED:
+    enum aq_event_kind kind = event->kind;
+    if (kind == AQ_EVENT_CONNECTED) {
+        boot_connected(node, b);
+    } else if (kind == AQ_EVENT_READABLE) {
+        boot_read(node, b);
+    } else if (kind == AQ_EVENT_CLOSED) {
+        boot_failed(node, b, closed_why(node, b, event->conn));
+    } else if (kind == AQ_EVENT_RESET || kind == AQ_EVENT_STOPPED
+               || kind == AQ_EVENT_STREAM_CLOSED) { /* a registration that cannot go on */
         boot_close(node, b);
         boot_failed(node, b, FAILURE_LOST);
-        break;
-    case AQ_EVENT_CLOSED: boot_failed(node, b, closed_why(node, b, event->conn)); break;
-    default: break;
     }
 }
 
@@ -227,7 +227,7 @@ static const char *boot_hint(unsigned reason)
 
 void boot_tell_changes(struct aq_node *node)
 {
-    for (unsigned i = 0; i < node->boot_count; i++) {
+    for (unsigned i = 0; i < node->boot_count && !node->stopping; i++) {
         struct node_boot *b = &node->boots[i];
         const struct registrar_node *n = &node->registrar.node[i];
         bool has = n->lease_end_us != 0;

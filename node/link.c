@@ -181,6 +181,7 @@ static void link_closed(struct aq_node *node, struct link *l, const struct aq_ev
         const char *by = info.by == AQ_BY_TIMEOUT ? "it does not answer any more"
                          : info.by == AQ_BY_PEER  ? "the peer closed the connection"
                          : info.by == AQ_BY_RESET ? "the peer has started anew"
+                         : info.application      ? "closed here"
                                                   : "the connection failed here";
         if (info.by == AQ_BY_TIMEOUT && !was_up)
             by = "no answer";
@@ -199,19 +200,14 @@ static void link_closed(struct aq_node *node, struct link *l, const struct aq_ev
 
 void link_event(struct aq_node *node, struct link *l, const struct aq_event *event)
 {
-    switch (event->kind) {
-    case AQ_EVENT_CONNECTED:
+    if (event->kind == AQ_EVENT_CONNECTED) {
         node->dirty = true;
         if (l->state == LINK_HANDSHAKE || l->state == LINK_ASKING)
             link_connected(node, l);
-        break;
-    case AQ_EVENT_CLOSED:
+    } else if (event->kind == AQ_EVENT_CLOSED) {
         node->dirty = true;
         link_closed(node, l, event);
-        break;
-    default:
-        if (l->state == LINK_UP && node->config.on_conn != NULL)
-            node->config.on_conn(node->config.user, node, event);
-        break;
+    } else if (l->state == LINK_UP && node->config.on_conn != NULL) {
+        node->config.on_conn(node->config.user, node, event);
     }
 }

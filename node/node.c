@@ -242,14 +242,28 @@ unsigned aq_node_listening(const struct aq_node *node, struct aq_addr *addrs, un
     return node->listen_count;
 }
 
-void aq_node_stop(struct aq_node *node)
+static void on_goodbye(void *user)
 {
-    node->stopping = true;
+    struct aq_node *node = user;
     if (node->boot_count > 0)
         registrar_stop(&node->registrar, node_now(node));
     node_pump(node);
-    /* A bootstrap node takes a registration off its list when the connection ends. */
     aq_loop_stop(node->loop);
+}
+
+void aq_node_stop(struct aq_node *node)
+{
+    if (node->stopping)
+        return;
+    node->stopping = true;
+    for (unsigned i = 0; i < node->link_max; i++) {
+        struct link *l = &node->links[i];
+        if (l->state != LINK_FREE && l->conn != 0)
+            (void)aq_close(node->ep, l->conn, 0, "goodbye", node_now(node));
+    }
+    /* A bootstrap node ends a peer's relayed pairs with its registration, and that with the
+     * connection: so the last words to peers go first. */
+    (void)aq_loop_timer(node->loop, node_now(node) + NODE_GOODBYE_US, on_goodbye, node);
 }
 
 /* ---- the pump -------------------------------------------------------------------------------- */
@@ -281,6 +295,7 @@ static void registrar_act(struct aq_node *node, const struct registrar_action *a
     case REGISTRAR_SEND: boot_write(node, b, action->data, action->size); break;
     case REGISTRAR_CLOSE: boot_close(node, b); break;
     case REGISTRAR_RESULT:
+        boot_tell_changes(node); /* first what it is the sum of */
         node_tell(node, &(struct aq_node_event){.kind = AQ_NODE_REGISTERED,
                                                 .result = (enum aq_node_result)action->result});
         break;

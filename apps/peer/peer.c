@@ -1,0 +1,549 @@
+/* peer.c -- flags, node, events and streams of the programs in this room (peer.h). */
+#include "apps/peer/peer.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "apps/peer/known.h"
+
+/* clang-format off */
+#define ROW(name, kind, field, argument, help) \
+    {name, 0, kind, offsetof(struct peer_flags, field), argument, 0, 0, help}
+const struct option_row peer_rows[] = {
+    ROW("bootstrap", OPTION_LIST, bootstrap, "[PEERID@]HOST:PORT", "where to register; several: repeat it, or commas"),
+    ROW("key", OPTION_TEXT, key, "FILE", "the key file; ~/.config/antq/key.pem"),
+    ROW("listen", OPTION_LIST, listen, "ADDR:PORT", "bind here instead of to any port"),
+    ROW("allow", OPTION_LIST, allow, "PEERID,...", "let in only these peers; default: any"),
+    ROW("json", OPTION_FLAG, json, NULL, "print JSON"),
+};
+/* clang-format on */
+
+double peer_ms(const struct peer_program *p)
+{
+    return (double)(aq_loop_now(p->loop) - p->began_us) / 1e3;
+}
+
+const char *peer_short(const uint8_t id[32], char out[AQ_PEER_ID_TEXT])
+{
+    enum {
+        SHORT = 10
+    };
+
+    (void)aq_peer_id_text(id, out);
+    out[SHORT] = '\0';
+    return out;
+}
+
+const char *peer_bootstrap(const struct peer_program *p, unsigned index)
+{
+    const char *at = strchr(p->names[index], '@');
+
+    return at != NULL ? at + 1 : p->names[index];
+}
+
+bool peer_word(const char *word, uint8_t id[32])
+{
+    if (!aq_peer_id_parse(word, id)) {
+        complain("\"%s\" is no PeerId: it is 52 letters and digits, as `antq id` prints them", word);
+        return false;
+    }
+    return true;
+}
+
+/* ---- flags ----------------------------------------------------------------------------------- */
+
+/* Calls fn for each part of a text between commas. */
+static bool each_part(const struct option_list *list,
+                      bool (*fn)(struct peer_program *p, const char *part), struct peer_program *p)
+{
+    char part[PEER_NAME];
+
+    for (size_t i = 0; i < list->count; i++) {
+        for (const char *at = list->v[i]; *at != '\0';) {
+            size_t size = strcspn(at, ",");
+
+            if (size >= sizeof part) {
+                complain("\"%s\" is too long", at);
+                return false;
+            }
+            memcpy(part, at, size);
+            part[size] = '\0';
+            at += size + (at[size] == ',');
+            if (size > 0 && !fn(p, part)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool add_bootstrap(struct peer_program *p, const char *part)
+{
+    if (p->name_count == AQ_NODE_BOOTSTRAPS) {
+        complain("--bootstrap: at most %d are taken", AQ_NODE_BOOTSTRAPS);
+        return false;
+    }
+    p->name_list[p->name_count] = p->names[p->name_count];
+    return known_name(p->key.path, part, p->names[p->name_count++], PEER_NAME);
+}
+
+static bool add_allow(struct peer_program *p, const char *part)
+{
+    void *more = realloc(p->allow, (p->allow_count + 1) * sizeof *p->allow);
+
+    if (more == NULL) {
+        complain("--allow: no memory");
+        return false;
+    }
+    p->allow = more;
+    return peer_word(part, p->allow[p->allow_count++]);
+}
+
+static bool add_listen(struct peer_program *p, const char *part)
+{
+    char error[256];
+
+    if (p->listen_count == sizeof p->listen / sizeof *p->listen
+        || aq_resolve(part, 0, 0, &p->listen[p->listen_count++], error, sizeof error) != AQ_OK) {
+        complain("--listen: %s",
+                 p->listen_count > sizeof p->listen / sizeof *p->listen - 1 ? "too many" : error);
+        return false;
+    }
+    return true;
+}
+
+/* ---- streams --------------------------------------------------------------------------------- */
+
+static void echo_readable(struct peer_program *p, struct peer_stream *s)
+{
+    struct aq_iov iov[8];
+    bool fin = false;
+    int n;
+
+    while ((n = aq_stream_peek(p->ep, s->id, iov, 8, &fin)) > 0) {
+        int64_t taken = aq_stream_write(p->ep, s->id, iov, (unsigned)n, 0);
+        size_t all = 0;
+
+        for (int i = 0; i < n; i++) {
+            all += iov[i].size;
+        }
+        if (taken < 0) {
+            return;
+        }
+        (void)aq_stream_consume(p->ep, s->id, (uint64_t)taken);
+        if ((size_t)taken < all) {
+            return; /* the rest when there is room */
+        }
+        if (fin) {
+            break;
+        }
+    }
+    if (fin) {
+        (void)aq_stream_write(p->ep, s->id, NULL, 0, AQ_FIN);
+        (void)aq_stream_consume(p->ep, s->id, 0);
+    }
+}
+
+static const struct peer_service echo_service = {
+    .kind = PEER_ECHO, .readable = echo_readable, .writable = echo_readable};
+
+static const struct peer_service *service_of(const struct peer_program *p, int kind)
+{
+    for (size_t i = 0; p->services != NULL && p->services[i] != NULL; i++) {
+        if ((int)p->services[i]->kind == kind) {
+            return p->services[i];
+        }
+    }
+    return kind == PEER_ECHO ? &echo_service : NULL;
+}
+
+static struct peer_stream *stream_new(struct peer_program *p, aq_stream id, aq_conn conn)
+{
+    struct peer_stream *s = calloc(1, sizeof *s);
+
+    if (s == NULL) {
+        return NULL;
+    }
+    s->id = id;
+    s->conn = conn;
+    s->next = p->streams;
+    if (s->next != NULL) {
+        s->next->before = s;
+    }
+    p->streams = s;
+    (void)aq_stream_set_user(p->ep, id, s);
+    return s;
+}
+
+static void stream_free(struct peer_program *p, struct peer_stream *s, bool lost)
+{
+    if (s->before != NULL) {
+        s->before->next = s->next;
+    } else {
+        p->streams = s->next;
+    }
+    if (s->next != NULL) {
+        s->next->before = s->before;
+    }
+    (void)aq_stream_set_user(p->ep, s->id, NULL);
+    if (s->service != NULL && s->service->closed != NULL) {
+        s->service->closed(p, s, lost);
+    }
+    free(s);
+}
+
+struct peer_stream *peer_open(struct peer_program *p, aq_conn conn,
+                              const struct peer_service *service)
+{
+    uint8_t kind = (uint8_t)service->kind;
+    struct aq_iov iov = {&kind, 1};
+    struct peer_stream *s = NULL;
+    aq_stream id;
+
+    if (aq_stream_open(p->ep, conn, false, NULL, &id) == AQ_OK) {
+        s = stream_new(p, id, conn);
+    }
+    if (s == NULL || aq_stream_write(p->ep, id, &iov, 1, 0) != 1) {
+        return NULL;
+    }
+    s->service = service;
+    s->ours = true;
+    if (service->opened != NULL) {
+        (void)service->opened(p, s);
+    }
+    return s;
+}
+
+void peer_drop(struct peer_program *p, struct peer_stream *s)
+{
+    (void)aq_stream_reset(p->ep, s->id, PEER_CODE_ENDED);
+    (void)aq_stream_stop(p->ep, s->id, PEER_CODE_ENDED);
+    stream_free(p, s, true);
+}
+
+/* The first byte says what it is for. False: the stream is gone. */
+static bool stream_begin(struct peer_program *p, struct peer_stream *s)
+{
+    struct aq_iov iov;
+    bool fin;
+
+    if (aq_stream_peek(p->ep, s->id, &iov, 1, &fin) != 1 || iov.size == 0) {
+        return true;
+    }
+    int kind = iov.data[0];
+    (void)aq_stream_consume(p->ep, s->id, 1);
+    s->service = service_of(p, kind);
+    if (s->service != NULL && (s->service->opened == NULL || s->service->opened(p, s))) {
+        return true;
+    }
+    s->service = NULL;
+    (void)aq_stream_reset(p->ep, s->id, PEER_CODE_UNKNOWN);
+    (void)aq_stream_stop(p->ep, s->id, PEER_CODE_UNKNOWN);
+    stream_free(p, s, true);
+    return false;
+}
+
+static void on_conn(void *user, struct aq_node *node, const struct aq_event *event)
+{
+    struct peer_program *p = user;
+    struct peer_stream *s = event->stream_user;
+    (void)node;
+
+    if (event->stream == 0) {
+        return;
+    }
+    if (event->kind == AQ_EVENT_OPENED && s == NULL) {
+        s = stream_new(p, event->stream, event->conn);
+    }
+    if (s == NULL) {
+        return;
+    }
+    if (event->kind == AQ_EVENT_STREAM_CLOSED || event->kind == AQ_EVENT_RESET
+        || event->kind == AQ_EVENT_STOPPED) {
+        bool lost = event->kind != AQ_EVENT_STREAM_CLOSED;
+        if (lost) {
+            (void)aq_stream_reset(p->ep, s->id, PEER_CODE_ENDED);
+            (void)aq_stream_stop(p->ep, s->id, PEER_CODE_ENDED);
+        }
+        stream_free(p, s, lost);
+        return;
+    }
+    if (s->service == NULL && !stream_begin(p, s)) {
+        return;
+    }
+    if (s->service == NULL) {
+        return;
+    }
+    if (event->kind == AQ_EVENT_WRITABLE) {
+        if (s->service->writable != NULL) {
+            s->service->writable(p, s);
+        }
+    } else if (s->service->readable != NULL) {
+        s->service->readable(p, s);
+    }
+}
+
+/* ---- events ---------------------------------------------------------------------------------- */
+
+static void json_field(const char *name, const char *text)
+{
+    (void)printf(",\"%s\":", name);
+    json_text(stdout, text);
+}
+
+static const char *event_name(enum aq_node_event_kind kind)
+{
+    static const char *const names[] = {"bootstrap", "registered", "step",   "connected",
+                                        "path",      "failed",     "closed", "refused"};
+
+    return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "unknown";
+}
+
+static void tell_json(const struct peer_program *p, const struct aq_node_event *e)
+{
+    char text[64], id[AQ_PEER_ID_TEXT];
+
+    (void)printf("{\"event\":\"%s\",\"ms\":%.1f", event_name(e->kind), peer_ms(p));
+    if (e->peer_id != NULL) {
+        json_field("peer_id", aq_peer_id_text(e->peer_id, id));
+    }
+    if (e->kind == AQ_NODE_BOOTSTRAP) {
+        json_field("name", peer_bootstrap(p, e->index));
+        (void)printf(",\"registered\":%s", e->registered ? "true" : "false");
+        if (e->observed.family != 0) {
+            json_field("observed", aq_addr_text(&e->observed, text, sizeof text));
+        }
+    } else if (e->kind == AQ_NODE_REGISTERED) {
+        json_field("result", aq_node_result_name(e->result));
+    } else if (e->kind == AQ_NODE_STEP || e->kind == AQ_NODE_FAILED) {
+        json_field("step", aq_node_step_name(e->step));
+    } else if (e->kind == AQ_NODE_CONNECTED || e->kind == AQ_NODE_PATH) {
+        json_field("path", e->relayed ? "relayed" : "direct");
+        (void)printf(",\"incoming\":%s", e->incoming ? "true" : "false");
+    }
+    if (e->reason != NULL) {
+        json_field("reason", e->reason);
+    }
+    if (e->hint != NULL) {
+        json_field("hint", e->hint);
+    }
+    if (e->retry_us != 0) {
+        (void)printf(",\"retry_ms\":%llu", (unsigned long long)(e->retry_us / 1000));
+    }
+    (void)puts("}");
+    (void)fflush(stdout);
+}
+
+static void tell_bootstrap(const struct peer_program *p, const struct aq_node_event *e)
+{
+    char text[64];
+
+    if (e->registered) {
+        if (!p->quiet) {
+            note("%8.1f ms  registered with %s, which sees us as %s", peer_ms(p),
+                 peer_bootstrap(p, e->index),
+                 e->observed.family != 0 ? aq_addr_text(&e->observed, text, sizeof text)
+                                         : "nothing");
+        }
+        return;
+    }
+    if (strcmp(e->reason, "none") == 0) {
+        return;
+    }
+    complain("registering with %s: %s%s%s", peer_bootstrap(p, e->index), e->reason,
+             e->hint != NULL ? "; " : "", e->hint != NULL ? e->hint : "");
+}
+
+static void tell_person(const struct peer_program *p, const struct aq_node_event *e)
+{
+    char id[AQ_PEER_ID_TEXT] = "somebody";
+    const char *step = aq_node_step_name(e->step);
+
+    if (e->peer_id != NULL) {
+        (void)peer_short(e->peer_id, id);
+    }
+    switch (e->kind) {
+    case AQ_NODE_BOOTSTRAP: tell_bootstrap(p, e); break;
+    case AQ_NODE_REGISTERED:
+        if (!p->quiet) {
+            note("%8.1f ms  registration: %s", peer_ms(p), aq_node_result_name(e->result));
+        }
+        break;
+    case AQ_NODE_STEP:
+        if (!p->quiet) {
+            note("%8.1f ms  %s: %s", peer_ms(p), id, step);
+        }
+        break;
+    case AQ_NODE_CONNECTED:
+        if (!p->quiet) {
+            note("%8.1f ms  %s: connected, %s%s", peer_ms(p), id, e->relayed ? "relayed" : "direct",
+                 e->incoming ? ", it called" : "");
+        }
+        break;
+    case AQ_NODE_PATH:
+        if (!p->quiet) {
+            note("%8.1f ms  %s: now %s", peer_ms(p), id, e->relayed ? "relayed" : "direct");
+        }
+        break;
+    case AQ_NODE_FAILED:
+        complain("connecting to %s failed while %s: %s%s%s", id, step, e->reason,
+                 e->hint != NULL ? "; " : "", e->hint != NULL ? e->hint : "");
+        break;
+    case AQ_NODE_CLOSED:
+        if (!p->quiet) {
+            note("%8.1f ms  %s: gone: %s", peer_ms(p), id, e->reason);
+        }
+        break;
+    case AQ_NODE_REFUSED: note("%8.1f ms  %s wanted in: refused", peer_ms(p), id); break;
+    }
+}
+
+void peer_tell(struct peer_program *p, const struct aq_node_event *event)
+{
+    if (p->flags.json && !p->quiet) {
+        tell_json(p, event);
+    } else {
+        tell_person(p, event);
+    }
+}
+
+static void end_streams(struct peer_program *p, aq_conn conn)
+{
+    struct peer_stream *next;
+
+    for (struct peer_stream *s = p->streams; s != NULL; s = next) {
+        next = s->next;
+        if (s->conn == conn) {
+            stream_free(p, s, true);
+            next = p->streams; /* what ended may have ended others */
+        }
+    }
+}
+
+static void on_event(void *user, struct aq_node *node, const struct aq_node_event *event)
+{
+    struct peer_program *p = user;
+    (void)node;
+
+    if (event->kind == AQ_NODE_BOOTSTRAP && event->first_use && !p->told_first[event->index]) {
+        p->told_first[event->index] = true;
+        known_add(p->key.path, peer_bootstrap(p, event->index), event->peer_id);
+    }
+    peer_tell(p, event);
+    if (event->kind == AQ_NODE_CLOSED) {
+        end_streams(p, event->conn);
+    }
+    if (p->on_event != NULL) {
+        p->on_event(p, event);
+    }
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void on_warning(void *user, const char *text)
+{
+    (void)user;
+    (void)text; /* small socket buffers do not matter between peers */
+}
+
+static void on_signal(void *user)
+{
+    struct peer_program *p = user;
+    struct signalfd_siginfo info;
+
+    while (read(p->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        aq_node_stop(p->node);
+    }
+}
+
+/* SIGINT and SIGTERM end with a goodbye. */
+static bool watch_signals(struct peer_program *p)
+{
+    sigset_t set;
+
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGINT);
+    (void)sigaddset(&set, SIGTERM);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) {
+        return false;
+    }
+    p->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return p->signal_fd >= 0 && aq_loop_watch(p->loop, p->signal_fd, on_signal, p) == AQ_OK;
+}
+
+static bool make_node(struct peer_program *p)
+{
+    struct aq_node_config config;
+    char error[512];
+
+    aq_node_config_init(&config);
+    config.key.file = p->key.path;
+    config.bootstrap = p->name_list;
+    config.bootstrap_count = p->name_count;
+    config.listen = p->listen;
+    config.listen_count = p->listen_count;
+    config.policy = p->flags.allow.count > 0 ? AQ_NODE_ALLOW : AQ_NODE_ANY;
+    config.allow = (const uint8_t(*)[32])p->allow;
+    config.allow_count = p->allow_count;
+    config.on_event = on_event;
+    config.on_conn = on_conn;
+    config.user = p;
+    config.loop.on_warning = on_warning;
+    p->node = aq_node_new(&config, error, sizeof error);
+    if (p->node == NULL) {
+        complain("%s", error);
+        return false;
+    }
+    p->loop = aq_node_loop(p->node);
+    p->ep = aq_loop_endpoint(p->loop);
+    p->began_us = aq_loop_now(p->loop);
+    if (!watch_signals(p)) {
+        complain("cannot watch for signals: %s", strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+bool peer_start(struct peer_program *p, int *code)
+{
+    *code = EXIT_FAILED;
+    if (!key_file_open(&p->key, p->flags.key)) {
+        return false;
+    }
+    *code = EXIT_WRONG_USE;
+    if (!each_part(&p->flags.bootstrap, add_bootstrap, p)
+        || !each_part(&p->flags.allow, add_allow, p)
+        || !each_part(&p->flags.listen, add_listen, p)) {
+        return false;
+    }
+    if (p->name_count == 0 && !p->keep) {
+        complain("--bootstrap is needed: [PEERID@]HOST:PORT of a node that runs `antq bootstrap`");
+        return false;
+    }
+    *code = EXIT_FAILED;
+    return make_node(p);
+}
+
+int peer_run(struct peer_program *p)
+{
+    int result = aq_loop_run(p->loop);
+
+    while (p->streams != NULL) {
+        stream_free(p, p->streams, true);
+    }
+    progress_end();
+    aq_node_free(p->node);
+    free(p->allow);
+    (void)close(p->signal_fd);
+    return result != 0 ? EXIT_FAILED : p->code;
+}
+
+void peer_end(struct peer_program *p, int code)
+{
+    p->code = code;
+    aq_node_stop(p->node);
+}

@@ -1,0 +1,266 @@
+/* ping.c -- `antq ping PEERID`: each step of reaching a peer with its time, then round trips.
+ *
+ * registered_ms counts from the start; connected_ms, first_byte_ms (the first byte of the peer's
+ * first answer) and direct_ms from when the node, registered, was told to connect. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "apps/apps.h"
+#include "apps/peer/peer.h"
+
+enum {
+    PING_BYTES = 16,
+    PINGS_MAX = 1000000
+};
+#define PING_LOST_US UINT64_C(10000000)
+
+struct ping_flags {
+    uint64_t count, interval_us, wait_direct_us;
+};
+
+struct ping {
+    struct peer_program p;
+    struct ping_flags flags;
+    uint8_t id[32];
+    struct peer_stream *stream;
+    aq_conn conn;
+    uint64_t connect_us, sent_us, sent, received;
+    uint32_t got; /* bytes of the answer at hand */
+    double registered_ms, connected_ms, first_byte_ms, direct_ms;
+    bool relayed, waiting;
+    struct samples rtt;
+};
+
+#define ROW(name, letter, kind, field, argument, min, max, help)                         \
+    {                                                                                    \
+        name, letter, kind, offsetof(struct ping_flags, field), argument, min, max, help \
+    }
+/* clang-format off */
+static const struct option_row ping_rows[] = {
+    ROW("count", 'n', OPTION_NUMBER, count, "N", 1, PINGS_MAX, "so many round trips [5]"),
+    ROW("interval", 'i', OPTION_SECONDS, interval_us, "SECONDS", 0, 3600000000, "between an answer and the next [0.2]"),
+    ROW("wait-direct", 0, OPTION_SECONDS, wait_direct_us, "SECONDS", 0, 3600000000, "then wait so long for a direct path [0]"),
+};
+/* clang-format on */
+
+static double since_ms(const struct ping *g, uint64_t at_us)
+{
+    return (double)(aq_loop_now(g->p.loop) - at_us) / 1e3;
+}
+
+static void print_ms(const char *name, double ms)
+{
+    if (ms < 0) {
+        (void)printf(",\"%s\":null", name);
+    } else {
+        (void)printf(",\"%s\":%.1f", name, ms);
+    }
+}
+
+static void report(struct ping *g)
+{
+    const char *path = g->relayed ? "relayed" : "direct";
+    char id[AQ_PEER_ID_TEXT];
+
+    samples_sort(&g->rtt);
+    uint32_t least = g->rtt.count > 0 ? g->rtt.us[0] : 0;
+    if (g->p.flags.json) {
+        (void)printf("{\"peer_id\":\"%s\"", aq_peer_id_text(g->id, id));
+        print_ms("registered_ms", g->registered_ms);
+        print_ms("connected_ms", g->connected_ms);
+        print_ms("first_byte_ms", g->first_byte_ms);
+        print_ms("direct_ms", g->direct_ms);
+        (void)printf(",\"path\":\"%s\",\"sent\":%llu,\"received\":%llu", path,
+                     (unsigned long long)g->sent, (unsigned long long)g->received);
+        (void)printf(",\"rtt_us\":{\"min\":%u,\"p50\":%u,\"p99\":%u}}\n", least,
+                     samples_percentile(&g->rtt, 50), samples_percentile(&g->rtt, 99));
+        return;
+    }
+    (void)printf("%llu sent, %llu answered, %s; round trips: min %.3f ms, p50 %.3f ms, p99 %.3f ms\n",
+                 (unsigned long long)g->sent, (unsigned long long)g->received, path,
+                 least / 1e3, samples_percentile(&g->rtt, 50) / 1e3,
+                 samples_percentile(&g->rtt, 99) / 1e3);
+}
+
+static void on_wait_over(void *user)
+{
+    struct ping *g = user;
+
+    report(g);
+    peer_end(&g->p, EXIT_DONE);
+}
+
+static void on_lost(void *user)
+{
+    struct ping *g = user;
+
+    complain("pinging: no answer for %d s; the peer is connected, but does not echo",
+             (int)(PING_LOST_US / 1000000));
+    report(g);
+    peer_end(&g->p, EXIT_FAILED);
+}
+
+static void send_one(void *user)
+{
+    struct ping *g = user;
+    uint8_t bytes[PING_BYTES] = {0};
+    struct aq_iov iov = {bytes, sizeof bytes};
+
+    if (g->stream == NULL) {
+        return;
+    }
+    memcpy(bytes, &g->sent, sizeof g->sent);
+    g->sent_us = aq_loop_clock(g->p.loop);
+    if (aq_stream_write(g->p.ep, g->stream->id, &iov, 1, 0) == PING_BYTES) {
+        g->sent++;
+        (void)aq_loop_timer(g->p.loop, g->sent_us + PING_LOST_US, on_lost, g);
+    }
+}
+
+static void answered(struct ping *g)
+{
+    uint64_t us = aq_loop_now(g->p.loop) - g->sent_us;
+
+    (void)aq_loop_timer(g->p.loop, AQ_NEVER, on_lost, g);
+    samples_add(&g->rtt, us);
+    g->received++;
+    if (!g->p.flags.json) {
+        note("%8.1f ms  answer %llu: %.3f ms, %s", peer_ms(&g->p), (unsigned long long)g->received,
+             (double)us / 1e3, g->relayed ? "relayed" : "direct");
+    }
+    if (g->received < g->flags.count) {
+        (void)aq_loop_timer(g->p.loop, aq_loop_now(g->p.loop) + g->flags.interval_us, send_one, g);
+    } else if (g->relayed && g->flags.wait_direct_us > 0) {
+        g->waiting = true;
+        (void)aq_loop_timer(g->p.loop, aq_loop_now(g->p.loop) + g->flags.wait_direct_us,
+                            on_wait_over, g);
+    } else {
+        on_wait_over(g);
+    }
+}
+
+static void ping_readable(struct peer_program *p, struct peer_stream *s)
+{
+    struct ping *g = p->user;
+    struct aq_iov iov;
+    bool fin;
+
+    while (aq_stream_peek(p->ep, s->id, &iov, 1, &fin) == 1 && iov.size > 0) {
+        if (g->first_byte_ms < 0) {
+            g->first_byte_ms = since_ms(g, g->connect_us);
+        }
+        g->got += (uint32_t)iov.size;
+        (void)aq_stream_consume(p->ep, s->id, iov.size);
+        if (g->got >= PING_BYTES) {
+            g->got -= PING_BYTES;
+            answered(g);
+        }
+    }
+}
+
+static void ping_closed(struct peer_program *p, struct peer_stream *s, bool lost)
+{
+    struct ping *g = p->user;
+    (void)s;
+
+    g->stream = NULL;
+    if (lost && g->received < g->flags.count && !aq_loop_stopping(p->loop)) {
+        complain("pinging: the stream ended after %llu answers; try again",
+                 (unsigned long long)g->received);
+        report(g);
+        peer_end(p, EXIT_FAILED);
+    }
+}
+
+static const struct peer_service ping_service = {
+    .kind = PEER_ECHO, .readable = ping_readable, .closed = ping_closed};
+
+static void connected(struct ping *g, const struct aq_node_event *event)
+{
+    g->connected_ms = since_ms(g, g->connect_us);
+    g->relayed = event->relayed;
+    g->conn = event->conn;
+    if (!g->relayed) {
+        g->direct_ms = g->connected_ms;
+    }
+    g->stream = peer_open(&g->p, event->conn, &ping_service);
+    if (g->stream == NULL) {
+        complain("pinging: the peer allows no stream now; try again");
+        peer_end(&g->p, EXIT_FAILED);
+        return;
+    }
+    send_one(g);
+}
+
+static void ping_event(struct peer_program *p, const struct aq_node_event *event)
+{
+    struct ping *g = p->user;
+    bool it = event->peer_id != NULL && memcmp(event->peer_id, g->id, sizeof g->id) == 0;
+
+    if (event->kind == AQ_NODE_REGISTERED && g->connect_us == 0) {
+        if (event->result == AQ_NODE_NONE) {
+            complain("registering: no bootstrap node has us; `antq doctor` tells more");
+            peer_end(p, EXIT_FAILED);
+            return;
+        }
+        g->registered_ms = peer_ms(p);
+        g->connect_us = aq_loop_clock(p->loop);
+        if (aq_node_connect(p->node, g->id, 0) != AQ_OK) {
+            complain("connecting: that PeerId is our own");
+            peer_end(p, EXIT_WRONG_USE);
+        }
+    } else if (it && event->kind == AQ_NODE_CONNECTED && g->stream == NULL && g->sent == 0) {
+        connected(g, event);
+    } else if (it && event->kind == AQ_NODE_PATH) {
+        g->relayed = event->relayed;
+        if (!g->relayed && g->direct_ms < 0) {
+            g->direct_ms = since_ms(g, g->connect_us);
+        }
+        if (!g->relayed && g->waiting) {
+            on_wait_over(g);
+        }
+    } else if (it && event->kind == AQ_NODE_FAILED) {
+        peer_end(p, EXIT_FAILED);
+    }
+}
+
+int ping_main(int argc, char **argv)
+{
+    static struct ping g;
+    g.flags = (struct ping_flags){.count = 5, .interval_us = 200000};
+    g.registered_ms = g.connected_ms = g.first_byte_ms = g.direct_ms = -1;
+    const struct option_set sets[] = {
+        {"Flags", ping_rows, sizeof ping_rows / sizeof ping_rows[0], &g.flags},
+        {"Peer", peer_rows, PEER_ROWS, &g.p.flags},
+    };
+    const struct command command = {
+        .name = "antq ping",
+        .word = "PEERID",
+        .about = "Reaches a peer that is online (`antq peer`, or any other of these programs) by its\n"
+                 "PeerId, and shows each step with its time, round trips, and the kind of path.",
+        .sets = sets,
+        .set_count = sizeof sets / sizeof sets[0],
+    };
+    const char *word = NULL;
+    int code;
+
+    if (!command_parse(&command, argc, argv, &word, &code)) {
+        return code;
+    }
+    g.p.user = &g;
+    g.p.on_event = ping_event;
+    g.p.quiet = g.p.flags.json;
+    if (!peer_word(word, g.id)) {
+        return EXIT_WRONG_USE;
+    }
+    if (!samples_init(&g.rtt, g.flags.count)) {
+        complain("no memory for so many round trips");
+        return EXIT_FAILED;
+    }
+    if (!peer_start(&g.p, &code)) {
+        return code;
+    }
+    code = peer_run(&g.p);
+    samples_free(&g.rtt);
+    return code;
+}
