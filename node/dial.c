@@ -264,8 +264,11 @@ static bool act(struct aq_node *node, struct node_peer *p, const struct session_
         if (p->state == PEER_DIALLING)
             peer_fail(node, p, nat_reason_name(action->end.reason));
         return false;
-    default: return true;
+    case SESSION_NOTHING:
+    case SESSION_PROBE:
+    case SESSION_STATE: break;
     }
+    return true;
 }
 
 static void try_now(struct aq_node *node, struct node_peer *p, uint64_t now)

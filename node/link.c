@@ -9,6 +9,7 @@
 /* Two connections between the same peers within this time were opened at once; later, the older one
  * is what a peer left behind that has started anew. */
 #define LINK_AT_ONCE_US UINT64_C(3000000)
+#define LINK_LINGER_US  UINT64_C(1000000)
 
 struct link *link_take(struct aq_node *node)
 {
@@ -88,7 +89,9 @@ void link_accepted(struct aq_node *node, const struct aq_event *event)
     struct link *l = stats.channel ? relay_link(node, stats.channel) : link_take(node);
     bool second = l != NULL && l->conn != 0; /* a channel carries one connection */
     if (l == NULL || second || node->stopping) {
-        (void)aq_refuse(node->ep, event->conn, second ? "a second connection" : "the peer is full",
+        (void)aq_refuse(node->ep, event->conn, second           ? "a second connection"
+                        : node->stopping ? "it is going offline"
+                                         : "it has as many peers as it can",
                         node_now(node));
         return;
     }
@@ -171,6 +174,20 @@ static void link_connected(struct aq_node *node, struct link *l)
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
+/* The connection is over, but its last words have not been sent yet: a channel stays for them. */
+static void link_end(struct aq_node *node, struct link *l)
+{
+    uint64_t name = l->name, channel_in = l->channel_in, channel_out = l->channel_out;
+    link_free(node, l);
+    if (channel_out == 0)
+        return;
+    l->state = LINK_CLOSING;
+    l->name = name;
+    l->channel_in = channel_in;
+    l->channel_out = channel_out;
+    l->until_us = node_now(node) + LINK_LINGER_US;
+}
+
 static void link_closed(struct aq_node *node, struct link *l, const struct aq_event *event)
 {
     struct aq_close_info info = {.size = sizeof info};
@@ -195,7 +212,7 @@ static void link_closed(struct aq_node *node, struct link *l, const struct aq_ev
     if (p != NULL && (was_up || !p->in_session || l->state == LINK_HANDSHAKE)) {
         peer_lost(node, p, why, was_up); /* tells the application, while the link is still known */
     }
-    link_free(node, l);
+    link_end(node, l);
 }
 
 void link_event(struct aq_node *node, struct link *l, const struct aq_event *event)

@@ -34,10 +34,10 @@ void aq_node_config_init(struct aq_node_config *config)
     ep->retry = AQ_RETRY_NEVER;
 }
 
-static bool node_say(char *error, size_t error_size, const char *format, const char *what)
+static bool node_say(char *error, size_t error_size, const char *what, const char *why)
 {
     if (error != NULL && error_size > 0)
-        (void)snprintf(error, error_size, format, what);
+        (void)snprintf(error, error_size, "%s: %s", what, why);
     return false;
 }
 
@@ -56,7 +56,7 @@ static bool config_check(const struct aq_node_config *c, char *error, size_t err
         wrong = "the policy asks, and nobody is there to answer";
     else if (c->max_peers == 0 || c->max_peers > 4096)
         wrong = "max_peers is 1 to 4096";
-    return wrong == NULL || node_say(error, error_size, "the node's config: %s", wrong);
+    return wrong == NULL || node_say(error, error_size, "the node's config", wrong);
 }
 
 static struct aq_tls *tls_of(const struct aq_node_config *c, bool server, const char *alpn,
@@ -82,9 +82,9 @@ static bool boots_init(struct aq_node *node, char *error, size_t error_size)
         struct node_boot *b = &node->boots[i];
         const char *text = node->config.bootstrap[i], *why = NULL;
         if (!node_name_parse(text, strlen(text), &b->name, &why)) {
-            char line[512];
-            (void)snprintf(line, sizeof line, "bootstrap node \"%.300s\": %s", text, why);
-            return node_say(error, error_size, "%s", line);
+            char what[512];
+            (void)snprintf(what, sizeof what, "bootstrap node \"%.300s\"", text);
+            return node_say(error, error_size, what, why);
         }
         (void)snprintf(b->text, sizeof b->text, "%s", text);
         b->known = b->name.pinned;
@@ -137,7 +137,7 @@ static bool node_open(struct aq_node *node, char *error, size_t error_size)
     if (node->tls_boot == NULL)
         return false;
     if (!aq_tls_pin(node->tls_server, id))
-        return node_say(error, error_size, "the key has no PeerId%s", "");
+        return node_say(error, error_size, "the key", "it has no PeerId");
     memcpy(node->self.bytes, id, sizeof id);
     loop.endpoint.tls = node->tls_server;
     loop.on_event = on_loop_event;
@@ -192,7 +192,7 @@ struct aq_node *aq_node_new(const struct aq_node_config *config, char *error, si
     struct aq_node *node = node_alloc(config);
     if (node == NULL || getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed) {
         aq_node_free(node);
-        node_say(error, error_size, "no %s for the node", node == NULL ? "memory" : "random bytes");
+        node_say(error, error_size, "the node", node == NULL ? "no memory" : "no random bytes");
         return NULL;
     }
     rng_init(&node->rng, seed);
