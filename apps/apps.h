@@ -10,6 +10,10 @@ int http_main(int argc, char **argv);
 int id_main(int argc, char **argv);
 int peer_main(int argc, char **argv);
 int ping_main(int argc, char **argv);
+int chat_main(int argc, char **argv);
+int send_main(int argc, char **argv);
+int recv_main(int argc, char **argv);
+int doctor_main(int argc, char **argv);
 int bootstrap_main(int argc, char **argv);
 
 #endif

@@ -27,6 +27,10 @@ static const struct subcommand subcommands[] = {
     {"id", id_main, "prints your PeerId, by which others find you; makes your key on first use"},
     {"peer", peer_main, "stays online under your PeerId; shows who comes and goes, and echoes"},
     {"ping", ping_main, "reaches a peer by its PeerId, and shows each step and round trips"},
+    {"chat", chat_main, "talks to a peer line by line"},
+    {"send", send_main, "sends files to a peer that runs `antq recv`"},
+    {"recv", recv_main, "takes the files that peers send into a folder"},
+    {"doctor", doctor_main, "says in plain words what this network allows"},
     {"bootstrap", bootstrap_main, "the node where peers register, and find and reach each other"},
 };
 enum {

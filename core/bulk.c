@@ -149,7 +149,7 @@ unsigned bulk_fill(struct conn *c, uint8_t *out, unsigned max, struct sealed *v,
     unsigned n = bulk_count(c, &b, slot, plain, max);
     if (!n || sent_reserve(&c->app.sent, &c->quota, n, n) != AQ_OK)
         return 0;
-    uint32_t stride = b.mtu + path_prefix(&c->paths[c->active]);
+    uint32_t stride = b.mtu + path_prefix(conn_path(c));
     for (unsigned i = 0; i < n; i++, out += stride) {
         uint64_t offset = s->sendq.sent + (uint64_t)i * b.payload;
         v[i] = (struct sealed){.data = out,

@@ -434,11 +434,11 @@ static void on_event(void *user, struct aq_node *node, const struct aq_node_even
         known_add(p->key.path, peer_bootstrap(p, event->index), event->peer_id);
     }
     peer_tell(p, event);
-    if (event->kind == AQ_NODE_CLOSED) {
-        end_streams(p, event->conn);
-    }
     if (p->on_event != NULL) {
         p->on_event(p, event);
+    }
+    if (event->kind == AQ_NODE_CLOSED) {
+        end_streams(p, event->conn);
     }
 }
 

@@ -1,0 +1,62 @@
+/* files.c -- see files.h. */
+#include "apps/peer/files.h"
+
+#include <string.h>
+
+const char *file_verdict_text(unsigned verdict)
+{
+    static const char *const texts[FILE_VERDICTS] = {
+        "goes on",
+        "it has it",
+        "it refuses the name",
+        "it has another file of that name, and overwrites none (recv --overwrite)",
+        "it cannot write it: is its disk full?",
+        "what came is not what was sent: the file changed meanwhile; send it again"};
+
+    return verdict < FILE_VERDICTS ? texts[verdict] : "it answers what is no answer";
+}
+
+size_t file_gather(struct peer_program *p, struct peer_stream *s, uint8_t *into, size_t have,
+                   size_t want)
+{
+    struct aq_iov iov;
+    bool fin;
+
+    while (have < want && aq_stream_peek(p->ep, s->id, &iov, 1, &fin) == 1 && iov.size > 0) {
+        size_t n = iov.size < want - have ? iov.size : want - have;
+
+        memcpy(into + have, iov.data, n);
+        (void)aq_stream_consume(p->ep, s->id, n);
+        have += n;
+    }
+    return have;
+}
+
+void put64(uint8_t out[8], uint64_t value)
+{
+    for (unsigned i = 0; i < 8; i++) {
+        out[i] = (uint8_t)(value >> (56 - 8 * i));
+    }
+}
+
+uint64_t get64(const uint8_t in[8])
+{
+    uint64_t value = 0;
+
+    for (unsigned i = 0; i < 8; i++) {
+        value = value << 8 | in[i];
+    }
+    return value;
+}
+
+bool file_name_good(const char *name, size_t size)
+{
+    bool dots = size > 0 && size <= 2 && memcmp(name, "..", size) == 0;
+
+    for (size_t i = 0; i < size; i++) {
+        if (name[i] == '/' || (unsigned char)name[i] < 0x20 || name[i] == 0x7f) {
+            return false;
+        }
+    }
+    return size > 0 && size <= FILE_NAME && !dots;
+}

@@ -1,0 +1,307 @@
+/* recv.c -- `antq recv`: takes files that peers send into a folder.
+ *
+ * A file grows under its hidden part name, which has its hash in it, so that a transfer that was
+ * cut is gone on with, and two files of one name do not mix. Whole and right, it is linked to its
+ * name, which fails where there is one: nothing is overwritten unless that was asked for. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "apps/apps.h"
+#include "apps/peer/files.h"
+#include "apps/peer/sha256.h"
+
+struct recv_flags {
+    const char *dir;
+    bool overwrite;
+    uint64_t count;
+};
+
+struct receiver {
+    struct peer_program p;
+    struct recv_flags flags;
+    int dir;
+    uint64_t received;
+};
+
+/* A file that comes. */
+struct coming {
+    uint8_t head[FILE_HEAD + FILE_NAME + 1];
+    size_t have;
+    char name[FILE_NAME + 1], part[40];
+    uint64_t size, at;
+    uint8_t hash[32];
+    struct sha256 sha;
+    int fd;
+    bool going, over;
+};
+
+#define ROW(name, kind, field, argument, max, help) \
+    {name, 0, kind, offsetof(struct recv_flags, field), argument, 0, max, help}
+/* clang-format off */
+static const struct option_row recv_rows[] = {
+    ROW("dir", OPTION_TEXT, dir, "DIR", 0, "put files there [.]"),
+    ROW("overwrite", OPTION_FLAG, overwrite, NULL, 0, "replace files of the same name"),
+    ROW("count", OPTION_NUMBER, count, "N", UINT32_MAX, "end after N files [0: never]"),
+};
+/* clang-format on */
+
+static void answer(struct peer_program *p, struct peer_stream *s, enum file_verdict verdict,
+                   uint64_t offset)
+{
+    uint8_t bytes[FILE_ANSWER] = {(uint8_t)verdict};
+    struct aq_iov iov = {bytes, sizeof bytes};
+    struct coming *c = s->state;
+
+    put64(bytes + 1, offset);
+    (void)aq_stream_write(p->ep, s->id, &iov, 1, verdict == FILE_GO ? 0 : AQ_FIN);
+    if (verdict != FILE_GO) {
+        c->over = true;
+        (void)aq_stream_stop(p->ep, s->id, 0);
+    }
+}
+
+static void told(struct receiver *r, const struct coming *c, enum file_verdict verdict)
+{
+    char size[32];
+
+    if (r->p.flags.json) {
+        (void)printf("{\"event\":\"file\",\"name\":");
+        json_text(stdout, c->name);
+        (void)printf(",\"size\":%llu,\"ok\":%s}\n", (unsigned long long)c->size,
+                     verdict == FILE_DONE ? "true" : "false");
+        (void)fflush(stdout);
+    } else if (verdict == FILE_DONE) {
+        note("%s: %s, whole", c->name, bytes_text(c->size, size, sizeof size));
+    } else {
+        complain("receiving %s: %s", c->name, file_verdict_text(verdict));
+    }
+}
+
+static bool hash_fd(int fd, struct sha256 *sha, uint64_t *size)
+{
+    static uint8_t bytes[65536];
+    ssize_t got;
+
+    sha256_init(sha);
+    *size = 0;
+    while ((got = read(fd, bytes, sizeof bytes)) > 0) {
+        sha256_add(sha, bytes, (size_t)got);
+        *size += (uint64_t)got;
+    }
+    return got == 0;
+}
+
+/* The same file is there already. */
+static bool is_there(struct receiver *r, const struct coming *c)
+{
+    struct sha256 sha;
+    uint8_t hash[32];
+    uint64_t size;
+    int fd = openat(r->dir, c->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    bool same = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)
+                && (uint64_t)st.st_size == c->size && hash_fd(fd, &sha, &size);
+
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    if (same) {
+        sha256_end(&sha, hash);
+    }
+    return same && memcmp(hash, c->hash, sizeof hash) == 0;
+}
+
+static enum file_verdict take_head(struct receiver *r, struct coming *c)
+{
+    size_t name = (size_t)c->head[0] << 8 | c->head[1];
+    struct stat st;
+
+    memcpy(c->name, c->head + FILE_HEAD, name);
+    c->size = get64(c->head + 2);
+    memcpy(c->hash, c->head + 10, sizeof c->hash);
+    if (!file_name_good(c->name, name) || c->size > INT64_MAX) {
+        (void)snprintf(c->name, sizeof c->name, "a file");
+        return FILE_BAD;
+    }
+    if (is_there(r, c)) {
+        return FILE_DONE;
+    }
+    if (!r->flags.overwrite && fstatat(r->dir, c->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        return FILE_EXISTS;
+    }
+    (void)snprintf(c->part, sizeof c->part, ".antq-%02x%02x%02x%02x%02x%02x%02x%02x.part",
+                   c->hash[0], c->hash[1], c->hash[2], c->hash[3], c->hash[4], c->hash[5],
+                   c->hash[6], c->hash[7]);
+    c->fd = openat(r->dir, c->part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (c->fd < 0 || !hash_fd(c->fd, &c->sha, &c->at)) {
+        return FILE_DISK;
+    }
+    if (c->at > c->size) { /* not what we left there */
+        c->at = 0;
+        sha256_init(&c->sha);
+        if (ftruncate(c->fd, 0) != 0 || lseek(c->fd, 0, SEEK_SET) != 0) {
+            return FILE_DISK;
+        }
+    }
+    c->going = true;
+    return FILE_GO;
+}
+
+/* Everything came: is it right, and does it get its name? */
+static enum file_verdict finish(struct receiver *r, struct coming *c)
+{
+    uint8_t hash[32];
+
+    sha256_end(&c->sha, hash);
+    if (c->at != c->size || memcmp(hash, c->hash, sizeof hash) != 0) {
+        (void)unlinkat(r->dir, c->part, 0);
+        return FILE_HASH;
+    }
+    if (fsync(c->fd) != 0) {
+        return FILE_DISK;
+    }
+    if (r->flags.overwrite) {
+        return renameat(r->dir, c->part, r->dir, c->name) == 0 ? FILE_DONE : FILE_DISK;
+    }
+    if (linkat(r->dir, c->part, r->dir, c->name, 0) != 0) {
+        return errno == EEXIST ? FILE_EXISTS : FILE_DISK;
+    }
+    (void)unlinkat(r->dir, c->part, 0);
+    return FILE_DONE;
+}
+
+static void over(struct receiver *r, struct peer_stream *s, enum file_verdict verdict)
+{
+    answer(&r->p, s, verdict, 0);
+    told(r, s->state, verdict);
+    r->received += verdict == FILE_DONE;
+}
+
+static bool recv_opened(struct peer_program *p, struct peer_stream *s)
+{
+    struct coming *c = calloc(1, sizeof *c);
+    (void)p;
+
+    if (c != NULL) {
+        c->fd = -1;
+    }
+    s->state = c;
+    return c != NULL;
+}
+
+static bool gather_head(struct receiver *r, struct peer_stream *s)
+{
+    struct coming *c = s->state;
+
+    c->have = file_gather(&r->p, s, c->head, c->have, FILE_HEAD);
+    if (c->have < FILE_HEAD) {
+        return false;
+    }
+    size_t name = (size_t)c->head[0] << 8 | c->head[1];
+    if (name > FILE_NAME) {
+        (void)snprintf(c->name, sizeof c->name, "a file");
+        over(r, s, FILE_BAD);
+        return false;
+    }
+    c->have = file_gather(&r->p, s, c->head, c->have, FILE_HEAD + name);
+    if (c->have < FILE_HEAD + name) {
+        return false;
+    }
+    enum file_verdict verdict = take_head(r, c);
+    if (verdict != FILE_GO) {
+        over(r, s, verdict);
+        return false;
+    }
+    answer(&r->p, s, FILE_GO, c->at);
+    return true;
+}
+
+static void recv_readable(struct peer_program *p, struct peer_stream *s)
+{
+    struct receiver *r = p->user;
+    struct coming *c = s->state;
+    struct aq_iov iov;
+    bool fin = false;
+
+    if (c->over || (!c->going && !gather_head(r, s))) {
+        return;
+    }
+    while (aq_stream_peek(p->ep, s->id, &iov, 1, &fin) == 1 && iov.size > 0) {
+        if (iov.size > c->size - c->at || write(c->fd, iov.data, iov.size) != (ssize_t)iov.size) {
+            over(r, s, iov.size > c->size - c->at ? FILE_HASH : FILE_DISK);
+            return;
+        }
+        sha256_add(&c->sha, iov.data, iov.size);
+        c->at += iov.size;
+        (void)aq_stream_consume(p->ep, s->id, iov.size);
+    }
+    if (fin) {
+        (void)aq_stream_consume(p->ep, s->id, 0);
+        over(r, s, finish(r, c));
+    }
+}
+
+static void recv_closed(struct peer_program *p, struct peer_stream *s, bool lost)
+{
+    struct receiver *r = p->user;
+    struct coming *c = s->state;
+
+    if (lost && c != NULL && c->going && !c->over) {
+        note("%s: cut after %llu of %llu bytes; it goes on when it is sent again", c->name,
+             (unsigned long long)c->at, (unsigned long long)c->size);
+    }
+    if (c != NULL && c->fd >= 0) {
+        (void)close(c->fd);
+    }
+    free(c);
+    if (r->flags.count > 0 && r->received >= r->flags.count && !aq_loop_stopping(p->loop)) {
+        peer_end(p, EXIT_DONE);
+    }
+}
+
+static const struct peer_service recv_service = {.kind = PEER_FILE,
+                                                 .opened = recv_opened,
+                                                 .readable = recv_readable,
+                                                 .closed = recv_closed};
+
+int recv_main(int argc, char **argv)
+{
+    static struct receiver r;
+    static const struct peer_service *const services[] = {&recv_service, NULL};
+    const struct option_set sets[] = {
+        {"Flags", recv_rows, sizeof recv_rows / sizeof recv_rows[0], &r.flags},
+        {"Peer", peer_rows, PEER_ROWS, &r.p.flags},
+    };
+    const struct command command = {
+        .name = "antq recv",
+        .about = "Stays online and takes the files that peers send (`antq send`) into a folder. Each is\n"
+                 "verified by its hash; one that was cut goes on where it stopped.",
+        .sets = sets,
+        .set_count = sizeof sets / sizeof sets[0],
+    };
+    char id[AQ_PEER_ID_TEXT];
+    int code;
+
+    r.flags.dir = ".";
+    if (!command_parse(&command, argc, argv, NULL, &code)) {
+        return code;
+    }
+    r.dir = open(r.flags.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r.dir < 0) {
+        complain("--dir: cannot use \"%s\": %s", r.flags.dir, strerror(errno));
+        return EXIT_FAILED;
+    }
+    r.p.user = &r;
+    r.p.services = services;
+    if (!peer_start(&r.p, &code)) {
+        return code;
+    }
+    note("send to me: antq send %s FILE", aq_peer_id_text(aq_node_id(r.p.node), id));
+    code = peer_run(&r.p);
+    (void)close(r.dir);
+    return code;
+}
