@@ -6,13 +6,12 @@
  * so a stream's events cost the node one comparison. */
 #include "node/node.h"
 
-#include "reactor/clock.h"
-
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 /* ---- config ---------------------------------------------------------------------------------- */
 
@@ -157,7 +156,10 @@ static void node_start(struct aq_node *node)
     registrar_config_init(&config);
     config.self = node->self;
     config.capabilities = CAPABLE_RELAY;
-    config.generation = clock_unix_us();
+    struct timespec wall;
+    (void)clock_gettime(CLOCK_REALTIME, &wall);
+    /* PROTOCOL §3: grows with each start. */
+    config.generation = (uint64_t)wall.tv_sec * 1000000 + (uint64_t)wall.tv_nsec / 1000;
     if (node->boot_count > 0)
         registrar_init(&node->registrar, &config, node->boot_count, &node->rng, node_now(node));
 }

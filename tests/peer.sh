@@ -1,10 +1,11 @@
 #!/bin/sh
 # peer.sh SRC BUILD -- two peers behind two NATs and one bootstrap node, with the real programs.
 #
-#   hostA 10.1.0.2 -- natA 198.51.100.2 -- hub, the bootstrap node -- natB 203.0.113.2 -- hostB 10.2.0.2
+#   hostA 10.1.0.2 -- natA 198.51.100.2 -- hub -- natB 203.0.113.2 -- hostB 10.2.0.2
+#                                           |
+#                            boot 192.0.2.2, the bootstrap node
 #
-# Both NATs masquerade and let nothing in that was not asked for; the hub forwards nothing between them,
-# so the relay is the only way.
+# Both NATs masquerade and let nothing in that was not asked for: so the relay is the way.
 set -eu
 # shellcheck source=tests/lib.sh
 . "$1/tests/lib.sh"
@@ -13,7 +14,7 @@ set -eu
 ns_need "$@"
 need nft
 
-ns_add hub natA natB hostA hostB
+ns_add boot hub natA natB hostA hostB
 veth() { # veth NS1 NAME1 ADDR1 NS2 NAME2 ADDR2
     eval "a=\$NS_$1 b=\$NS_$4"
     # shellcheck disable=SC2154
@@ -28,12 +29,15 @@ nat() { # nat NS: masquerades what leaves through `out`
     ns_run "$1" sysctl -qw net.ipv4.ip_forward=1
     ns_run "$1" nft -f - <<-'NFT' 2>"$T/nft.err" || skip "no nftables NAT here: $(cat "$T/nft.err")"
 	table ip nat {
-	  chain post { type nat hook postrouting priority 100; oifname "out" masquerade; }
-	  chain fwd { type filter hook forward priority 0; iifname "out" ct state new drop; }
-	  chain in { type filter hook input priority 0; iifname "out" ct state new drop; }
+	  chain leave { type nat hook postrouting priority 100; oifname "out" masquerade; }
+	  chain through { type filter hook forward priority 0; iifname "out" ct state new drop; }
+	  chain inward { type filter hook input priority 0; iifname "out" ct state new drop; }
 	}
 	NFT
 }
+veth hub toBoot 192.0.2.1 boot eth0 192.0.2.2
+ns_run hub sysctl -qw net.ipv4.ip_forward=1
+ns_run boot ip route add default via 192.0.2.1
 veth hub toA 198.51.100.1 natA out 198.51.100.2
 veth hub toB 203.0.113.1 natB out 203.0.113.2
 veth natA in 10.1.0.1 hostA eth0 10.1.0.2
@@ -45,8 +49,14 @@ ns_run hostB ip route add default via 10.2.0.1
 nat natA
 nat natB
 
+# In the background: exec, so that the process that is ended is the program.
+ns_exec() {
+    eval "ns_pid=\$NS_$1"
+    shift
+    exec nsenter -t "$ns_pid" -n "$@"
+}
 boot_start() {
-    ns_run hub "$ANTQ" bootstrap --listen 198.51.100.1:4433 --key "$T/boot.key" >"$T/boot.out" 2>"$T/boot.err" &
+    ns_exec boot "$ANTQ" bootstrap --listen 192.0.2.2:4433 --key "$T/boot.key" >"$T/boot.out" 2>"$T/boot.err" &
     BOOT_PID=$!
     started "$BOOT_PID"
     wait_for_line "$T/boot.out" 'listening on' "$BOOT_PID" 10 || fail 'the bootstrap node does not start'
@@ -59,7 +69,7 @@ run() { # run SECONDS HOST ARG...: antq with a bound on its time
 peer_start() { # peer_start HOST KEY PROGRAM [ARG...]; sets PEER_PID
     p_host=$1 p_key=$2 p_name=$3
     shift 3
-    ns_run "$p_host" "$ANTQ" "$p_name" --bootstrap "$BOOT" --key "$T/$p_key.key" "$@" \
+    ns_exec "$p_host" "$ANTQ" "$p_name" --bootstrap "$BOOT" --key "$T/$p_key.key" "$@" \
         >"$T/$p_key.out" 2>"$T/$p_key.err" &
     PEER_PID=$!
     started "$PEER_PID"
@@ -67,7 +77,7 @@ peer_start() { # peer_start HOST KEY PROGRAM [ARG...]; sets PEER_PID
 }
 for key in a b c boot; do "$ANTQ" id --key "$T/$key.key" >"$T/$key.id" 2>/dev/null; done
 A_ID=$(cat "$T/a.id") B_ID=$(cat "$T/b.id") C_ID=$(cat "$T/c.id")
-BOOT=$(cat "$T/boot.id")@198.51.100.1:4433
+BOOT=$(cat "$T/boot.id")@192.0.2.2:4433
 boot_start
 
 # ---- over the relay ----
@@ -99,7 +109,7 @@ run 20 hostA ping "$C_ID" --bootstrap "$BOOT" --key "$T/a.key" 2>"$T/nobody.err"
     fail 'a PeerId that nobody has'
 ok 'a peer that is not there: the step, the reason, what to try'
 status=0
-run 20 hostA ping "$B_ID" --bootstrap "$C_ID@198.51.100.1:4433" --key "$T/a.key" 2>"$T/pin.err" || status=$?
+run 20 hostA ping "$B_ID" --bootstrap "$C_ID@192.0.2.2:4433" --key "$T/a.key" 2>"$T/pin.err" || status=$?
 [ "$status" = 1 ] && grep -q 'wrong_pin; another key answers' "$T/pin.err" || fail 'a wrong pin was believed'
 ok 'a bootstrap node with another key is refused'
 kill "$B_PID"
