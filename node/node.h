@@ -22,6 +22,7 @@
 
 enum {
     NODE_LISTEN = 8,
+    NODE_EARLY = 16,   /* datagrams that came before their channel was told */
     NODE_BUDGET = 256, /* addresses whose probes are counted */
     NODE_CODE_DUPLICATE = 1, /* application codes of closes that are the node's own */
     NODE_CODE_REFUSED = 2,
@@ -94,6 +95,15 @@ struct node_peer {
     struct session session;
 };
 
+/* A relayed datagram that came before the CONNECT go that tells its channel: the two take different
+ * ways through the bootstrap node. Kept until then, or until others take its place. */
+struct early {
+    uint64_t channel;
+    const struct node_boot *boot;
+    uint16_t size; /* 0: free */
+    uint8_t data[MESSAGE_PACKET];
+};
+
 struct aq_node {
     struct aq_node_config config;
     struct aq_loop *loop;
@@ -113,6 +123,8 @@ struct aq_node {
     struct node_peer *peers;
     unsigned peer_max;
     uint64_t next_name; /* of channels */
+    struct early early[NODE_EARLY];
+    unsigned early_at;
     bool dirty;         /* the pump has work */
     bool pumping, stopping;
     struct aq_node_stats stats;

@@ -112,6 +112,34 @@ static struct link *link_by_channel(struct aq_node *node, uint64_t channel,
     return NULL;
 }
 
+/* Whether somebody waits for a channel of the bootstrap node at that address. */
+static const struct node_boot *asked_boot(const struct aq_node *node, const struct aq_addr *from)
+{
+    for (unsigned i = 0; i < node->link_max; i++) {
+        const struct link *l = &node->links[i];
+        if (l->state == LINK_ASKING && l->asked && addr_equal(&l->boot->remote, from))
+            return l->boot;
+    }
+    return NULL;
+}
+
+static void keep_early(struct aq_node *node, const struct aq_datagram *run)
+{
+    uint32_t step = run->segment ? run->segment : run->size;
+    const struct node_boot *b = run->size > RELAY_HEADER ? asked_boot(node, &run->remote) : NULL;
+    node->stats.drop_channel += b == NULL;
+    for (uint32_t at = 0; b != NULL && at + RELAY_HEADER < run->size; at += step) {
+        uint32_t size = (run->size - at < step ? run->size - at : step) - RELAY_HEADER;
+        struct early *e = &node->early[node->early_at++ % NODE_EARLY];
+        if (size > sizeof e->data)
+            continue;
+        e->channel = relay_channel(run->data + at);
+        e->boot = b;
+        e->size = (uint16_t)size;
+        memcpy(e->data, run->data + at + RELAY_HEADER, size);
+    }
+}
+
 /* Datagrams in a row with the same header. */
 static void recv_run(struct aq_node *node, struct aq_datagram *run)
 {
@@ -120,7 +148,7 @@ static void recv_run(struct aq_node *node, struct aq_datagram *run)
                          ? link_by_channel(node, relay_channel(run->data), &run->remote)
                          : NULL;
     if (l == NULL) {
-        node->stats.drop_channel++;
+        keep_early(node, run);
         return;
     }
     run->channel = l->name;
@@ -176,7 +204,7 @@ static void say_answer(struct aq_node *node, struct node_boot *b, const uint8_t 
     boot_say(node, b, &m);
 }
 
-/* The dialler's first packet, as if it had come through the relay. */
+/* A packet that did not come by itself, as if it had come through the relay. */
 static void give_packet(struct aq_node *node, const struct link *l, const struct aq_iov *packet)
 {
     struct aq_buffer buffer;
@@ -229,6 +257,18 @@ static void on_ask(struct aq_node *node, struct node_boot *b, const struct messa
         give_packet(node, l, &m->packet);
 }
 
+static void give_early(struct aq_node *node, const struct link *l)
+{
+    for (unsigned i = 0; i < NODE_EARLY; i++) {
+        struct early *e = &node->early[(node->early_at + i) % NODE_EARLY]; /* oldest first */
+        struct aq_iov packet = {e->data, e->size};
+        if (e->size == 0 || e->channel != l->channel_in || e->boot != l->boot)
+            continue;
+        e->size = 0;
+        give_packet(node, l, &packet);
+    }
+}
+
 static void on_go(struct aq_node *node, struct link *l, const struct message *m)
 {
     const struct aq_addr unknown = {.family = 0};
@@ -243,6 +283,7 @@ static void on_go(struct aq_node *node, struct link *l, const struct message *m)
     if (p->in_session)
         session_on_coordinated(&p->session, &unknown, &unknown, node_now(node));
     peer_step(node, p, AQ_NODE_STEP_HANDSHAKE);
+    give_early(node, l);
 }
 
 static void on_refused(struct aq_node *node, struct link *l, const struct message *m)
