@@ -1,0 +1,289 @@
+/* node.c -- tests node/: peers and bootstrap nodes on loops of one thread, on loopback. */
+#include "node/antq_bootstrap.h"
+#include "node/antq_node.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+TestSuite(node, .timeout = 60);
+
+enum {
+    SIDES = 2,
+    BOOTS = 2
+};
+
+static struct aq_bootstrap *boots[BOOTS];
+static char names[BOOTS][128];
+static const char *name_list[BOOTS];
+static unsigned boot_count;
+
+static struct side {
+    struct aq_node *node;
+    char pem[512];
+    unsigned events[AQ_NODE_REFUSED + 1];
+    enum aq_node_result result;
+    aq_conn conn;
+    bool relayed, incoming;
+    char reason[160], hint[256];
+    uint8_t peer[32];
+    char got[16];
+    bool said;
+} side[SIDES];
+
+static void on_event(void *user, struct aq_node *node, const struct aq_node_event *e)
+{
+    struct side *s = user;
+    (void)node;
+    s->events[e->kind]++;
+    if (e->kind == AQ_NODE_REGISTERED)
+        s->result = e->result;
+    if (e->kind == AQ_NODE_CONNECTED) {
+        s->conn = e->conn;
+        s->relayed = e->relayed;
+        s->incoming = e->incoming;
+        memcpy(s->peer, e->peer_id, 32);
+    }
+    if (e->kind == AQ_NODE_FAILED || e->kind == AQ_NODE_CLOSED) {
+        (void)snprintf(s->reason, sizeof s->reason, "%s", e->reason);
+        (void)snprintf(s->hint, sizeof s->hint, "%s", e->hint ? e->hint : "");
+    }
+}
+
+/* Whoever opens a stream says something. */
+static void on_conn(void *user, struct aq_node *node, const struct aq_event *e)
+{
+    struct side *s = user;
+    struct aq_endpoint *ep = aq_loop_endpoint(aq_node_loop(node));
+    struct aq_iov iov;
+    bool fin;
+    if (e->kind != AQ_EVENT_READABLE || aq_stream_peek(ep, e->stream, &iov, 1, &fin) != 1)
+        return;
+    size_t n = iov.size < sizeof s->got - 1 ? iov.size : sizeof s->got - 1;
+    memcpy(s->got, iov.data, n);
+    (void)aq_stream_consume(ep, e->stream, iov.size);
+}
+
+static void step(void)
+{
+    for (unsigned i = 0; i < boot_count; i++)
+        if (boots[i])
+            (void)aq_loop_step(aq_bootstrap_loop(boots[i]));
+    for (unsigned i = 0; i < SIDES; i++)
+        if (side[i].node)
+            (void)aq_loop_step(aq_node_loop(side[i].node));
+}
+#define UNTIL(condition)                                                     \
+    do {                                                                     \
+        uint64_t until = aq_loop_clock(aq_node_loop(side[0].node)) + 20000000; \
+        while (!(condition)) {                                               \
+            step();                                                          \
+            cr_assert_lt(aq_loop_now(aq_node_loop(side[0].node)), until, "not: " #condition); \
+        }                                                                    \
+    } while (0)
+
+static void start_boots(unsigned count)
+{
+    char error[256], pem[512], id[AQ_PEER_ID_TEXT], text[64];
+    boot_count = count;
+    for (unsigned i = 0; i < count; i++) {
+        struct aq_bootstrap_config c;
+        struct aq_addr at;
+        uint8_t self[32];
+        aq_bootstrap_config_init(&c);
+        cr_assert(aq_key_make(AQ_KEY_ED25519, pem, sizeof pem, error, sizeof error));
+        c.listen = (struct aq_addr){.family = 4, .ip = {127, 0, 0, 1}};
+        c.key.pem = pem;
+        c.key.pem_size = strlen(pem);
+        boots[i] = aq_bootstrap_new(&c, error, sizeof error);
+        cr_assert(boots[i], "%s", error);
+        aq_bootstrap_self(boots[i], &at, self);
+        (void)snprintf(names[i], sizeof names[i], "%s@%s", aq_peer_id_text(self, id),
+                       aq_addr_text(&at, text, sizeof text));
+        name_list[i] = names[i];
+    }
+}
+
+static const uint8_t *id_of(unsigned i)
+{
+    return aq_node_id(side[i].node);
+}
+
+static void start_side(unsigned i, unsigned bootstraps, const uint8_t (*allow)[32])
+{
+    struct aq_node_config c;
+    struct aq_addr local = {.family = 4, .ip = {127, 0, 0, 1}};
+    struct side *s = &side[i];
+    char error[256];
+    aq_node_config_init(&c);
+    if (!s->pem[0])
+        cr_assert(aq_key_make(AQ_KEY_ED25519, s->pem, sizeof s->pem, error, sizeof error));
+    c.key.pem = s->pem;
+    c.key.pem_size = strlen(s->pem);
+    c.bootstrap = name_list;
+    c.bootstrap_count = bootstraps;
+    c.listen = &local;
+    c.listen_count = 1;
+    c.policy = allow ? AQ_NODE_ALLOW : AQ_NODE_ANY;
+    c.allow = allow;
+    c.allow_count = allow ? 1 : 0;
+    c.on_event = on_event;
+    c.on_conn = on_conn;
+    c.user = s;
+    s->node = aq_node_new(&c, error, sizeof error);
+    cr_assert(s->node, "%s", error);
+}
+
+static void start(unsigned bootstraps)
+{
+    start_boots(bootstraps);
+    for (unsigned i = 0; i < SIDES; i++) {
+        start_side(i, bootstraps, NULL);
+    }
+    UNTIL(bootstraps == 0 || (side[0].result == AQ_NODE_FULL && side[1].result == AQ_NODE_FULL));
+}
+
+static void end(void)
+{
+    for (unsigned i = 0; i < SIDES; i++)
+        aq_node_free(side[i].node);
+    for (unsigned i = 0; i < boot_count; i++)
+        aq_bootstrap_free(boots[i]);
+}
+
+static void say(unsigned from)
+{
+    struct aq_endpoint *ep = aq_loop_endpoint(aq_node_loop(side[from].node));
+    struct aq_iov iov = {(const uint8_t *)"hello", 5};
+    aq_stream stream;
+    cr_assert_eq(aq_stream_open(ep, side[from].conn, false, NULL, &stream), AQ_OK);
+    cr_assert_eq(aq_stream_write(ep, stream, &iov, 1, 0), 5);
+}
+
+/* PROTOCOL §4: through the relay, from the first packet on. */
+Test(node, connects_by_peer_id)
+{
+    struct aq_node_status status = {.size = sizeof status};
+    struct aq_node_stats stats = {.size = sizeof stats};
+    start(2);
+    cr_assert_eq(aq_node_connect(side[0].node, id_of(0), 0), AQ_MISUSE);
+    cr_assert_eq(aq_node_status(side[0].node, id_of(1), &status), AQ_GONE);
+    cr_assert_eq(aq_node_connect(side[0].node, id_of(1), 0), AQ_OK);
+    UNTIL(side[0].conn && side[1].conn);
+    cr_assert(side[0].relayed && side[1].relayed && !side[0].incoming && side[1].incoming);
+    cr_assert_arr_eq(side[0].peer, id_of(1), 32);
+    cr_assert_arr_eq(side[1].peer, id_of(0), 32);
+    say(0);
+    UNTIL(strcmp(side[1].got, "hello") == 0);
+    say(1);
+    UNTIL(strcmp(side[0].got, "hello") == 0);
+    cr_assert_eq(aq_node_status(side[0].node, id_of(1), &status), AQ_OK);
+    cr_assert(status.status == AQ_STATUS_CONNECTED && status.relayed && status.conn == side[0].conn);
+    aq_node_stats(side[0].node, &stats);
+    cr_assert(stats.connected == 1 && stats.relayed == 1 && stats.relay_in_packets > 0);
+    /* Again: the connection that is there. */
+    cr_assert_eq(aq_node_connect(side[1].node, id_of(0), 0), AQ_OK);
+    cr_assert_eq(side[1].events[AQ_NODE_CONNECTED], 2);
+    cr_assert_eq(aq_node_disconnect(side[0].node, id_of(1), 0, "enough"), AQ_OK);
+    UNTIL(side[0].events[AQ_NODE_CLOSED] && side[1].events[AQ_NODE_CLOSED]);
+    cr_assert(strstr(side[1].reason, "enough") != NULL);
+    cr_assert_eq(aq_node_status(side[1].node, id_of(0), &status), AQ_GONE);
+    end();
+}
+
+/* NAT.md §4: when both dial at once, the connection whose client has the lower PeerId survives. */
+Test(node, both_dial_at_once)
+{
+    start(2);
+    for (unsigned round = 1; round <= 6; round++) {
+        unsigned lower = memcmp(id_of(0), id_of(1), 32) < 0 ? 0 : 1;
+        side[0].conn = side[1].conn = 0;
+        cr_assert_eq(aq_node_connect(side[0].node, id_of(1), 0), AQ_OK);
+        cr_assert_eq(aq_node_connect(side[1].node, id_of(0), 0), AQ_OK);
+        UNTIL(side[0].conn && side[1].conn);
+        cr_assert(!side[lower].incoming && side[1 - lower].incoming);
+        for (unsigned i = 0; i < 2000; i++)
+            step();
+        for (unsigned i = 0; i < SIDES; i++)
+            cr_assert_eq(side[i].events[AQ_NODE_CONNECTED], round, "one connection each time");
+        side[0].got[0] = '\0';
+        say(1);
+        UNTIL(side[0].got[0] != '\0');
+        (void)aq_node_disconnect(side[0].node, id_of(1), 0, "next");
+        UNTIL(side[0].events[AQ_NODE_CLOSED] == round && side[1].events[AQ_NODE_CLOSED] == round);
+        cr_assert_eq(side[0].events[AQ_NODE_FAILED] + side[1].events[AQ_NODE_FAILED], 0);
+    }
+    end();
+}
+
+Test(node, connects_by_address)
+{
+    struct aq_addr at;
+    char error[256];
+    start(0);
+    cr_assert_eq(aq_node_listening(side[1].node, &at, 1), 1);
+    cr_assert_eq(aq_node_connect(side[0].node, id_of(1), 0), AQ_MISUSE, "no bootstrap node");
+    /* PROTOCOL §2: another key than was asked for. */
+    cr_assert_eq(aq_node_connect_address(side[0].node, &at, id_of(0), error, sizeof error), AQ_OK);
+    UNTIL(side[0].events[AQ_NODE_FAILED] == 1);
+    cr_assert(strstr(side[0].reason, "another peer") != NULL, "%s", side[0].reason);
+    cr_assert_eq(side[1].events[AQ_NODE_CONNECTED], 0);
+    cr_assert_eq(aq_node_connect_address(side[0].node, &at, id_of(1), error, sizeof error), AQ_OK);
+    UNTIL(side[0].conn && side[1].conn);
+    cr_assert(!side[0].relayed && !side[1].relayed);
+    say(0);
+    UNTIL(side[1].got[0] != '\0');
+    end();
+}
+
+Test(node, lets_in_whom_it_may)
+{
+    static const uint8_t nobody[1][32] = {{1}};
+    start_boots(1);
+    start_side(0, 1, NULL);
+    start_side(1, 1, nobody);
+    UNTIL(side[0].result == AQ_NODE_FULL && side[1].result == AQ_NODE_FULL);
+    cr_assert_eq(aq_node_connect(side[0].node, id_of(1), 0), AQ_OK);
+    UNTIL(side[0].events[AQ_NODE_FAILED] == 1);
+    cr_assert(strstr(side[0].reason, "refused") != NULL && side[0].hint[0] != '\0');
+    cr_assert_eq(side[1].events[AQ_NODE_REFUSED], 1);
+    cr_assert_eq(side[1].events[AQ_NODE_CONNECTED], 0);
+    end();
+}
+
+/* PROTOCOL §3: some of the bootstrap nodes are dead. */
+Test(node, registers_with_the_majority)
+{
+    start_boots(2);
+    aq_bootstrap_free(boots[1]);
+    boots[1] = NULL;
+    struct aq_node_bootstrap info = {.size = sizeof info};
+    start_side(0, 2, NULL);
+    start_side(1, 2, NULL);
+    UNTIL(side[0].result == AQ_NODE_MAJORITY && side[1].result == AQ_NODE_MAJORITY);
+    cr_assert_eq(aq_node_connect(side[0].node, id_of(1), 0), AQ_OK);
+    UNTIL(side[0].conn && side[1].conn);
+    cr_assert_eq(aq_node_bootstrap(side[0].node, 0, &info), AQ_OK);
+    cr_assert(info.registered && info.pinned && info.observed.family == 4);
+    cr_assert_eq(aq_node_bootstrap(side[0].node, 1, &info), AQ_OK);
+    cr_assert_not(info.registered);
+    cr_assert_eq(aq_node_bootstrap(side[0].node, 2, &info), AQ_MISUSE);
+    end();
+}
+
+/* A peer that is kept is connected again when it comes back. */
+Test(node, reconnects)
+{
+    start(1);
+    cr_assert_eq(aq_node_connect(side[0].node, id_of(1), AQ_NODE_KEEP), AQ_OK);
+    UNTIL(side[0].conn && side[1].conn);
+    aq_node_stop(side[1].node);
+    UNTIL(side[0].events[AQ_NODE_CLOSED] == 1);
+    aq_node_free(side[1].node);
+    side[1].node = NULL;
+    side[1].conn = 0;
+    UNTIL(side[0].events[AQ_NODE_FAILED] >= 1); /* it is not there now */
+    start_side(1, 1, NULL);
+    UNTIL(side[0].events[AQ_NODE_CONNECTED] == 2 && side[1].conn);
+    end();
+}
