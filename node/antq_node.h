@@ -2,8 +2,8 @@
  * connected to other peers by their PeerIds, whatever stands between.
  *
  * A node owns a loop (antq_reactor.h) and belongs to its thread. Connections to peers are ordinary
- * ones: streams, datagrams and statistics work on their aq_conn as in antq.h. All pointers in events
- * are valid during the call.
+ * ones: streams, datagrams and statistics work on their aq_conn as in antq.h. All pointers in
+ * events are valid during the call.
  *
  *     aq_node_new -> aq_node_connect(peer_id) -> aq_loop_run(aq_node_loop(node)) -> aq_node_free
  *     on_event: registered, each step, connected (or failed, with the reason and what to try)
@@ -55,8 +55,8 @@ struct aq_node_config {
 };
 AQ_API void aq_node_config_init(struct aq_node_config *config);
 
-/* Opens its sockets and begins to register with all bootstrap nodes at once. NULL on failure, with a
- * sentence in error. */
+/* Opens its sockets and begins to register with all bootstrap nodes at once. NULL on failure, with
+ * a sentence in error. */
 AQ_API struct aq_node *aq_node_new(const struct aq_node_config *config, char *error,
                                    size_t error_size);
 /* Frees everything, the loop too. aq_node_stop and run first, or peers learn it by a timeout. */
@@ -72,15 +72,16 @@ enum {
     AQ_NODE_KEEP = 1 /* whenever it is lost, connect again, after 1 s, doubling to 60 s */
 };
 /* Connects to a peer by its PeerId, once we are registered. Events tell the rest: exactly one
- * AQ_NODE_CONNECTED or AQ_NODE_FAILED, then again after each AQ_NODE_CLOSED with AQ_NODE_KEEP. AQ_OK,
- * also if it is connected already (AQ_NODE_CONNECTED comes all the same). AQ_MISUSE: ourselves, or
- * no bootstrap nodes; AQ_FULL: max_peers. */
+ * AQ_NODE_CONNECTED or AQ_NODE_FAILED, then again after each AQ_NODE_CLOSED with AQ_NODE_KEEP.
+ * AQ_OK, also if it is connected already (AQ_NODE_CONNECTED comes all the same). AQ_MISUSE:
+ * ourselves, or no bootstrap nodes; AQ_FULL: max_peers. */
 AQ_API int aq_node_connect(struct aq_node *node, const uint8_t peer_id[32], unsigned flags);
 /* Connects to an address, as one does to a peer that is not behind a NAT. peer_id NULL: whoever is
  * there. AQ_MISUSE with a sentence in error; AQ_FULL. */
 AQ_API int aq_node_connect_address(struct aq_node *node, const struct aq_addr *addr,
                                    const uint8_t *peer_id, char *error, size_t error_size);
-/* Closes the connection to a peer, or gives up connecting; it is not connected again. AQ_OK, AQ_GONE.
+/* Closes the connection to a peer, or gives up connecting; it is not connected again. AQ_OK,
+ * AQ_GONE.
  */
 AQ_API int aq_node_disconnect(struct aq_node *node, const uint8_t peer_id[32], uint64_t code,
                               const char *reason);
@@ -94,7 +95,7 @@ enum aq_node_result { /* of the registration with n bootstrap nodes */
 };
 AQ_API const char *aq_node_result_name(enum aq_node_result result);
 
-enum aq_node_step { /* of connecting to a peer */
+enum aq_node_step {            /* of connecting to a peer */
     AQ_NODE_STEP_REGISTERING,  /* waits until a bootstrap node has us */
     AQ_NODE_STEP_COORDINATING, /* a bootstrap node is asked to bring us together */
     AQ_NODE_STEP_HANDSHAKE,    /* it does: the handshake runs through its relay, or to an address */
@@ -148,7 +149,7 @@ struct aq_node_status {
     enum aq_congested congested; /* why AQ_STATUS_CONGESTED */
     enum aq_node_step step;      /* while it has no connection */
     bool relayed, incoming;
-    aq_conn conn; /* 0: none */
+    aq_conn conn;                 /* 0: none */
     struct aq_addr local, remote; /* of a relayed one: the bootstrap node's */
     uint64_t rtt_us;
     uint16_t mtu;
@@ -160,7 +161,7 @@ AQ_API int aq_node_status(struct aq_node *node, const uint8_t peer_id[32],
 struct aq_node_stats {
     size_t size;
     unsigned bootstraps, registered;
-    unsigned peers, connected, connecting; /* now */
+    unsigned peers, connected, connecting;      /* now */
     uint64_t attempts, relayed, direct, failed; /* of connecting to a PeerId or an address */
     uint64_t incoming, refused, duplicates, closed, reconnects;
     uint64_t relay_in_packets, relay_in_bytes, relay_out_packets, relay_out_bytes;

@@ -236,15 +236,14 @@ void boot_tell_changes(struct aq_node *node)
         b->told_reason = n->reason;
         b->told = has;
         uint64_t wait = n->deadline_us > node_now(node) ? n->deadline_us - node_now(node) : 0;
-        node_tell(node, &(struct aq_node_event){
-                            .kind = AQ_NODE_BOOTSTRAP,
-                            .index = i,
-                            .peer_id = b->known ? b->id.bytes : NULL,
-                            .registered = has,
-                            .first_use = has && !b->name.pinned,
-                            .reason = registrar_reason_name(n->reason),
-                            .hint = has ? NULL : boot_hint(n->reason),
-                            .retry_us = n->state == NODE_WAITING ? wait : 0,
-                            .observed = n->observed});
+        node_tell(node, &(struct aq_node_event){.kind = AQ_NODE_BOOTSTRAP,
+                                                .index = i,
+                                                .peer_id = b->known ? b->id.bytes : NULL,
+                                                .registered = has,
+                                                .first_use = has && !b->name.pinned,
+                                                .reason = registrar_reason_name(n->reason),
+                                                .hint = has ? NULL : boot_hint(n->reason),
+                                                .retry_us = n->state == NODE_WAITING ? wait : 0,
+                                                .observed = n->observed});
     }
 }

@@ -4,8 +4,9 @@
  *        ^                                 |                   |
  *        +---- failed or lost, kept -------+-------------------+      else: FREE
  *
- * Each try is a session of nat/session.h: it says which bootstrap node is to be asked, and when that
- * has taken too long. Its punching has nothing to probe yet, so it ends as connected by relay. */
+ * Each try is a session of nat/session.h: it says which bootstrap node is to be asked, and when
+ * that has taken too long. Its punching has nothing to probe yet, so it ends as connected by relay.
+ */
 #include "node/node.h"
 
 #include <stdio.h>
@@ -221,8 +222,7 @@ static void begin(struct aq_node *node, struct node_peer *p, unsigned coordinato
 {
     struct session_config config;
     session_config_init(&config);
-    config.coordinators =
-        coordinators < SESSION_COORDINATORS ? coordinators : SESSION_COORDINATORS;
+    config.coordinators = coordinators < SESSION_COORDINATORS ? coordinators : SESSION_COORDINATORS;
     p->state = PEER_DIALLING;
     p->in_session = true;
     p->why[0] = '\0';

@@ -89,7 +89,8 @@ void link_accepted(struct aq_node *node, const struct aq_event *event)
     struct link *l = stats.channel ? relay_link(node, stats.channel) : link_take(node);
     bool second = l != NULL && l->conn != 0; /* a channel carries one connection */
     if (l == NULL || second || node->stopping) {
-        (void)aq_refuse(node->ep, event->conn, second           ? "a second connection"
+        (void)aq_refuse(node->ep, event->conn,
+                        second           ? "a second connection"
                         : node->stopping ? "it is going offline"
                                          : "it has as many peers as it can",
                         node_now(node));
@@ -128,8 +129,7 @@ static bool link_admit(struct aq_node *node, struct link *l)
         struct peer_id id = l->id;
         node->stats.refused++;
         link_close(node, l, NODE_CODE_REFUSED, "you are not among those it lets in");
-        node_tell(node,
-                  &(struct aq_node_event){.kind = AQ_NODE_REFUSED, .peer_id = id.bytes});
+        node_tell(node, &(struct aq_node_event){.kind = AQ_NODE_REFUSED, .peer_id = id.bytes});
         return false;
     }
     l->known = true;
@@ -198,7 +198,7 @@ static void link_closed(struct aq_node *node, struct link *l, const struct aq_ev
         const char *by = info.by == AQ_BY_TIMEOUT ? "it does not answer any more"
                          : info.by == AQ_BY_PEER  ? "the peer closed the connection"
                          : info.by == AQ_BY_RESET ? "the peer has started anew"
-                         : info.application      ? "closed here"
+                         : info.application       ? "closed here"
                                                   : "the connection failed here";
         if (info.by == AQ_BY_TIMEOUT && !was_up)
             by = "no answer";

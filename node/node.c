@@ -1,9 +1,9 @@
 /* node.c -- a node's life, and the pump that drives the machines of nat/.
  *
  * Events of the loop go to boots.c or link.c by their connection; both only note what came. The
- * pump then asks the registrar and each peer's session what to do, until they want nothing more, and
- * sets one timer for all of them. It runs at the end of each call and event that changed something,
- * so a stream's events cost the node one comparison. */
+ * pump then asks the registrar and each peer's session what to do, until they want nothing more,
+ * and sets one timer for all of them. It runs at the end of each call and event that changed
+ * something, so a stream's events cost the node one comparison. */
 #include "node/node.h"
 
 #include <assert.h>
@@ -132,7 +132,8 @@ static bool node_open(struct aq_node *node, char *error, size_t error_size)
     uint8_t id[PEER_ID_SIZE];
     node->tls_server = tls_of(c, true, NODE_ALPN_PEER, error, error_size);
     node->tls_peer = node->tls_server ? tls_of(c, false, NODE_ALPN_PEER, error, error_size) : NULL;
-    node->tls_boot = node->tls_peer ? tls_of(c, false, NAT_ALPN_BOOTSTRAP, error, error_size) : NULL;
+    node->tls_boot =
+        node->tls_peer ? tls_of(c, false, NAT_ALPN_BOOTSTRAP, error, error_size) : NULL;
     if (node->tls_boot == NULL)
         return false;
     if (!aq_tls_pin(node->tls_server, id))

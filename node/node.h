@@ -14,16 +14,16 @@
 #define AQ_NODE_NODE_H
 
 #include "core/rng.h"
-#include "node/antq_node.h"
 #include "nat/registrar.h"
 #include "nat/session.h"
+#include "node/antq_node.h"
 
 #define NODE_ALPN_PEER "antq-peer"
 
 enum {
     NODE_LISTEN = 8,
-    NODE_EARLY = 16,   /* datagrams that came before their channel was told */
-    NODE_BUDGET = 256, /* addresses whose probes are counted */
+    NODE_EARLY = 16,         /* datagrams that came before their channel was told */
+    NODE_BUDGET = 256,       /* addresses whose probes are counted */
     NODE_CODE_DUPLICATE = 1, /* application codes of closes that are the node's own */
     NODE_CODE_REFUSED = 2,
     NODE_CODE_GONE = 3,
@@ -125,7 +125,7 @@ struct aq_node {
     uint64_t next_name; /* of channels */
     struct early early[NODE_EARLY];
     unsigned early_at;
-    bool dirty;         /* the pump has work */
+    bool dirty; /* the pump has work */
     bool pumping, stopping;
     struct aq_node_stats stats;
     void *memory;

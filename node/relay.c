@@ -230,8 +230,8 @@ static void on_ask(struct aq_node *node, struct node_boot *b, const struct messa
                             .kind = AQ_NODE_REFUSED, .peer_id = m->peer_id.bytes, .relayed = true});
         return;
     }
-    /* NAT.md §4: only when both dial at once does the PeerId decide: the connection whose client has
-     * the lower one survives. The other side sees the same, so nothing is said. */
+    /* NAT.md §4: only when both dial at once does the PeerId decide: the connection whose client
+     * has the lower one survives. The other side sees the same, so nothing is said. */
     if (p != NULL && p->state == PEER_DIALLING && p->link != NULL && p->link->client) {
         if (peer_id_compare(&node->self, &m->peer_id) < 0) {
             node->stats.duplicates++;
@@ -319,7 +319,8 @@ void relay_boot_lost(struct aq_node *node, const struct node_boot *b)
      * come. Only a request without an answer is over. */
     for (unsigned i = 0; i < node->link_max; i++) {
         struct link *l = &node->links[i];
-        struct node_peer *p = l->state == LINK_ASKING && l->boot == b ? peer_of_link(node, l) : NULL;
+        struct node_peer *p =
+            l->state == LINK_ASKING && l->boot == b ? peer_of_link(node, l) : NULL;
         if (p != NULL && p->in_session)
             session_on_refused(&p->session, NAT_SHUTTING_DOWN, node_now(node));
     }

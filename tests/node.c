@@ -73,13 +73,13 @@ static void step(void)
         if (side[i].node)
             (void)aq_loop_step(aq_node_loop(side[i].node));
 }
-#define UNTIL(condition)                                                     \
-    do {                                                                     \
-        uint64_t until = aq_loop_clock(aq_node_loop(side[0].node)) + 20000000; \
-        while (!(condition)) {                                               \
-            step();                                                          \
+#define UNTIL(condition)                                                                      \
+    do {                                                                                      \
+        uint64_t until = aq_loop_clock(aq_node_loop(side[0].node)) + 20000000;                \
+        while (!(condition)) {                                                                \
+            step();                                                                           \
             cr_assert_lt(aq_loop_now(aq_node_loop(side[0].node)), until, "not: " #condition); \
-        }                                                                    \
+        }                                                                                     \
     } while (0)
 
 static void start_boots(unsigned count)
@@ -178,7 +178,8 @@ Test(node, connects_by_peer_id)
     say(1);
     UNTIL(strcmp(side[0].got, "hello") == 0);
     cr_assert_eq(aq_node_status(side[0].node, id_of(1), &status), AQ_OK);
-    cr_assert(status.status == AQ_STATUS_CONNECTED && status.relayed && status.conn == side[0].conn);
+    cr_assert(status.status == AQ_STATUS_CONNECTED && status.relayed
+              && status.conn == side[0].conn);
     aq_node_stats(side[0].node, &stats);
     cr_assert(stats.connected == 1 && stats.relayed == 1 && stats.relay_in_packets > 0);
     /* Again: the connection that is there. */

@@ -94,14 +94,17 @@ static void say_mapping(const struct doctor *d, const struct aq_addr *seen, unsi
     if (is_local(d, &seen[0])) {
         (void)puts("no NAT on the way: others may be able to dial this machine directly");
     } else if (count == 1) {
-        (void)puts("there is a NAT on the way; name a second bootstrap node on another address to learn how "
-                   "it maps");
+        (void)puts(
+            "there is a NAT on the way; name a second bootstrap node on another address to learn how "
+            "it maps");
     } else if (same) {
-        (void)puts("the NAT maps one port to the same address for everybody: direct paths to most peers are "
-                   "possible");
+        (void)puts(
+            "the NAT maps one port to the same address for everybody: direct paths to most peers are "
+            "possible");
     } else {
-        (void)puts("the NAT maps another port for each destination (symmetric): peers behind strict NATs "
-                   "stay relayed");
+        (void)puts(
+            "the NAT maps another port for each destination (symmetric): peers behind strict NATs "
+            "stay relayed");
     }
 }
 
@@ -146,7 +149,8 @@ static void report(void *user)
     } else {
         (void)puts("UDP: works");
         say_mapping(d, seen, count);
-        (void)puts("so: every peer of these bootstrap nodes can be reached, through their relay at least");
+        (void)puts(
+            "so: every peer of these bootstrap nodes can be reached, through their relay at least");
     }
     peer_end(&d->p, d->p.name_count > 0 && registered == 0 ? EXIT_FAILED : EXIT_DONE);
 }
@@ -167,8 +171,9 @@ int doctor_main(int argc, char **argv)
     const struct option_set sets[] = {{"Flags", peer_rows, PEER_ROWS, &d.p.flags}};
     const struct command command = {
         .name = "antq doctor",
-        .about = "Says what this network allows: addresses, whether UDP works, what bootstrap nodes see\n"
-                 "of us, how the NAT maps, and what that means for reaching peers.",
+        .about =
+            "Says what this network allows: addresses, whether UDP works, what bootstrap nodes see\n"
+            "of us, how the NAT maps, and what that means for reaching peers.",
         .sets = sets,
         .set_count = 1,
     };

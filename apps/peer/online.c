@@ -33,8 +33,9 @@ int peer_main(int argc, char **argv)
     const struct option_set sets[] = {{"Flags", peer_rows, PEER_ROWS, &p.flags}};
     const struct command command = {
         .name = "antq peer",
-        .about = "Stays online: others reach you by your PeerId (`antq ping`, `antq chat`), whatever\n"
-                 "NATs stand between. Shows who comes and goes, and echoes what they say.",
+        .about =
+            "Stays online: others reach you by your PeerId (`antq ping`, `antq chat`), whatever\n"
+            "NATs stand between. Shows who comes and goes, and echoes what they say.",
         .sets = sets,
         .set_count = 1,
     };

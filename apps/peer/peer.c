@@ -48,7 +48,8 @@ const char *peer_bootstrap(const struct peer_program *p, unsigned index)
 bool peer_word(const char *word, uint8_t id[32])
 {
     if (!aq_peer_id_parse(word, id)) {
-        complain("\"%s\" is no PeerId: it is 52 letters and digits, as `antq id` prints them", word);
+        complain("\"%s\" is no PeerId: it is 52 letters and digits, as `antq id` prints them",
+                 word);
         return false;
     }
     return true;

@@ -16,7 +16,7 @@ enum peer_kind {
 };
 
 enum {
-    PEER_NAME = 512, /* a bootstrap node's, with its PeerId */
+    PEER_NAME = 512,       /* a bootstrap node's, with its PeerId */
     PEER_CODE_UNKNOWN = 1, /* of resets: this program does not serve that kind */
     PEER_CODE_ENDED = 2,
 };
@@ -59,9 +59,9 @@ struct peer_program {
     const struct peer_service *const *services; /* beside echo; NULL at the end */
     void (*on_event)(struct peer_program *p, const struct aq_node_event *event);
     void *user;
-    bool quiet;  /* only what fails is told */
-    bool keep;   /* a bootstrap list is not required */
-    int code;    /* to exit with */
+    bool quiet; /* only what fails is told */
+    bool keep;  /* a bootstrap list is not required */
+    int code;   /* to exit with */
     /* from here on, peer.c's */
     struct key_file key;
     struct aq_node *node;

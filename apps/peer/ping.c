@@ -76,10 +76,10 @@ static void report(struct ping *g)
                      samples_percentile(&g->rtt, 50), samples_percentile(&g->rtt, 99));
         return;
     }
-    (void)printf("%llu sent, %llu answered, %s; round trips: min %.3f ms, p50 %.3f ms, p99 %.3f ms\n",
-                 (unsigned long long)g->sent, (unsigned long long)g->received, path,
-                 least / 1e3, samples_percentile(&g->rtt, 50) / 1e3,
-                 samples_percentile(&g->rtt, 99) / 1e3);
+    (void)printf(
+        "%llu sent, %llu answered, %s; round trips: min %.3f ms, p50 %.3f ms, p99 %.3f ms\n",
+        (unsigned long long)g->sent, (unsigned long long)g->received, path, least / 1e3,
+        samples_percentile(&g->rtt, 50) / 1e3, samples_percentile(&g->rtt, 99) / 1e3);
 }
 
 static void on_wait_over(void *user)
@@ -236,8 +236,9 @@ int ping_main(int argc, char **argv)
     const struct command command = {
         .name = "antq ping",
         .word = "PEERID",
-        .about = "Reaches a peer that is online (`antq peer`, or any other of these programs) by its\n"
-                 "PeerId, and shows each step with its time, round trips, and the kind of path.",
+        .about =
+            "Reaches a peer that is online (`antq peer`, or any other of these programs) by its\n"
+            "PeerId, and shows each step with its time, round trips, and the kind of path.",
         .sets = sets,
         .set_count = sizeof sets / sizeof sets[0],
     };

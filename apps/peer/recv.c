@@ -39,8 +39,10 @@ struct coming {
     bool going, over;
 };
 
-#define ROW(name, kind, field, argument, max, help) \
-    {name, 0, kind, offsetof(struct recv_flags, field), argument, 0, max, help}
+#define ROW(name, kind, field, argument, max, help)                               \
+    {                                                                             \
+        name, 0, kind, offsetof(struct recv_flags, field), argument, 0, max, help \
+    }
 /* clang-format off */
 static const struct option_row recv_rows[] = {
     ROW("dir", OPTION_TEXT, dir, "DIR", 0, "put files there [.]"),
@@ -263,10 +265,8 @@ static void recv_closed(struct peer_program *p, struct peer_stream *s, bool lost
     }
 }
 
-static const struct peer_service recv_service = {.kind = PEER_FILE,
-                                                 .opened = recv_opened,
-                                                 .readable = recv_readable,
-                                                 .closed = recv_closed};
+static const struct peer_service recv_service = {
+    .kind = PEER_FILE, .opened = recv_opened, .readable = recv_readable, .closed = recv_closed};
 
 int recv_main(int argc, char **argv)
 {
@@ -278,8 +278,9 @@ int recv_main(int argc, char **argv)
     };
     const struct command command = {
         .name = "antq recv",
-        .about = "Stays online and takes the files that peers send (`antq send`) into a folder. Each is\n"
-                 "verified by its hash; one that was cut goes on where it stopped.",
+        .about =
+            "Stays online and takes the files that peers send (`antq send`) into a folder. Each is\n"
+            "verified by its hash; one that was cut goes on where it stopped.",
         .sets = sets,
         .set_count = sizeof sets / sizeof sets[0],
     };

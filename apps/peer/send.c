@@ -99,8 +99,7 @@ static void file_over(struct sender *f, unsigned verdict)
         (void)printf("{\"event\":\"file\",\"name\":");
         json_text(stdout, name);
         (void)printf(",\"size\":%llu,\"ok\":%s,\"seconds\":%.3f}\n", (unsigned long long)f->size,
-                     good ? "true" : "false",
-                     (double)(aq_loop_now(f->p.loop) - f->began_us) / 1e6);
+                     good ? "true" : "false", (double)(aq_loop_now(f->p.loop) - f->began_us) / 1e6);
     } else if (good) {
         note("%s: %s, received and verified", name, bytes_text(f->size, size, sizeof size));
     }
@@ -190,10 +189,8 @@ static void send_closed(struct peer_program *p, struct peer_stream *s, bool lost
     }
 }
 
-static const struct peer_service send_service = {.kind = PEER_FILE,
-                                                 .readable = send_readable,
-                                                 .writable = send_writable,
-                                                 .closed = send_closed};
+static const struct peer_service send_service = {
+    .kind = PEER_FILE, .readable = send_readable, .writable = send_writable, .closed = send_closed};
 
 static void announce(struct sender *f)
 {

@@ -69,10 +69,8 @@ static void talk_closed(struct peer_program *p, struct peer_stream *s, bool lost
     free(s->state);
 }
 
-const struct peer_service talk_service = {.kind = PEER_CHAT,
-                                          .opened = talk_opened,
-                                          .readable = talk_readable,
-                                          .closed = talk_closed};
+const struct peer_service talk_service = {
+    .kind = PEER_CHAT, .opened = talk_opened, .readable = talk_readable, .closed = talk_closed};
 
 bool talk_say(struct peer_program *p, struct peer_stream *s, const char *line)
 {
