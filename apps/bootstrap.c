@@ -16,7 +16,7 @@
 #include "apps/apps.h"
 #include "apps/common.h"
 #include "apps/key.h"
-#include "node/antq_bootstrap.h"
+#include "nat/node/antq_bootstrap.h"
 
 enum {
     SAVE_US = 10000000,   /* how often the state is written */

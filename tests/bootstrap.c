@@ -1,7 +1,7 @@
-/* bootstrap.c -- tests node/bootstrap: a node and peers on two loops of one thread, on loopback:
+/* bootstrap.c -- tests nat/node/bootstrap: a node and peers on two loops of one thread, on loopback:
  * what nat_registry and nat_relay test of the machines goes over the wire here. Longer than 600 lines,
  * because all of it needs the same node and the same peers. */
-#include "node/antq_bootstrap.h"
+#include "nat/node/antq_bootstrap.h"
 #include "tests/boot_peers.h"
 
 #include <criterion/criterion.h>

@@ -19,7 +19,7 @@ check() { # check WHAT NM-OPTIONS FILE
     [ ! -s "$tmp/lacking" ] || { echo "declared, but not in $what:" >&2; cat "$tmp/lacking" >&2; bad=1; }
 }
 # A declaration begins with AQ_API; its name is the last word before the first parenthesis after it.
-cat "$src/core/antq.h" "$src/reactor/antq_reactor.h" "$src"/node/antq_*.h 2>/dev/null | sed -n 's/^AQ_API [^(]*[ *]\(aq_[a-z0-9_]*\)(.*/\1/p' |
+cat "$src/core/antq.h" "$src/reactor/antq_reactor.h" "$src"/nat/node/antq_*.h 2>/dev/null | sed -n 's/^AQ_API [^(]*[ *]\(aq_[a-z0-9_]*\)(.*/\1/p' |
     sort -u >"$tmp/declared"
 [ -s "$tmp/declared" ] || { echo 'no AQ_API declaration found' >&2; exit 1; }
 check libantq.a -g --defined-only "$build/libantq.a"

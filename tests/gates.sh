@@ -48,15 +48,15 @@ bad 'an empty core' 'nothing is defined' sh "$t/core_symbols.sh" "$tmp/empty.a"
 # ---- layers.sh
 tree() { # tree FILE TEXT: a source tree with one file
     rm -rf "$tmp/tree"
-    for d in core crypto nat node reactor apps/examples apps/http tests; do mkdir -p "$tmp/tree/$d"; done
+    for d in core crypto nat nat/node reactor apps/examples apps/http tests; do mkdir -p "$tmp/tree/$d"; done
     printf '%s\n' "$2" >"$tmp/tree/$1"
 }
 tree core/x.c '#include "core/buf.h"
 #include <stdint.h>'
 good 'core including core' sh "$t/layers.sh" "$tmp/tree"
 for row in 'core <stdio.h>' 'core <time.h>' 'core <sys/socket.h>' 'core <openssl/ssl.h>' 'core "reactor/udp.h"' \
-    'core "crypto/identity.h"' 'nat "core/conn.h"' 'nat <unistd.h>' 'node "core/conn.h"' 'node "reactor/udp.h"' \
-    'node "crypto/tls.h"' 'apps "node/bootstrap.h"' 'crypto "core/stream.h"' \
+    'core "crypto/identity.h"' 'nat "core/conn.h"' 'nat <unistd.h>' 'nat/node "core/conn.h"' 'nat/node "reactor/udp.h"' \
+    'nat/node "crypto/tls.h"' 'apps "nat/node/bootstrap.h"' 'crypto "core/stream.h"' \
     'reactor "core/conn.h"' 'reactor "nat/nat.h"' 'apps "core/stream.h"' 'apps "core/addr.h"' \
     'apps "reactor/udp.h"' 'apps "crypto/tls.h"' 'apps/http "core/conn.h"' 'apps/examples "core/antq.h"'; do
     tree "${row%% *}/x.c" "#include ${row#* }"

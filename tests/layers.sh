@@ -26,9 +26,9 @@ deny core    'crypto/identity'                               "BoringSSL's types 
 deny nat     'core/(conn|stream|send|recv|endpoint)\.h'      'nat sees frames, addresses and times, not connections'
 deny crypto  'core/(conn|stream|send|recv|endpoint)\.h|nat/|reactor/|apps/' 'crypto sees bytes and keys'
 deny reactor 'core/(conn|stream|send|recv|frame|packet|endpoint|hand|space|sent|loss|path)\.h|nat/|apps/|crypto/(tls|protect|schedule|identity)\.h' 'the reactor sees datagrams and deadlines'
-deny node    'core/(conn|stream|send|recv|frame|packet|endpoint|hand|space|sent|loss|path)\.h|reactor/([b-z]|a[a-mo-z])|apps/|crypto/(tls|protect|schedule|identity)\.h' 'node sees the public calls, nat and small structures'
-deny apps    'nat/|crypto/|core/([b-z]|a[a-mo-z]|an[a-su-z])|reactor/([b-z]|a[a-mo-z])' 'apps use the public headers only'
-deny apps    'node/([b-z]|a[a-mo-z])'  'apps use the public headers only'
+deny nat/node 'core/(conn|stream|send|recv|frame|packet|endpoint|hand|space|sent|loss|path)\.h|reactor/([b-z]|a[a-mo-z])|apps/|crypto/(tls|protect|schedule|identity)\.h' 'node sees the public calls, nat and small structures'
+deny apps    'nat/[a-z_]*\.h|crypto/|core/([b-z]|a[a-mo-z]|an[a-su-z])|reactor/([b-z]|a[a-mo-z])' 'apps use the public headers only'
+deny apps    'nat/node/([b-z]|a[a-mo-z])'  'apps use the public headers only'
 deny apps/http 'nat/|crypto/|core/([b-z]|a[a-mo-z]|an[a-su-z])|reactor/([b-z]|a[a-mo-z])' 'apps use the public headers only'
 deny apps/examples '(nat|crypto|core|reactor|apps)/'         'examples include what an installed program would'
 

@@ -1,6 +1,6 @@
-/* node.c -- tests node/: peers and bootstrap nodes on loops of one thread, on loopback. */
-#include "node/antq_bootstrap.h"
-#include "node/antq_node.h"
+/* node.c -- tests nat/node/: peers and bootstrap nodes on loops of one thread, on loopback. */
+#include "nat/node/antq_bootstrap.h"
+#include "nat/node/antq_node.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

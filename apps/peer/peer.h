@@ -7,7 +7,7 @@
 
 #include "apps/common.h"
 #include "apps/key.h"
-#include "node/antq_node.h"
+#include "nat/node/antq_node.h"
 
 enum peer_kind {
     PEER_ECHO = 'E', /* everything comes back */

@@ -7,7 +7,7 @@
  * Each try is a session of nat/session.h: it says which bootstrap node is to be asked, and when
  * that has taken too long. Its punching has nothing to probe yet, so it ends as connected by relay.
  */
-#include "node/node.h"
+#include "nat/node/node.h"
 
 #include <stdio.h>
 #include <string.h>

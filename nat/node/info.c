@@ -1,5 +1,5 @@
 /* info.c -- what a node knows, computed when it is asked. */
-#include "node/node.h"
+#include "nat/node/node.h"
 
 #include <string.h>
 

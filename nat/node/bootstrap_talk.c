@@ -8,7 +8,7 @@
  * its connection ends.
  *
  * Called by the loop. */
-#include "node/bootstrap.h"
+#include "nat/node/bootstrap.h"
 
 #include <assert.h>
 #include <string.h>

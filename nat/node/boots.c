@@ -4,7 +4,7 @@
  * The registrar says when to dial, what to send and when to hang up; here it is told what came of
  * it. Everything on the stream is written whole, or the connection is given up: a bootstrap node
  * that lets a few kilobytes pile up is of no use. */
-#include "node/node.h"
+#include "nat/node/node.h"
 
 #include <string.h>
 

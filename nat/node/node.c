@@ -4,7 +4,7 @@
  * pump then asks the registrar and each peer's session what to do, until they want nothing more,
  * and sets one timer for all of them. It runs at the end of each call and event that changed
  * something, so a stream's events cost the node one comparison. */
-#include "node/node.h"
+#include "nat/node/node.h"
 
 #include <assert.h>
 #include <stdio.h>

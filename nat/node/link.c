@@ -2,7 +2,7 @@
  *
  * A link is told to the application when its peer is verified and let in, never before; its own
  * events pass through from then on. */
-#include "node/node.h"
+#include "nat/node/node.h"
 
 #include <string.h>
 

@@ -16,7 +16,7 @@
 #include "core/rng.h"
 #include "nat/registrar.h"
 #include "nat/session.h"
-#include "node/antq_node.h"
+#include "nat/node/antq_node.h"
 
 #define NODE_ALPN_PEER "antq-peer"
 

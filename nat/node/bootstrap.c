@@ -9,7 +9,7 @@
  * timeout.
  *
  * Called by programs (apps/bootstrap.c) and tests. */
-#include "node/bootstrap.h"
+#include "nat/node/bootstrap.h"
 
 #include "crypto/prim.h"
 

@@ -9,7 +9,7 @@
  *
  * Headers are written where the core left room for them, and skipped where the packets lie:
  * nothing is copied but the first packet. */
-#include "node/node.h"
+#include "nat/node/node.h"
 
 #include "core/addr.h"
 #include "nat/datagram.h"

@@ -9,7 +9,7 @@
 #define AQ_NODE_BOOTSTRAP_H
 
 #include "nat/registry.h"
-#include "node/antq_bootstrap.h"
+#include "nat/node/antq_bootstrap.h"
 
 enum {
     BOOTSTRAP_RUNS = 64, /* relayed trains in one system call */

@@ -5,7 +5,7 @@
  * counted, so that what came in is what went out and what was dropped, datagram by datagram.
  *
  * Called by the loop. */
-#include "node/bootstrap.h"
+#include "nat/node/bootstrap.h"
 
 #include <assert.h>
 #include <string.h>
