@@ -103,7 +103,7 @@ void lb_init(struct lb *lb, const struct aq_lb_config *config)
 /* draft-ietf-quic-load-balancers §3: the configuration's id, and the size of what follows. */
 static uint8_t first_byte(const struct lb *lb, unsigned size)
 {
-    return (uint8_t)(lb->config_id << 5 | (size - 1));
+    return (uint8_t)((unsigned)lb->config_id << 5 | (size - 1));
 }
 
 void lb_wrap(const struct lb *lb, uint8_t *cid, unsigned size)

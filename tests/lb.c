@@ -48,7 +48,7 @@ Test(lb, samples)
         lb_init(&lb, &config);
         lb_wrap(&lb, cid, size);
         /* The draft's sample of 18 bytes has config id 0 in its first byte, not 3. */
-        cr_expect_eq(cid[0], config.config_id << 5 | (size - 1));
+        cr_expect_eq(cid[0], (unsigned)config.config_id << 5 | (size - 1));
         cr_expect_arr_eq(cid + 1, expected + 1, size - 1, "sample %u", i);
         cr_expect(lb_unwrap(&lb, cid, size), "sample %u", i);
         cr_expect_arr_eq(cid + 1, plain + 1, size - 1, "sample %u", i);

@@ -97,7 +97,8 @@ Test(version, made_of_texts)
     struct secret secret = {.size = 32};
     uint8_t hash[32], out[16];
     prim_sha256((const uint8_t *)"QUICv2 version number", 21, hash);
-    cr_expect_eq((uint32_t)hash[0] << 24 | hash[1] << 16 | hash[2] << 8 | hash[3], QUIC_V2);
+    cr_expect_eq((uint32_t)hash[0] << 24 | (uint32_t)hash[1] << 16 | (uint32_t)hash[2] << 8 | hash[3],
+                 QUIC_V2);
     prim_sha256((const uint8_t *)"QUICv2 salt", 11, hash);
     cr_expect_arr_eq(hash, v->salt, 20);
     prim_sha256((const uint8_t *)"QUICv2 retry secret", 19, secret.bytes);
