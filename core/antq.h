@@ -414,13 +414,12 @@ AQ_API void aq_endpoint_close(struct aq_endpoint *ep);
 AQ_API void aq_endpoint_set_secret(struct aq_endpoint *ep, const uint8_t secret[32]);
 
 /* Lends up to max empty receive buffers of 64 KiB each. Unread stream data in buffers it takes back
- * is copied away first, so pointers from aq_stream_peek end here. The loan ends with aq_recv, or
- * with the next aq_recv_buffers. Returns how many. */
+ * is copied away first, so pointers from aq_stream_peek end here. The loan ends with the next
+ * aq_recv_buffers. Returns how many. */
 AQ_API unsigned aq_recv_buffers(struct aq_endpoint *ep, struct aq_buffer *buffers, unsigned max);
 
-/* Gives n received datagrams to the endpoint. data must lie in lent buffers, and the loan holds for
- * further calls, until the next aq_recv_buffers. Never fails for what
- * is in them: bad packets are counted (aq_endpoint_stats) or close their connection. AQ_MISUSE:
+/* Gives n received datagrams to the endpoint. data must lie in lent buffers; there may be
+ * several calls for one loan. Never fails for what is in them: bad packets are counted (aq_endpoint_stats) or close their connection. AQ_MISUSE:
  * data not lent. */
 AQ_API int aq_recv(struct aq_endpoint *ep, const struct aq_datagram *datagrams, unsigned n,
                    uint64_t now_us);
