@@ -544,9 +544,10 @@ struct aq_path_addr {
 /* Client: moves the connection to another path (RFC 9000 §9.2). The path is validated first; the
  * connection stays where it is until then, and for good if that fails: AQ_EVENT_PATH tells. A
  * second call gives up the first one's wish. AQ_OK: under way. AQ_BLOCKED: not before
- * AQ_EVENT_CONFIRMED, nor while the server's preferred address is being tried; AQ_REFUSED: the server asked for no migration; AQ_FULL: no connection id of
- * the server is left for it, or no path (max_paths): try later; AQ_MISUSE: a server, a path that it
- * has already, or addresses of two families; AQ_GONE. */
+ * AQ_EVENT_CONFIRMED, nor while the server's preferred address is being tried; AQ_REFUSED: the
+ * server asked for no migration; AQ_FULL: no connection id of the server is left for it, or no path
+ * (max_paths): try later; AQ_MISUSE: a server, a path that it has already, or addresses of two
+ * families; AQ_GONE. */
 AQ_API int aq_conn_migrate(struct aq_endpoint *ep, aq_conn conn, const struct aq_path_addr *to,
                            uint64_t now_us);
 
@@ -645,7 +646,9 @@ enum aq_early { /* 0-RTT of a connection */
     AQ_EARLY_REJECTED,
 };
 
-/* What TLS agreed on. Strings and bytes are the connection's, valid until it ends. */
+/* What TLS agreed on. Strings and bytes are the connection's, valid until it ends. At
+ * AQ_EVENT_EARLY alpn and server_name are known already; a client's ALPN is then the ticket's, and
+ * another one is possible at AQ_EVENT_CONNECTED if the server rejected 0-RTT. */
 struct aq_conn_peer {
     size_t size;
     char alpn[64];

@@ -248,7 +248,7 @@ void handshake_discard(struct conn *c, enum space_id space, uint64_t now);
 void handshake_over(struct conn *c,
                     uint64_t now); /* gives the hand back, when all it holds is done or at close */
 bool handshake_can_end(const struct conn *c);
-void handshake_names(const struct conn *c, struct tls_names *names); /* "" before it is done */
+void handshake_names(const struct conn *c, struct tls_names *names); /* "" while unknown */
 void handshake_initial_keys(const struct conn *c, uint32_t version, struct keys_long *keys);
 /* A client's first flight anew, in c->version, as of a new connection. AQ_OK or AQ_MISUSE (no
  * memory). */

@@ -433,6 +433,10 @@ static int take_facts(struct conn *c)
 void handshake_names(const struct conn *c, struct tls_names *names)
 {
     memset(names, 0, sizeof *names);
+    if (!c->facts.known && c->hand && c->hand->tls.ssl) { /* 0-RTT: before all is known */
+        tls_names(&c->hand->tls, names);
+        return;
+    }
     if (c->names) {
         *names = *c->names;
         return;

@@ -661,15 +661,15 @@ static void copy_text(char *out, size_t out_size, const char *text, size_t size)
     out[kept] = 0;
 }
 
-void tls_facts(const struct tls *tls, struct tls_facts *facts, struct tls_names *names)
+void tls_names(const struct tls *tls, struct tls_names *names)
 {
     const SSL *ssl = tls->ssl;
     const uint8_t *alpn = NULL;
     unsigned alpn_size = 0;
 
-    assert(tls->done && ssl != NULL);
-    memset(facts, 0, sizeof(*facts));
+    assert(ssl != NULL);
     memset(names, 0, sizeof(*names));
+    /* To a client that sends 0-RTT it tells the ticket's. */
     SSL_get0_alpn_selected(ssl, &alpn, &alpn_size);
     copy_text(names->alpn, sizeof(names->alpn), (const char *)alpn, alpn_size);
     const char *name =
@@ -677,6 +677,15 @@ void tls_facts(const struct tls *tls, struct tls_facts *facts, struct tls_names 
     if (name != NULL) {
         copy_text(names->server_name, sizeof(names->server_name), name, strlen(name));
     }
+}
+
+void tls_facts(const struct tls *tls, struct tls_facts *facts, struct tls_names *names)
+{
+    const SSL *ssl = tls->ssl;
+
+    assert(tls->done && ssl != NULL);
+    memset(facts, 0, sizeof(*facts));
+    tls_names(tls, names);
     facts->cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(ssl));
     const char *group = SSL_get_curve_name(SSL_get_curve_id(ssl));
     facts->group = group != NULL ? group : "";

@@ -129,6 +129,8 @@ bool tls_set_params(struct tls *tls, const uint8_t *params, size_t size);
  * authenticated when the handshake is done). False: not yet. Valid until tls_free. */
 bool tls_peer_params(const struct tls *tls, const uint8_t **params, size_t *size);
 
+/* Copies the names as far as they are known: with 0-RTT before the handshake is done. */
+void tls_names(const struct tls *tls, struct tls_names *names);
 /* Copies everything that outlives the TLS object; done must be set. */
 void tls_facts(const struct tls *tls, struct tls_facts *facts, struct tls_names *names);
 

@@ -121,6 +121,15 @@ static enum aq_early told(const struct side *s)
     return peer.early_data;
 }
 
+/* Which protocol it is, as a side that acts on 0-RTT has to know. */
+static void expect_alpn(const struct side *s)
+{
+    struct aq_conn_peer peer = {.size = sizeof peer};
+    cr_assert_eq(aq_conn_peer(s->ep, s->conn, &peer), AQ_OK);
+    cr_expect_str_eq(peer.alpn, "sim");
+    cr_expect_str_eq(peer.server_name, "sim.example");
+}
+
 static void expect_request(struct early *e)
 {
     struct aq_iov iov[8];
@@ -146,9 +155,12 @@ Test(early, accepted)
     struct aq_iov iov[2];
     bool fin;
     ask(e);
+    expect_alpn(&e->p->client);
     pair_run(e->p, PAIR_DELAY_US);
     cr_expect_eq(side_count(&e->p->client, AQ_EVENT_EARLY), 1);
     cr_expect_eq(side_count(&e->p->client, AQ_EVENT_CONNECTED), 0);
+    expect_alpn(&e->p->client);
+    expect_alpn(&e->p->server);
     cr_expect_eq(side_count(&e->p->server, AQ_EVENT_EARLY), 1);
     cr_expect_eq(side_count(&e->p->server, AQ_EVENT_CONNECTED), 0);
     expect_request(e);
@@ -161,6 +173,8 @@ Test(early, accepted)
     cr_expect_eq(side_count(&e->p->server, AQ_EVENT_CONFIRMED), 1);
     cr_expect_eq(told(&e->p->client), AQ_EARLY_ACCEPTED);
     cr_expect_eq(told(&e->p->server), AQ_EARLY_ACCEPTED);
+    expect_alpn(&e->p->client);
+    expect_alpn(&e->p->server);
     cr_expect_not(aq_stream_early(e->p->server.ep, e->p->server.stream), "no longer");
     early_free(e);
 }

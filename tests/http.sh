@@ -149,6 +149,54 @@ cp "$T/www/big" "$T/www/cut"
     fail 'a file that was cut'
 ok 'a file cut while it is sent ends its stream only'
 
+# ---- 0-RTT: requests before the handshake, and again after it where the server rejects them
+refused 2 '^antq: --early-data needs a session' "$base/small" --early-data
+main_pid=$SERVER_PID main_addr=$SERVER_ADDR
+server_start http serve "$T/www" --listen 127.0.0.1:0 --verbose --cert "$T/cert.pem" --key "$T/key.pem" --early-data
+early_addr=$SERVER_ADDR
+early=https://$early_addr
+# ask ALPN HOW FLAG...: one file and then three with the ticket in 0-RTT; HOW: what became of it
+ask() {
+    alpn=$1 how=$2
+    shift 2
+    rm -rf "$T/got" && mkdir "$T/got"
+    fetch "$early/small" "$early/big" "$early/empty" --alpn "$alpn" --ticket "$T/ticket" --early-data -v --output-dir "$T/got" "$@" ||
+        fail "$alpn: not with --early-data"
+    same_tree "$T/www" "$T/got"
+    [ "$(find "$T/got" -type f | wc -l)" -eq 3 ] || fail "$alpn: not three files"
+    grep -q ", 0-RTT $how" "$T/get.err" || fail "$alpn: 0-RTT not $how"
+}
+for alpn in h3 hq-interop; do
+    rm -f "$T/ticket"
+    fetch "$early/small" --alpn "$alpn" --ticket "$T/ticket" --early-data -v || fail "$alpn: no first session"
+    ! grep -q '0-RTT' "$T/get.err" || fail "$alpn: 0-RTT without a ticket"
+    ask "$alpn" accepted
+    [ "$(grep -c "$alpn GET .*: 200, in 0-RTT" "$T/server.err")" -eq 3 ] || fail "$alpn: not three requests in 0-RTT"
+    cp "$T/ticket" "$T/ticket.$alpn"
+    if [ "$alpn" = h3 ]; then peer 'get from serve'; else peer "get from serve, $alpn"; fi
+    can '0-RTT'
+done
+fetch -I "$early/big" --ticket "$T/ticket.h3" --early-data --alpn h3 -v || fail 'no HEAD in 0-RTT'
+grep -q 'h3 HEAD /big: 200, in 0-RTT' "$T/server.err" || fail 'HEAD not in 0-RTT'
+ok 'HEAD in 0-RTT'
+# The ticket's protocol is not the one that is chosen now: both are offered, the server wants h3.
+cp "$T/ticket.hq-interop" "$T/ticket"
+refused 1 'chose ALPN h3, but what was sent in 0-RTT is hq-interop: give --alpn hq-interop' "$early/small" \
+    --ticket "$T/ticket" --early-data
+ok 'another protocol than that of 0-RTT'
+server_end
+for flag in --early-data --verbose; do # knows nothing of tickets that another made, or takes none
+    server_start http serve "$T/www" --listen "$early_addr" --verbose --cert "$T/cert.pem" --key "$T/key.pem" "$flag"
+    for alpn in h3 hq-interop; do
+        cp "$T/ticket.$alpn" "$T/ticket"
+        ask "$alpn" rejected
+    done
+    ! grep -q 'in 0-RTT' "$T/server.err" || fail 'requests in 0-RTT that was rejected'
+    server_end
+done
+ok 'rejected 0-RTT goes again, in both protocols'
+SERVER_PID=$main_pid SERVER_ADDR=$main_addr
+
 # ---- a client that speaks no HTTP/3
 "$ANTQ" echo "$SERVER_ADDR" --alpn h3 --ca "$T/cert.pem" --count 1 >"$T/run.out" 2>"$T/run.err" && fail 'an echo'
 grep -qE 'closed by the peer, application code 0x(10[1-9a-f]|20[0-2])' "$T/run.err" || fail 'no HTTP/3 error'

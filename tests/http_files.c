@@ -289,6 +289,22 @@ Test(answer, other_methods_are_not_allowed)
     }
 }
 
+/* RFC 8470 §5.2: in 0-RTT only what is safe is acted on. */
+Test(answer, too_early_unless_it_is_safe)
+{
+    static const struct {
+        const char *method;
+        int status;
+    } rows[] = {{"GET", 200}, {"HEAD", 200}, {"POST", 425}, {"DELETE", 425}, {"get", 425}};
+
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        request.early = true;
+        (void)ask(rows[i].method, "/a.txt");
+        cr_assert_eq(answer.status, rows[i].status, "%s", rows[i].method);
+        cr_assert_str_eq(field("allow"), "", "%s", rows[i].method);
+    }
+}
+
 Test(answer, a_folder_has_an_index_or_a_listing)
 {
     const char *page;

@@ -133,6 +133,7 @@ static const char *status_words(int status)
     case 405: return "method not allowed: this server knows GET and HEAD";
     case 414: return "the path is too long";
     case 416: return "the range lies outside the file";
+    case 425: return "too early: ask again when the handshake is done";
     default: return "the server failed";
     }
 }
@@ -324,8 +325,11 @@ void answer_make(struct answer *answer, int root, const struct request *request,
     add_field(answer, "date", answer->date);
     add_field(answer, "server", "antq/" AQ_VERSION);
     if (strcmp(request->method, "GET") != 0 && strcmp(request->method, "HEAD") != 0) {
-        answer_words(answer, request, 405);
-        add_field(answer, "allow", "GET, HEAD");
+        /* RFC 8470 §5.2: what is not safe is not acted on while it may be a replay. */
+        answer_words(answer, request, request->early ? 425 : 405);
+        if (answer->status == 405) {
+            add_field(answer, "allow", "GET, HEAD");
+        }
         return;
     }
     refused = request->too_long ? 414 : files_decode(request->target, path, sizeof path);

@@ -13,6 +13,7 @@ struct request {
     char target[FILES_PATH_MAX];
     char range[64], if_range[64], none_match[256], modified_since[40];
     bool too_long; /* the target did not fit */
+    bool early;    /* it came in 0-RTT and may be a replay */
 };
 
 /* Keeps a field that matters; others are forgotten. */

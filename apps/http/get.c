@@ -214,7 +214,8 @@ static void show_progress(void *user)
     (void)aq_loop_timer(get.client.loop, now + PROGRESS_US, show_progress, NULL);
 }
 
-static void on_connected(struct client *client, aq_conn conn)
+/* With 0-RTT before the handshake, under the ticket's ALPN. */
+static void begin(struct client *client, aq_conn conn)
 {
     get.begun_us = aq_loop_clock(client->loop);
     get.web = web_start(client->loop, conn, false, &ops, NULL);
@@ -226,19 +227,37 @@ static void on_connected(struct client *client, aq_conn conn)
                     client->remote_text);
         return;
     }
-    client_expect(client, NULL, "an HTTP server");
-    client->owed = true;
     if (get.progress) {
         (void)aq_loop_timer(client->loop, get.begun_us + PROGRESS_US, show_progress, NULL);
     }
     start_waiting();
 }
 
+static void on_connected(struct client *client, aq_conn conn)
+{
+    if (get.web == NULL) {
+        begin(client, conn);
+    } else if (get.web->kind != web_kind(client->peer.alpn)) {
+        /* What a rejected 0-RTT said goes again by itself, but in the form that it had. */
+        client_fail(client, "%s chose ALPN %s, but what was sent in 0-RTT is %s: give --alpn %s",
+                    client->remote_text, client->peer.alpn, get.web->kind->alpn,
+                    get.web->kind->alpn);
+    } else {
+        start_waiting(); /* the limits of this connection may be wider than the ticket's */
+    }
+    if (get.web != NULL && !client_is_over(client)) {
+        client_expect(client, NULL, "an HTTP server");
+        client->owed = true;
+    }
+}
+
 static void on_event(void *user, const struct aq_event *event)
 {
     struct client *client = user;
 
-    if (event->kind == AQ_EVENT_CONNECTED) {
+    if (event->kind == AQ_EVENT_EARLY) {
+        begin(client, event->conn);
+    } else if (event->kind == AQ_EVENT_CONNECTED) {
         on_connected(client, event->conn);
     } else if (get.web == NULL) {
         return;

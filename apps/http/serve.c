@@ -80,7 +80,8 @@ static void log_request(const struct exchange *exchange)
             *at = '?';
         }
     }
-    note("%s %s: %d", exchange->stream->web->kind->alpn, line, exchange->answer.status);
+    note("%s %s: %d%s", exchange->stream->web->kind->alpn, line, exchange->answer.status,
+         exchange->request.early ? ", in 0-RTT" : "");
 }
 
 static void on_fields_end(void *user, struct web_stream *stream)
@@ -96,6 +97,7 @@ static void on_fields_end(void *user, struct web_stream *stream)
     exchange->answered = true;
     answer = &exchange->answer;
     (void)clock_gettime(CLOCK_REALTIME, &now);
+    exchange->request.early = aq_stream_early(server.ep, exchange->stream->handle);
     answer_make(answer, root, &exchange->request, now.tv_sec);
     if (answer->fd >= 0) {
         body_init_file(&exchange->body, &pool, &conn->lent, answer->fd, answer->begin, answer->end);
@@ -241,7 +243,8 @@ static void on_conn(struct aq_endpoint *ep, const struct aq_event *event)
 
     if (event->kind == AQ_EVENT_ACCEPTED && server.ending) {
         (void)aq_refuse(ep, event->conn, "shutting down", aq_loop_now(server.loop));
-    } else if (event->kind == AQ_EVENT_CONNECTED) {
+    } else if (event->kind == AQ_EVENT_EARLY
+               || (event->kind == AQ_EVENT_CONNECTED && conn == NULL)) {
         conn_add(event->conn);
     } else if (event->kind == AQ_EVENT_CLOSED && conn != NULL) {
         conn_free(conn);
@@ -306,10 +309,6 @@ int http_serve(int argc, char **argv)
     listen_flags_init(&server.flags, "h3,hq-interop");
     if (!command_parse(&command, argc, argv, &folder, &code)) {
         return code;
-    }
-    if (server.flags.early_data) {
-        complain("--early-data: HTTP requests are not taken in 0-RTT");
-        return EXIT_WRONG_USE;
     }
     root = files_open_root(folder, error, sizeof error);
     if (root < 0) {

@@ -102,6 +102,12 @@ void web_close(struct web *web, uint64_t code, const char *reason)
     }
 }
 
+const struct web_kind *web_kind(const char *alpn)
+{
+    /* A name given with --alpn that is neither: HTTP/3, as its drafts were ("h3-29"). */
+    return strncmp(alpn, "hq", 2) == 0 ? &hq_kind : &h3_kind;
+}
+
 struct web *web_start(struct aq_loop *loop, aq_conn conn, bool server, const struct web_ops *ops,
                       void *user)
 {
@@ -113,8 +119,7 @@ struct web *web_start(struct aq_loop *loop, aq_conn conn, bool server, const str
     if (aq_conn_peer(ep, conn, &peer) != AQ_OK) {
         return NULL;
     }
-    /* A name given with --alpn that is neither: HTTP/3, as its drafts were ("h3-29"). */
-    kind = strncmp(peer.alpn, "hq", 2) == 0 ? &hq_kind : &h3_kind;
+    kind = web_kind(peer.alpn);
     web = calloc(1, kind->size);
     if (web == NULL) {
         (void)aq_close(ep, conn, H3_INTERNAL_ERROR, "no memory", aq_loop_now(loop));

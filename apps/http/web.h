@@ -109,8 +109,11 @@ struct web {
     struct web *next; /* the subcommand's list */
 };
 
-/* Starts HTTP on a connection whose handshake is done, in the form that its ALPN names. NULL: no
- * memory, or it could not be; then the connection is closed, with a reason. */
+/* The form that an ALPN names. */
+const struct web_kind *web_kind(const char *alpn);
+
+/* Starts HTTP on a connection whose handshake is done, or which has 0-RTT, in the form that its
+ * ALPN names. NULL: no memory, or it could not be; then the connection is closed, with a reason. */
 struct web *web_start(struct aq_loop *loop, aq_conn conn, bool server, const struct web_ops *ops,
                       void *user);
 /* Frees everything, and calls ops->closed for each request that is open. At AQ_EVENT_CLOSED. */

@@ -61,7 +61,7 @@ server() {
     case $TESTCASE in
     handshake | transfer | resumption | multiconnect | http3 | ecn) ;;
     retry) set -- --retry ;;
-    zerortt) unsupported 'early data over HTTP' ;;
+    zerortt) set -- --early-data ;;
     chacha20) prefer_chacha20 ;;
     v2) serve_knows --versions || unsupported 'version 2'; set -- --versions 2,1 ;;
     connectionmigration) serve_knows --preferred-address || unsupported 'a preferred address'; choose_preferred ;;
@@ -111,13 +111,14 @@ fetch() {
 }
 
 # Fetches the first URL, then the others with its ticket over a second connection.
-fetch_twice() { # fetch_twice FIRST OTHERS... -- FLAGS
+fetch_twice() { # fetch_twice EARLY FIRST OTHERS...: EARLY is a flag of the second, or empty
     ticket=$(mktemp -u "${TMPDIR:-/tmp}/antq-ticket.XXXXXX")
     trap 'rm -f "$ticket"' EXIT
-    first=$1
-    shift
+    early=$1
+    first=$2
+    shift 2
     fetch "$first" --ticket "$ticket"
-    fetch "$@" --ticket "$ticket"
+    fetch "$@" --ticket "$ticket" ${early:+"$early"}
 }
 
 client() {
@@ -133,9 +134,8 @@ client() {
     http3) ALPN=h3; fetch "$@" ;;
     # Before the first MB has come.
     keyupdate) fetch "$@" --key-update-every 100 ;;
-    resumption) fetch_twice "$@" ;;
-    zerortt) unsupported 'early data over HTTP'
-        ;;
+    resumption) fetch_twice '' "$@" ;;
+    zerortt) fetch_twice --early-data "$@" ;;
     multiconnect) for url; do fetch "$url"; done ;;
     chacha20) prefer_chacha20; fetch "$@" ;;
     v2) get_knows --versions || unsupported 'version 2'; fetch "$@" --version 1 --versions 2,1 ;;

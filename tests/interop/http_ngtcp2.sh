@@ -20,7 +20,7 @@ kill "$GTLS_PID"
 wait "$GTLS_PID" || true
 
 # ---- gtlsclient from antq http serve
-server_start http serve "$T/www" --listen 127.0.0.1:0 --verbose --cert "$T/cert.pem" --key "$T/key.pem"
+server_start http serve "$T/www" --listen 127.0.0.1:0 --verbose --cert "$T/cert.pem" --key "$T/key.pem" --early-data
 base=https://localhost:${SERVER_ADDR##*:}
 peer 'gtlsclient from serve'
 theirs() { # theirs ARG...: into $T/got
@@ -51,6 +51,14 @@ for _ in 1 2; do
 done
 grep -q 'session resumed' "$T/server.err" || fail 'gtlsclient: no session resumed'
 can 'session resumed'
+theirs --session-file="$T/session" --tp-file="$T/tp" 127.0.0.1 "${SERVER_ADDR##*:}" "$base/small"
+cmp "$T/www/small" "$T/got/small" || fail 'gtlsclient: differs in 0-RTT'
+grep -q '^h3 GET /small: 200, in 0-RTT' "$T/server.err" || fail 'gtlsclient: not in 0-RTT'
+can '0-RTT'
+# RFC 8470 §5.2: what may be a replay and is not safe.
+theirs --session-file="$T/session" --tp-file="$T/tp" --http-method=POST 127.0.0.1 "${SERVER_ADDR##*:}" "$base/small"
+grep -q '^h3 POST /small: 425, in 0-RTT' "$T/server.err" || fail 'gtlsclient: no 425'
+can '425 in 0-RTT'
 theirs --key-update=1ms 127.0.0.1 "${SERVER_ADDR##*:}" "$base/big"
 cmp "$T/www/big" "$T/got/big" || fail 'gtlsclient: differs with a key update'
 can 'key updates'
