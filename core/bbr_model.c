@@ -4,22 +4,13 @@
  *
  * Nothing here changes the state: cc_bbr.c, which calls it, does. */
 #include "core/bbr.h"
+#include "core/num.h"
 
 const struct bbr_gain bbr_gains[BBR_STATES] = {
     [BBR_STARTUP] = {277, 200},  [BBR_DRAIN] = {50, 200},   [BBR_DOWN] = {90, 200},
     [BBR_CRUISE] = {100, 200},   [BBR_REFILL] = {100, 200}, [BBR_UP] = {125, 225},
     [BBR_PROBE_RTT] = {100, 50},
 };
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* ---- volumes --------------------------------------------------------------------------------- */
 

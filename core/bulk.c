@@ -12,6 +12,7 @@
  * fill a packet) is left to the packet that send.c builds next. */
 #include "core/endpoint.h"
 #include "core/frame.h"
+#include "core/num.h"
 
 /* What all packets of a row have in common. */
 struct bulk {
@@ -25,11 +26,6 @@ struct bulk {
     const uint8_t *span; /* the bytes of the next packet, span_size of them in one piece */
     uint64_t span_size;
 };
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* The layout for up to max packets. False: no room for a byte. */
 static bool bulk_layout(struct bulk *b, const struct conn *c, const struct stream *s, unsigned max)
@@ -60,12 +56,12 @@ static unsigned bulk_count(struct conn *c, const struct bulk *b, uint32_t slot, 
                            unsigned max)
 {
     const struct path *p = conn_path(c);
-    uint64_t n = least(max, plain / b->payload);
-    n = least(n, cc_room(&p->cc) / b->mtu);
-    n = least(n, pace_room(&p->pace) / b->mtu);
-    n = least(n, c->skip_at - c->app.sent.next); /* RFC 9000 §21.4: send.c skips */
+    uint64_t n = min_u64(max, plain / b->payload);
+    n = min_u64(n, cc_room(&p->cc) / b->mtu);
+    n = min_u64(n, pace_room(&p->pace) / b->mtu);
+    n = min_u64(n, c->skip_at - c->app.sent.next); /* RFC 9000 §21.4: send.c skips */
     if (streams_shares(&c->streams, &c->ep->streams, slot))
-        n = least(n, TURN_PACKETS - c->streams.turn);
+        n = min_u64(n, TURN_PACKETS - c->streams.turn);
     return (unsigned)n;
 }
 

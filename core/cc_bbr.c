@@ -19,19 +19,10 @@
  * The state takes a block of the connection's memory (ARENA_BLOCK), and a ring of 4 KiB while
  * something is in flight. Called through cc_ops. */
 #include "core/bbr.h"
+#include "core/num.h"
 
 #include <assert.h>
 #include <string.h>
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 /* ---- steps between states -------------------------------------------------------------------- */
 

@@ -18,6 +18,7 @@
  * Called by recv.c (ACK) and conn.c (timers, keys discarded). RFC 9002 §5, §6.1, §6.2.1, §6.4,
  * §7.6; RFC 9000 §13.1. */
 #include "core/loss.h"
+#include "core/num.h"
 
 #include <assert.h>
 #include <string.h>
@@ -29,11 +30,6 @@ enum {
     LATE_LOOK = 32, /* lost packets that an ACK is compared with */
     CALM_REPORTS = 16
 };
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
 
 static uint64_t sat_add(uint64_t a, uint64_t b)
 {

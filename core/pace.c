@@ -19,6 +19,7 @@
  *
  * Called by send.c, one struct per path. */
 #include "core/pace.h"
+#include "core/num.h"
 
 #include <assert.h>
 
@@ -30,16 +31,6 @@ enum {
     QUANTUM_PACKETS = 2,
     SMALL_RTT_BYTES = 128 * 1024
 };
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-static uint64_t min_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
 
 void pace_init(struct pace *pace, uint64_t now)
 {

@@ -12,22 +12,13 @@
 #include <string.h>
 
 #include "core/arena.h"
+#include "core/num.h"
 #include "core/range.h"
-
-static inline uint64_t queue_min(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline uint64_t queue_max(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
 
 /* Bytes from position on that lie in one piece before the ring wraps. */
 static inline uint64_t ring_run(uint32_t cap, uint64_t position, uint64_t size)
 {
-    return queue_min(size, cap - (position & (cap - 1)));
+    return min_u64(size, cap - (position & (cap - 1)));
 }
 
 static inline void ring_put(uint8_t *ring, uint32_t cap, uint64_t position, const uint8_t *data,

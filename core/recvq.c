@@ -135,7 +135,7 @@ static void ring_fill(struct recvq *q, uint64_t lo, uint64_t hi, const uint8_t *
         if (i < q->have.count)
             r = q->have.v[i];
         if (r.lo > lo)
-            ring_put(q->ring, q->ring_cap, lo, data, queue_min(r.lo, hi) - lo);
+            ring_put(q->ring, q->ring_cap, lo, data, min_u64(r.lo, hi) - lo);
         if (r.hi >= hi)
             return;
         data += r.hi - lo;
@@ -157,14 +157,14 @@ static bool have_add(struct recvq *q, struct quota *quota, uint64_t lo, uint64_t
 int recvq_insert(struct recvq *q, struct quota *quota, struct pool *pieces, uint64_t offset,
                  const uint8_t *data, uint32_t size, bool lent)
 {
-    uint64_t lo = queue_max(offset, q->piece_end), hi = offset + size;
+    uint64_t lo = max_u64(offset, q->piece_end), hi = offset + size;
     if (lo >= hi)
         return AQ_OK;
     data += lo - offset;
     if (lent && lo == q->piece_end && q->have.count == 0
         && piece_add(q, pieces, data, (uint32_t)(hi - lo)))
         return AQ_OK;
-    if (!ring_reserve(q, quota, q->piece_end, queue_max(hi, have_end(q)), q->spares)) {
+    if (!ring_reserve(q, quota, q->piece_end, max_u64(hi, have_end(q)), q->spares)) {
         ring_give_if_empty(q, quota);
         return AQ_FULL;
     }
@@ -221,7 +221,7 @@ void recvq_consume(struct recvq *q, struct quota *quota, struct pool *pieces, ui
     assert(bytes <= recvq_readable(q));
     while (bytes > 0 && q->first != POOL_NONE) {
         struct piece *piece = pool_at(pieces, q->first);
-        uint32_t n = (uint32_t)queue_min(bytes, piece->size);
+        uint32_t n = (uint32_t)min_u64(bytes, piece->size);
         piece->data += n;
         piece->size -= n;
         q->read += n;

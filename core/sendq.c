@@ -59,7 +59,7 @@ static uint64_t ring_lo(const struct sendq *q)
     for (unsigned i = 0; i < q->seg_count; i++) {
         const struct sendq_segment *seg = &q->segs[i];
         if (seg->data == NULL)
-            return queue_max(q->base, seg->lo) - seg->shift;
+            return max_u64(q->base, seg->lo) - seg->shift;
     }
     return ring_hi(q);
 }
@@ -76,7 +76,7 @@ static void ring_reserve(struct sendq *q, struct quota *quota, uint64_t need)
 {
     if (need <= q->ring_cap)
         return;
-    for (size_t cap = arena_round((size_t)queue_min(need, ring_max));
+    for (size_t cap = arena_round((size_t)min_u64(need, ring_max));
          cap > q->ring_cap && cap >= ARENA_BLOCK; cap >>= 1) {
         uint8_t *ring = bytes_take(q, quota, cap);
         if (ring == NULL)
@@ -170,7 +170,7 @@ static unsigned segs_find(const struct sendq *q, uint64_t offset)
 static uint64_t write_copy(struct sendq *q, struct quota *quota, const uint8_t *data, uint64_t size)
 {
     const struct sendq_segment *last = segs_last(q);
-    uint64_t n = queue_min(size, q->ring_cap - (ring_hi(q) - ring_lo(q)));
+    uint64_t n = min_u64(size, q->ring_cap - (ring_hi(q) - ring_lo(q)));
     if (n == 0)
         return 0;
     if (last != NULL && last->data != NULL && !segs_push(q, quota, NULL))
@@ -204,7 +204,7 @@ uint64_t sendq_write(struct sendq *q, struct quota *quota, const struct aq_iov *
         ring_reserve(q, quota, ring_hi(q) - ring_lo(q) + total);
     uint64_t taken = 0;
     for (unsigned i = 0; i < n && taken < total; i++) {
-        uint64_t size = queue_min(iov[i].size, total - taken), got = 0;
+        uint64_t size = min_u64(iov[i].size, total - taken), got = 0;
         if (size == 0)
             continue;
         got = by_reference ? write_reference(q, quota, iov[i].data, size)
@@ -258,7 +258,7 @@ uint32_t sendq_next(const struct sendq *q, uint32_t max, uint64_t credit, uint64
     *is_new = 0;
     if (q->lost.count > 0) {
         *offset = q->lost.v[0].lo;
-        size = queue_min(q->lost.v[0].hi - q->lost.v[0].lo, max);
+        size = min_u64(q->lost.v[0].hi - q->lost.v[0].lo, max);
         *fin = q->fin && *offset + size == q->end;
     } else if (q->fin_lost) {
         *offset = q->end;
@@ -266,7 +266,7 @@ uint32_t sendq_next(const struct sendq *q, uint32_t max, uint64_t credit, uint64
         *fin = true;
     } else {
         *offset = q->sent;
-        size = queue_min(queue_min(q->end - q->sent, credit), max);
+        size = min_u64(min_u64(q->end - q->sent, credit), max);
         *fin = q->fin && !q->fin_sent && q->sent + size == q->end;
         *is_new = size;
     }
@@ -285,7 +285,7 @@ void sendq_copy(const struct sendq *q, uint64_t offset, uint8_t *out, uint32_t s
     }
     for (unsigned i = segs_find(q, offset); offset < hi; i++) {
         const struct sendq_segment *seg = &q->segs[i];
-        uint64_t n = queue_min(hi, seg_end(q, i)) - offset;
+        uint64_t n = min_u64(hi, seg_end(q, i)) - offset;
         if (seg->data != NULL)
             memcpy(out, seg->data + (offset - seg->lo), (size_t)n);
         else
@@ -309,7 +309,7 @@ const uint8_t *sendq_span(const struct sendq *q, uint64_t offset, uint64_t *size
         shift = seg->shift;
     }
     uint64_t at = (offset - shift) & (q->ring_cap - 1);
-    *size = queue_min(*size, q->ring_cap - at);
+    *size = min_u64(*size, q->ring_cap - at);
     return q->ring + at;
 }
 
@@ -321,7 +321,7 @@ void sendq_on_sent(struct sendq *q, uint64_t offset, uint32_t size, bool fin)
      * fail; were it to, the bytes would only be sent once more. */
     if (q->lost.count > 0)
         (void)range_remove(&q->lost, offset, hi);
-    q->sent = queue_max(q->sent, hi);
+    q->sent = max_u64(q->sent, hi);
     if (fin) {
         q->fin_sent = true;
         q->fin_lost = false;
@@ -386,7 +386,7 @@ static void sets_shrink(struct sendq *q, struct quota *quota)
 
 void sendq_on_acked(struct sendq *q, struct quota *quota, uint64_t offset, uint32_t size, bool fin)
 {
-    uint64_t lo = queue_max(offset, q->base), hi = offset + size;
+    uint64_t lo = max_u64(offset, q->base), hi = offset + size;
     struct range r = {lo, hi};
     assert(hi <= q->sent && (!fin || q->fin_sent));
     if (fin) {
@@ -412,7 +412,7 @@ void sendq_on_acked(struct sendq *q, struct quota *quota, uint64_t offset, uint3
 
 void sendq_on_lost(struct sendq *q, struct quota *quota, uint64_t offset, uint32_t size, bool fin)
 {
-    uint64_t at = queue_max(offset, q->base), hi = offset + size;
+    uint64_t at = max_u64(offset, q->base), hi = offset + size;
     assert(hi <= q->sent && (!fin || q->fin_sent));
     if (fin && !q->fin_acked)
         q->fin_lost = true;
@@ -424,7 +424,7 @@ void sendq_on_lost(struct sendq *q, struct quota *quota, uint64_t offset, uint32
         if (i < q->acked.count)
             r = q->acked.v[i];
         if (r.lo > at)
-            lost_add(q, quota, at, queue_min(r.lo, hi));
+            lost_add(q, quota, at, min_u64(r.lo, hi));
         at = r.hi;
     }
     sets_shrink(q, quota);
