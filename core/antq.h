@@ -563,6 +563,7 @@ struct aq_path_info {
     bool active;    /* all but probes go here */
     bool validated; /* the peer has shown that it is there */
     bool checking;  /* a validation is under way */
+    uint8_t ttl;    /* hop limit of the packet that came last, 0 unknown */
     uint64_t rtt_us, cwnd_bytes;
     uint64_t sent_bytes, recv_bytes; /* UDP payload */
     uint64_t reserved[2];

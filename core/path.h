@@ -41,6 +41,7 @@ struct path {
     uint16_t socket;
     uint8_t transport;               /* enum path_transport */
     uint8_t state;                   /* enum path_state; only by path_set_state */
+    uint8_t ttl;                     /* hop limit of the last authentic packet, 0 unknown */
     uint8_t index;                   /* its place in the connection's table */
     bool wanted;                     /* becomes the active one when it is validated */
     uint8_t mtu_fails;               /* so often was a datagram of that size not answered */

@@ -245,6 +245,7 @@ unsigned aq_conn_paths(struct aq_endpoint *endpoint, aq_conn conn, struct aq_pat
                                            .active = i == c->active,
                                            .validated = p->state == PATH_VALID,
                                            .checking = path_is_checked(p),
+                                           .ttl = p->ttl,
                                            .rtt_us = p->rtt.smoothed_us,
                                            .cwnd_bytes = p->cc.cwnd_bytes,
                                            .sent_bytes = p->sent_bytes,

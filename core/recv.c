@@ -379,6 +379,9 @@ static void recv_closing(struct recv *r, size_t size)
 static void recv_end(struct recv *r)
 {
     struct conn *c = r->c;
+    struct path *p = r->path != PATH_NONE ? c->path[r->path] : NULL;
+    if (r->processed && p)
+        p->ttl = r->d->ttl;
     uint64_t delay = ack_delay_asked(&c->app.ack, c->ep->config.max_ack_delay_us);
     for (enum space_id i = SPACE_INITIAL; i < SPACES; i++) {
         struct space *space = conn_space(c, i);

@@ -53,7 +53,7 @@ static void give(struct side *s, const struct pair_datagram *d, const struct aq_
     cr_assert_eq(aq_recv_buffers(s->ep, &buffer, 1), 1);
     memcpy(buffer.data, d->data, d->size);
     struct aq_datagram in = {
-        .data = buffer.data, .size = d->size, .remote = *from, .socket = socket};
+        .data = buffer.data, .size = d->size, .remote = *from, .socket = socket, .ttl = s->ttl};
     if (socket)
         in.local = *local;
     cr_assert_eq(aq_recv(s->ep, &in, 1, now_us), AQ_OK);
@@ -154,6 +154,35 @@ static void ping(struct net *n)
 static unsigned infos(const struct side *s, struct aq_path_info v[AQ_PATHS_MAX])
 {
     return aq_conn_paths(s->ep, s->conn, v, AQ_PATHS_MAX);
+}
+
+Test(migrate, a_path_tells_the_hop_limit_of_its_last_packet)
+{
+    struct net *n = net_connected(NULL, NULL);
+    struct side *client = &n->p->client;
+    struct aq_path_info v[AQ_PATHS_MAX];
+    uint8_t forged[100] = {0x40};
+    cr_expect_eq(infos(client, v), 1);
+    cr_expect_eq(v[0].ttl, 0, "the host does not tell");
+    client->ttl = 57;
+    ping(n);
+    net_run(n, 100000);
+    infos(client, v);
+    cr_expect_eq(v[0].ttl, 57);
+    infos(&n->p->server, v);
+    cr_expect_eq(v[0].ttl, 0);
+
+    struct aq_endpoint_stats stats = {.size = sizeof stats};
+    aq_endpoint_stats(client->ep, &stats);
+    uint64_t before = stats.drop_auth;
+    client->ttl = 3;
+    memcpy(forged + 1, n->dcid[0][1], CID_SIZE);
+    side_recv(client, &n->server[0], forged, sizeof forged, n->p->now_us);
+    aq_endpoint_stats(client->ep, &stats);
+    cr_expect_eq(stats.drop_auth, before + 1);
+    infos(client, v);
+    cr_expect_eq(v[0].ttl, 57, "what is not authentic says nothing");
+    net_free(n);
 }
 
 /* ---- the peer's NAT ------------------------------------------------------------------------- */

@@ -41,6 +41,7 @@ struct side {
     uint64_t lose_nth;         /* so is its n-th datagram, counted from 1 */
     bool deaf_events;          /* events stay where they are */
     uint8_t ecn;               /* mark of the datagram that side_recv gives */
+    uint8_t ttl;               /* its hop limit, 0 unknown */
     uint8_t (*remark)(uint8_t ecn,
                       uint64_t nth); /* what the way here makes of a mark; NULL: nothing */
     uint64_t came;
@@ -201,7 +202,7 @@ static inline void side_recv(struct side *s, const struct aq_addr *from, const v
     cr_assert_leq(size, buffer.size);
     memcpy(buffer.data, data, size);
     struct aq_datagram d = {
-        .data = buffer.data, .size = (uint32_t)size, .remote = *from, .ecn = s->ecn};
+        .data = buffer.data, .size = (uint32_t)size, .remote = *from, .ecn = s->ecn, .ttl = s->ttl};
     cr_assert_eq(aq_recv(s->ep, &d, 1, now_us), AQ_OK);
 }
 
