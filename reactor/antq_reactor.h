@@ -37,16 +37,17 @@ struct aq_loop_config {
      */
     uint64_t busy_poll_us;
     /* Datagrams whose first byte has its two highest bits clear: no QUIC packet's are. They come in
-     * the batches in which the kernel gave them (segment, as GRO merged them), and the endpoint does
-     * not see them, unless the callback gives them to aq_recv, with their channel and prefix. data
-     * is writable, and valid during the call. Must not call aq_loop_run, _step or _free. NULL: the
-     * endpoint gets them, and drops them. With it the endpoint does not offer to take packets whose
-     * fixed bit is 0 (no_grease_bit). */
+     * the batches in which the kernel gave them (segment, as GRO merged them), and the endpoint
+     * does not see them, unless the callback gives them to aq_recv, with their channel and prefix.
+     * data is writable, and valid during the call. Must not call aq_loop_run, _step or _free. NULL:
+     * the endpoint gets them, and drops them. With it the endpoint does not offer to take packets
+     * whose fixed bit is 0 (no_grease_bit). */
     void (*on_datagrams)(void *user, struct aq_loop *loop, const struct aq_datagram *datagrams,
                          unsigned n);
     /* A train of a path with a channel is about to be sent: the host fills in the AQ_CHANNEL_PREFIX
      * bytes in front of each datagram. False: it cannot go there, and is lost. NULL: all are. */
     bool (*on_channel)(void *user, struct aq_loop *loop, const struct aq_train *train);
+    bool recv_ttl; /* datagrams and aq_path_info tell the hop limit they came with [false] */
 };
 AQ_API void aq_loop_config_init(struct aq_loop_config *config);
 
@@ -132,6 +133,13 @@ struct aq_loop_sent {
  * only. What cannot be sent now is lost; *sent tells how much was. */
 AQ_API void aq_loop_send_trains(struct aq_loop *loop, const struct aq_train *trains, unsigned n,
                                 struct aq_loop_sent *sent);
+
+/* Sends one datagram of at most 65,535 bytes now, beside QUIC: from to's socket, and from its
+ * address and interface where they are named, with this hop limit (1 to 255; 0: the socket's own).
+ * Its channel does not matter: the bytes go as they are. False: it is lost, and counted in
+ * send_errors. No error ends the socket. */
+AQ_API bool aq_loop_send_raw(struct aq_loop *loop, const struct aq_path_addr *to, unsigned ttl,
+                             const uint8_t *data, size_t size);
 
 struct aq_loop_stats {
     size_t size;

@@ -7,8 +7,8 @@
  *     on_datagrams: | ours | ours |                    where they lie
  *     the endpoint: | QUIC |             | QUIC |      likewise
  *
- * aq_loop_send_trains is the other half:
- * what came as one batch can leave as one train, from where it was received.
+ * aq_loop_send_trains is the other half: what came as one batch can leave as one train, from where
+ * it was received. aq_loop_send_raw sends a single datagram, with a hop limit of its own.
  *
  * Called by reactor.c. */
 #include "reactor/loop.h"
@@ -120,11 +120,12 @@ static void send_run(struct aq_loop *loop, const struct aq_train *trains, unsign
 {
     uint32_t sent[FOREIGN_RUNS] = {0};
     struct loop_socket *s = loop_socket_at(loop, trains[0].socket);
-    if (s == NULL || s->blocked || s->udp.family != trains[0].remote.family)
-        return;
+    if (s != NULL && !s->blocked && s->udp.family == trains[0].remote.family)
+        (void)udp_send(&s->udp, &loop->io, trains, sent, n);
     /* What a full socket does not take is lost, as in a full device: nobody's memory would hold it.
      */
-    (void)udp_send(&s->udp, &loop->io, trains, sent, n);
+    for (unsigned i = 0; i < n; i++)
+        loop->io.counts.send_errors += sent[i] < trains[i].size;
 }
 
 void aq_loop_send_trains(struct aq_loop *loop, const struct aq_train *trains, unsigned n,
@@ -140,4 +141,23 @@ void aq_loop_send_trains(struct aq_loop *loop, const struct aq_train *trains, un
     }
     sent->packets = loop->io.counts.send_packets - packets;
     sent->bytes = loop->io.counts.send_bytes - bytes;
+}
+
+bool aq_loop_send_raw(struct aq_loop *loop, const struct aq_path_addr *to, unsigned ttl,
+                      const uint8_t *data, size_t size)
+{
+    struct aq_loop_sent sent;
+    struct aq_train train = {.size = (uint32_t)size,
+                             .segment = (uint16_t)size,
+                             .socket = to->socket,
+                             .ifindex = to->ifindex,
+                             .ttl = (uint8_t)ttl,
+                             .flags = AQ_TRAIN_NO_GSO,
+                             .local = to->local,
+                             .remote = to->remote};
+    assert(ttl <= UINT8_MAX && size > 0 && size <= UINT16_MAX);
+    /* Trains have no const: the pointer is copied, the kernel only reads. */
+    memcpy(&train.data, &data, sizeof data);
+    aq_loop_send_trains(loop, &train, 1, &sent);
+    return sent.packets == 1;
 }

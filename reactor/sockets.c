@@ -55,6 +55,7 @@ static struct loop_socket *socket_open(struct aq_loop *loop, const struct aq_add
         .buffer_bytes = loop->config.socket_buffer_bytes,
         .no_gso = loop->config.no_gso,
         .no_gro = loop->config.no_gro,
+        .recv_ttl = loop->config.recv_ttl,
         .ecn = loop->config.endpoint.no_ecn ? AQ_ECN_NOT : AQ_ECN_ECT0,
     };
     uint32_t index = 0;

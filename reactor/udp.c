@@ -2,9 +2,9 @@
  *
  * Receiving is one recvmmsg into 64 KiB buffers. With UDP_GRO the kernel hands over a row of equal
  * datagrams of one flow as one message and tells their size, so that a call brings hundreds of
- * packets. Each message also brings the ECN mark (RFC 9000 §13.4), the hop limit, the local address
- * and the interface, which name the path (RFC 9000 §9), and the kernel's count of what it dropped
- * because the buffer was full.
+ * packets. Each message also brings the ECN mark (RFC 9000 §13.4), the local address and the
+ * interface, which name the path (RFC 9000 §9), the kernel's count of what it dropped because the
+ * buffer was full, and, where somebody wants it, the hop limit.
  *
  * IP_RECVERR puts ICMP errors with their destination on an error queue. Without it "connection
  * refused" would be unknown on a socket that is not connected; with it the kernel also makes the
@@ -18,6 +18,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/errqueue.h>
+#include <netinet/icmp6.h>
+#include <netinet/ip_icmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,7 +49,6 @@ struct udp_setting {
 static const struct udp_setting udp_settings_v4[] = {
     {IPPROTO_IP, IP_PKTINFO, 1},
     {IPPROTO_IP, IP_RECVTOS, 1},
-    {IPPROTO_IP, IP_RECVTTL, 1},
     {IPPROTO_IP, IP_RECVERR, 1},
     /* Don't fragment, and do not believe the kernel's path MTU cache: DPLPMTUD probes for itself.
      */
@@ -56,11 +57,8 @@ static const struct udp_setting udp_settings_v4[] = {
 };
 
 static const struct udp_setting udp_settings_v6[] = {
-    {IPPROTO_IPV6, IPV6_RECVPKTINFO, 1},
-    {IPPROTO_IPV6, IPV6_RECVTCLASS, 1},
-    {IPPROTO_IPV6, IPV6_RECVHOPLIMIT, 1},
-    {IPPROTO_IPV6, IPV6_RECVERR, 1},
-    {IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE},
+    {IPPROTO_IPV6, IPV6_RECVPKTINFO, 1}, {IPPROTO_IPV6, IPV6_RECVTCLASS, 1},
+    {IPPROTO_IPV6, IPV6_RECVERR, 1},     {IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_PROBE},
     {SOL_SOCKET, SO_RXQ_OVFL, 1},
 };
 
@@ -114,7 +112,9 @@ const char *udp_error_text(int error)
     case EACCES: return "sending not permitted";
     case ENOBUFS: return "no buffer space in the kernel";
     case ENOMEM: return "no memory in the kernel";
+    case EINVAL: /* what the kernel says of a source address that is gone */
     case EADDRNOTAVAIL: return "local address not available";
+    case ENODEV: return "network interface is gone";
     default: return "sending failed";
     }
 }
@@ -173,8 +173,11 @@ static void udp_set_options(struct udp *udp, const struct udp_options *options)
     for (size_t i = 0; i < count; i++)
         (void)setsockopt(udp->fd, rows[i].level, rows[i].name, &rows[i].value,
                          sizeof rows[i].value);
-    int mark = options->ecn;
+    int mark = options->ecn, on = 1, off = 0;
     bool v4 = udp->family == 4;
+    if (options->recv_ttl)
+        (void)setsockopt(udp->fd, v4 ? IPPROTO_IP : IPPROTO_IPV6,
+                         v4 ? IP_RECVTTL : IPV6_RECVHOPLIMIT, &on, sizeof on);
     if (mark != 0
         && setsockopt(udp->fd, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &mark,
                       sizeof mark)
@@ -185,7 +188,6 @@ static void udp_set_options(struct udp *udp, const struct udp_options *options)
     uint32_t out = udp_set_buffer(udp->fd, SO_SNDBUFFORCE, SO_SNDBUF, options->buffer_bytes);
     udp->granted_bytes = in < out ? in : out;
 
-    int on = 1, off = 0;
     udp->gro = !options->no_gro && setsockopt(udp->fd, SOL_UDP, UDP_GRO, &on, sizeof on) == 0;
     /* A segment size of 0 changes nothing, but a kernel without GSO refuses the name. */
     udp->gso = !options->no_gso && setsockopt(udp->fd, SOL_UDP, UDP_SEGMENT, &off, sizeof off) == 0;
@@ -271,6 +273,15 @@ static const struct sock_extended_err *udp_find_error(struct msghdr *msg)
     return NULL;
 }
 
+/* A hop limit that ended on the way: that is what openers of NAT traversal are sent with, and it
+ * says nothing of who they were meant for. */
+static bool udp_is_expired(const struct sock_extended_err *e)
+{
+    if (e->ee_origin == SO_EE_ORIGIN_ICMP)
+        return e->ee_type == ICMP_TIME_EXCEEDED;
+    return e->ee_type == ICMP6_TIME_EXCEEDED;
+}
+
 static void udp_report(struct udp_io *io, const struct sock_extended_err *e,
                        const union udp_name *name)
 {
@@ -278,7 +289,7 @@ static void udp_report(struct udp_io *io, const struct sock_extended_err *e,
     if (e->ee_origin != SO_EE_ORIGIN_ICMP && e->ee_origin != SO_EE_ORIGIN_ICMP6)
         return; /* our own failed send, which was counted when it failed */
     /* RFC 9000 §14.2.1: "packet too big" proves nothing; DPLPMTUD learns from its own probes. */
-    if (e->ee_errno == EMSGSIZE || !udp_from_sockaddr(name, &remote))
+    if (e->ee_errno == EMSGSIZE || udp_is_expired(e) || !udp_from_sockaddr(name, &remote))
         return;
     io->counts.unreachable++;
     if (io->unreachable != NULL)

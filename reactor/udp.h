@@ -24,7 +24,8 @@ enum {
 struct udp_options {
     uint32_t buffer_bytes; /* SO_RCVBUF and SO_SNDBUF */
     bool no_gso, no_gro;
-    uint8_t ecn; /* enum aq_ecn: the mark of most trains, which then need not say so each time */
+    bool recv_ttl; /* datagrams tell their hop limit */
+    uint8_t ecn;   /* enum aq_ecn: the mark of most trains, which then need not say so each time */
 };
 
 /* What the system calls of all sockets of a loop did. */

@@ -197,7 +197,7 @@ static bool udp_is_pending_error(int error)
 {
     return error == ECONNREFUSED || error == EHOSTUNREACH || error == ENETUNREACH
            || error == EHOSTDOWN || error == ENETDOWN || error == EPROTO || error == ENOPROTOOPT
-           || error == EMSGSIZE;
+           || error == EMSGSIZE || error == EACCES || error == ENONET || error == EOPNOTSUPP;
 }
 
 /* The first message failed for itself: cut it smaller, or count it as lost. */

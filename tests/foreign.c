@@ -176,7 +176,105 @@ Test(foreign, not_sent)
     stuck = false;
     cr_expect_eq(sent.packets, 0);
     cr_expect_eq(sent.bytes, 0);
+    struct aq_loop_stats stats = {.size = sizeof stats};
+    aq_loop_stats(from, &stats);
+    cr_expect_eq(stats.send_errors, 3);
     aq_loop_send_trains(from, &good, 0, &sent);
     cr_expect_eq(sent.bytes, 0);
     aq_loop_free(from);
+}
+
+/* ---- one datagram ---------------------------------------------------------------------------- */
+
+static uint8_t heard_ttl;
+
+static void hear_ttl(void *user, struct aq_loop *loop, const struct aq_datagram *d, unsigned n)
+{
+    (void)user;
+    (void)loop;
+    cr_assert_eq(n, 1);
+    heard_ttl = d->ttl;
+    got.calls++;
+}
+
+/* Two sockets of one loop: the first sends, the second hears. */
+static struct aq_loop *open_both(unsigned family, bool recv_ttl, struct aq_path_addr *path)
+{
+    struct aq_loop_config config;
+    struct aq_addr local = {.family = (uint8_t)family};
+    aq_loop_config_init(&config);
+    config.endpoint.max_conns = config.endpoint.max_half_open = 8;
+    config.endpoint.memory_bytes = 16u << 20;
+    config.on_datagrams = hear_ttl;
+    config.recv_ttl = recv_ttl;
+    struct aq_loop *loop = aq_loop_new(&config, error, sizeof error);
+    cr_assert_not_null(loop, "%s", error);
+    local.ip[0] = family == 4 ? 127 : 0;
+    local.ip[family == 4 ? 3 : 15] = 1;
+    memset(path, 0, sizeof *path);
+    cr_assert_eq(aq_listen(loop, &local, &path->local, error, sizeof error), AQ_OK, "%s", error);
+    cr_assert_eq(aq_listen(loop, &local, &path->remote, error, sizeof error), AQ_OK, "%s", error);
+    return loop;
+}
+
+static void expect_ttl(unsigned family, bool recv_ttl)
+{
+    static const uint8_t ttls[] = {1, 2, 8, 255, 0};
+    struct aq_path_addr path;
+    struct aq_loop *loop = open_both(family, recv_ttl, &path);
+    for (unsigned i = 0; i < sizeof ttls; i++) {
+        got.calls = 0;
+        cr_expect(aq_loop_send_raw(loop, &path, ttls[i], (const uint8_t *)"!", 1));
+        for (unsigned j = 0; j < 200 && got.calls == 0; j++) {
+            struct pollfd fd = {aq_loop_fd(loop), POLLIN, 0};
+            (void)poll(&fd, 1, 10);
+            cr_assert_eq(aq_loop_step(loop), 0);
+        }
+        cr_expect_eq(got.calls, 1);
+        if (!recv_ttl)
+            cr_expect_eq(heard_ttl, 0, "nobody asked");
+        else if (ttls[i] == 0)
+            cr_expect(heard_ttl > 8 && heard_ttl < 255, "the socket's own: %u", heard_ttl);
+        else
+            cr_expect_eq(heard_ttl, ttls[i]);
+    }
+    aq_loop_free(loop);
+}
+
+Test(foreign, raw_hop_limits)
+{
+    expect_ttl(4, true);
+    expect_ttl(6, true);
+    expect_ttl(4, false);
+    expect_ttl(6, false);
+}
+
+static uint64_t send_errors(const struct aq_loop *loop)
+{
+    struct aq_loop_stats stats = {.size = sizeof stats};
+    aq_loop_stats(loop, &stats);
+    return stats.send_errors;
+}
+
+Test(foreign, raw_not_sent)
+{
+    static const uint8_t large[65535];
+    struct aq_path_addr path, wrong;
+    struct aq_loop *loop = open_both(4, false, &path);
+    wrong = path;
+    wrong.socket = 7;
+    cr_expect_not(aq_loop_send_raw(loop, &wrong, 0, large, 1), "no such socket");
+    wrong.socket = 0;
+    wrong.remote.family = 6;
+    cr_expect_not(aq_loop_send_raw(loop, &wrong, 0, large, 1), "no such family there");
+    wrong.remote.family = 0;
+    cr_expect_not(aq_loop_send_raw(loop, &wrong, 0, large, 1), "none at all");
+    cr_expect_not(aq_loop_send_raw(loop, &path, 0, large, sizeof large), "no datagram is so large");
+    stuck = true;
+    cr_expect_not(aq_loop_send_raw(loop, &path, 0, large, 1));
+    stuck = false;
+    cr_expect_eq(send_errors(loop), 5);
+    cr_expect(aq_loop_send_raw(loop, &path, 0, large, 1200));
+    cr_expect_eq(send_errors(loop), 5);
+    aq_loop_free(loop);
 }

@@ -99,13 +99,20 @@ Test(udp, ecn_both_ways_v6)
 
 static void check_ttl(unsigned family)
 {
-    struct udp a = open_on(family, 1), b = open_on(family, 1);
-    struct aq_train t = train_to(&b, 0, 100, 100);
+    struct udp a = open_on(family, 1), c = open_on(family, 1);
+    options.recv_ttl = true;
+    struct udp b = open_on(family, 1);
+    struct aq_train t = train_to(&b, 0, 100, 100), other = train_to(&c, 0, 100, 100);
     uint32_t sent = 0;
-    t.ttl = 7;
+    t.ttl = other.ttl = 7;
     cr_assert(udp_send(&a, &io, &t, &sent, 1));
     receive(&b, 100);
     cr_assert_eq(got.last.ttl, 7);
+    sent = 0;
+    cr_assert(udp_send(&a, &io, &other, &sent, 1));
+    receive(&c, 100);
+    cr_assert_eq(got.bytes, 100);
+    cr_assert_eq(got.last.ttl, 0, "nobody asked");
     sent = 0;
     t.ttl = 0;
     cr_assert(udp_send(&a, &io, &t, &sent, 1));
@@ -113,6 +120,7 @@ static void check_ttl(unsigned family)
     cr_assert_gt(got.last.ttl, 7, "0 is the socket's own");
     udp_close(&a);
     udp_close(&b);
+    udp_close(&c);
 }
 
 Test(udp, ttl_both_ways_v4)
@@ -154,6 +162,7 @@ Test(udp, packet_info_names_the_local_address_and_answers_leave_from_it)
 
 Test(udp, packet_info_v6)
 {
+    options.recv_ttl = true;
     struct udp a = open_on(6, 1), b = open_on(6, 0);
     struct udp to = b;
     to.local = address(6, 1, b.local.port);
