@@ -48,6 +48,9 @@ struct aq_loop_config {
      * bytes in front of each datagram. False: it cannot go there, and is lost. NULL: all are. */
     bool (*on_channel)(void *user, struct aq_loop *loop, const struct aq_train *train);
     bool recv_ttl; /* datagrams and aq_path_info tell the hop limit they came with [false] */
+    /* Called after what aq_loop_hosts told has changed: at most ten times a second, however many
+     * addresses come and go at once. NULL: nobody is told. */
+    void (*on_hosts)(void *user, struct aq_loop *loop);
 };
 AQ_API void aq_loop_config_init(struct aq_loop_config *config);
 
@@ -140,6 +143,15 @@ AQ_API void aq_loop_send_trains(struct aq_loop *loop, const struct aq_train *tra
  * send_errors. No error ends the socket. */
 AQ_API bool aq_loop_send_raw(struct aq_loop *loop, const struct aq_path_addr *to, unsigned ttl,
                              const uint8_t *data, size_t size);
+
+enum {
+    AQ_HOSTS_MAX = 64
+};
+/* The machine's own addresses now, without ports, at most max of them (AQ_HOSTS_MAX always
+ * suffice): those of interfaces that are up and connected, which packets can leave from; not of
+ * loopback, nor those that mean something on one link only (169.254.0.0/16, fe80::/10). Returns how
+ * many. It asks the kernel: not for each packet. */
+AQ_API unsigned aq_loop_hosts(struct aq_loop *loop, struct aq_addr *addrs, unsigned max);
 
 struct aq_loop_stats {
     size_t size;

@@ -3,6 +3,7 @@
  *   reactor.c  life of a loop, the turn, sending, stopping
  *   sockets.c  listening, dialling, which connection owns which socket
  *   foreign.c  datagrams that are not QUIC
+ *   hosts.c    the machine's own addresses, and when they change
  *   watch.c    waiting, timers, watched descriptors, posts from other threads, signals
  *
  * All memory is taken in aq_loop_new: the struct, its two tables and the endpoint. An epoll entry
@@ -48,6 +49,7 @@ enum loop_kind {
     LOOP_WATCH,
     LOOP_POST,
     LOOP_SIGNAL,
+    LOOP_HOSTS,
     LOOP_DEADLINE
 };
 
@@ -96,7 +98,7 @@ struct aq_loop {
     void *ep_memory;
     size_t ep_size, size; /* bytes of the endpoint's and of the loop's own mapping */
     uint64_t now_us, stop_at_us;
-    int epoll_fd, deadline_fd, post_fd, signal_fd;
+    int epoll_fd, deadline_fd, post_fd, signal_fd, hosts_fd;
     bool in_turn, stopping, breaking;
     bool received;     /* in this turn, and the events of it are not delivered yet */
     bool more;         /* a budget ran out: do not wait */
@@ -132,6 +134,10 @@ struct aq_loop {
 
     sigset_t old_mask;
     struct udp_io io;
+
+    uint64_t hosts_at_us; /* when to see whether addresses changed; AQ_NEVER: not */
+    unsigned hosts_count;
+    struct aq_addr hosts[AQ_HOSTS_MAX]; /* as last told */
 };
 
 /* ---- reactor.c ------------------------------------------------------------------------------- */
@@ -159,9 +165,17 @@ void loop_conn_paths(struct aq_loop *loop, aq_conn conn);
 void loop_conn_remove(struct aq_loop *loop, aq_conn conn);
 
 /* ---- foreign.c ------------------------------------------------------------------------------- */
-/* Takes out of n received messages what is not QUIC, if somebody wants it; returns how many are left
- * for the endpoint. */
+/* Takes out of n received messages what is not QUIC, if somebody wants it; returns how many are
+ * left for the endpoint. */
 unsigned loop_foreign(struct aq_loop *loop, struct aq_datagram *datagrams, unsigned n);
+
+/* ---- hosts.c --------------------------------------------------------------------------------- */
+/* Listens for changes, if somebody wants to hear of them; 0 or an errno. */
+int loop_hosts_init(struct aq_loop *loop);
+/* The kernel says that something has changed. */
+void loop_hosts_ready(struct aq_loop *loop);
+/* hosts_at_us has come. */
+void loop_hosts_fire(struct aq_loop *loop);
 
 /* ---- watch.c --------------------------------------------------------------------------------- */
 /* Waits at most timeout_us, spinning first where the config says so; how many are ready, or -1. */

@@ -121,7 +121,8 @@ static struct aq_loop *loop_alloc(const struct aq_loop_config *config)
     loop->conns_mask = conns - 1;
     loop->size = size;
     loop->config = *config;
-    loop->epoll_fd = loop->deadline_fd = loop->post_fd = loop->signal_fd = -1;
+    loop->epoll_fd = loop->deadline_fd = loop->post_fd = loop->signal_fd = loop->hosts_fd = -1;
+    loop->hosts_at_us = AQ_NEVER;
     loop->train_max = config->endpoint.send_trains;
     if (loop->train_max > LOOP_TRAINS)
         loop->train_max = LOOP_TRAINS;
@@ -333,6 +334,7 @@ static void loop_ready(struct aq_loop *loop, const struct epoll_event *event)
     case LOOP_WATCH: loop_watch_ready(loop, index, generation); break;
     case LOOP_POST: loop_posts_run(loop); break;
     case LOOP_SIGNAL: loop_signal_read(loop); break;
+    case LOOP_HOSTS: loop_hosts_ready(loop); break;
     case LOOP_DEADLINE: loop_deadline_read(loop); break;
     }
 }

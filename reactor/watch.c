@@ -58,6 +58,8 @@ int loop_watch_init(struct aq_loop *loop)
                             loop_key(LOOP_DEADLINE, 0, 0));
     if (failed == 0 && loop->config.handle_signals)
         failed = watch_init_signals(loop);
+    if (failed == 0)
+        failed = loop_hosts_init(loop);
     return failed;
 }
 
@@ -76,6 +78,8 @@ void loop_watch_free(struct aq_loop *loop)
         close(loop->post_fd);
     if (loop->deadline_fd >= 0)
         close(loop->deadline_fd);
+    if (loop->hosts_fd >= 0)
+        close(loop->hosts_fd);
 }
 
 /* ---- timers ---------------------------------------------------------------------------------- */
@@ -94,7 +98,7 @@ static struct loop_timer *timer_first(struct aq_loop *loop)
 
 uint64_t loop_timers_next(const struct aq_loop *loop)
 {
-    uint64_t next = AQ_NEVER;
+    uint64_t next = loop->hosts_at_us;
     for (unsigned i = 0; i < LOOP_TIMERS; i++)
         if (loop->timers[i].fn != NULL && loop->timers[i].at_us < next)
             next = loop->timers[i].at_us;
@@ -103,6 +107,8 @@ uint64_t loop_timers_next(const struct aq_loop *loop)
 
 void loop_timers_fire(struct aq_loop *loop)
 {
+    if (loop->hosts_at_us <= loop->now_us)
+        loop_hosts_fire(loop);
     for (unsigned i = 0; i < LOOP_TIMERS; i++) {
         struct loop_timer *t = timer_first(loop);
         if (t == NULL || t->at_us > loop->now_us)
