@@ -118,31 +118,30 @@ void cid_reset_token(const struct cid_key *key, const struct cid *cid,
 
 void cid_local_init(struct cid_local *l)
 {
-    *l = (struct cid_local){.next = 1, .limit = 1};
+    *l = (struct cid_local){.next = 1, .count = 1, .limit = 1};
 }
 
 void cid_local_preferred(struct cid_local *l)
 {
     assert(l->next == 1);
-    l->next = 2;
+    l->active[l->count++] = l->next++;
 }
 
-static unsigned cid_local_active_count(const struct cid_local *l)
+/* The place of a number in active, count: it is retired, or never was. */
+static unsigned cid_local_at(const struct cid_local *l, uint64_t seq)
 {
-    unsigned n = 0;
-    for (unsigned i = 0; i < (unsigned)(l->next - l->low); i++)
-        n += !(l->retired >> i & 1);
-    return n;
+    unsigned i = 0;
+    while (i < l->count && l->active[i] != seq)
+        i++;
+    return i;
 }
 
 static void cid_local_issue(struct cid_local *l)
 {
-    /* At most 24 numbers between low and next, so that the bit masks hold them all, and no number
-     * is used twice: a repeated id would repeat its reset token. */
-    while (cid_local_active_count(l) < l->limit && l->next - l->low < 24
-           && l->next < CID_SEQ_LIMIT) {
-        l->due |= 1U << (l->next - l->low);
-        l->next++;
+    /* No number is used twice: a repeated id would repeat its reset token. */
+    while (l->count < l->limit && l->next < CID_SEQ_LIMIT) {
+        l->due |= (uint16_t)(1U << l->count);
+        l->active[l->count++] = l->next++;
     }
 }
 
@@ -154,24 +153,22 @@ void cid_local_open(struct cid_local *l, uint64_t peer_limit)
 
 bool cid_local_is_active(const struct cid_local *l, uint64_t seq)
 {
-    return seq >= l->low && seq < l->next && !(l->retired >> (seq - l->low) & 1);
+    return cid_local_at(l, seq) < l->count;
 }
 
 int cid_local_retire(struct cid_local *l, uint64_t seq, uint64_t used_seq)
 {
+    unsigned at = cid_local_at(l, seq);
     if (seq >= l->next) /* RFC 9000 §19.16: greater than any sent */
         return AQ_PROTOCOL_VIOLATION;
     if (seq == used_seq) /* RFC 9000 §19.16: the id the packet itself came on */
         return AQ_PROTOCOL_VIOLATION;
-    if (seq < l->low)
+    if (at == l->count)
         return AQ_OK;
-    l->retired |= 1U << (seq - l->low);
-    l->due &= ~(1U << (seq - l->low));
-    while (l->low < l->next && (l->retired & 1)) {
-        l->retired >>= 1;
-        l->due >>= 1;
-        l->low++;
-    }
+    unsigned below = (1U << at) - 1;
+    l->count--;
+    memmove(l->active + at, l->active + at + 1, (l->count - at) * sizeof l->active[0]);
+    l->due = (uint16_t)((l->due & below) | (l->due >> 1 & ~below));
     cid_local_issue(l);
     return AQ_OK;
 }
@@ -180,26 +177,23 @@ bool cid_local_next(const struct cid_local *l, uint16_t *seq)
 {
     if (!l->due)
         return false;
-    *seq = (uint16_t)(l->low + __builtin_ctz(l->due));
+    *seq = l->active[__builtin_ctz(l->due)];
     return true;
 }
 
 void cid_local_told(struct cid_local *l, uint16_t seq)
 {
-    l->due &= ~(1U << (seq - l->low));
+    l->due &= (uint16_t) ~(1U << cid_local_at(l, seq));
 }
 
 void cid_local_lost(struct cid_local *l, uint64_t seq)
 {
-    if (cid_local_is_active(l, seq))
-        l->due |= 1U << (seq - l->low);
+    unsigned at = cid_local_at(l, seq);
+    if (at < l->count)
+        l->due |= (uint16_t)(1U << at);
 }
 
 /* ---- the peer's ---- */
-
-enum {
-    MORE_SIZE = (CIDS_MAX - CIDS_FIRST) * sizeof(struct cid_remote)
-};
 
 void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit, struct quota *quota)
 {
@@ -212,7 +206,7 @@ void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit, s
 
 void cid_peer_clear(struct cid_peer *p)
 {
-    quota_give(p->quota, p->more, MORE_SIZE);
+    quota_give(p->quota, p->more, sizeof *p->more);
     p->more = NULL;
 }
 
@@ -223,7 +217,7 @@ static unsigned entries(const struct cid_peer *p)
 
 static struct cid_remote *entry_at(struct cid_peer *p, unsigned i)
 {
-    return i < CIDS_FIRST ? &p->v[i] : &p->more[i - CIDS_FIRST];
+    return i < CIDS_FIRST ? &p->v[i] : &p->more->v[i - CIDS_FIRST];
 }
 
 void cid_peer_replace_first(struct cid_peer *p, const struct cid *cid)
@@ -265,12 +259,19 @@ static void cid_peer_note_gone(struct cid_peer *p, uint32_t seq)
         p->gone |= UINT64_C(1) << (p->gone_next - 1 - seq);
 }
 
+/* The i-th that waits. They are more than a few only where more than a few ids are held. */
+static uint32_t *retire_at(struct cid_peer *p, unsigned i)
+{
+    return i < CID_RETIRE_FIRST ? &p->retire[i] : &p->more->retire[i - CID_RETIRE_FIRST];
+}
+
 /* SECURITY.md row 4: retirements waiting are bounded; beyond that the peer is storming. */
 static int cid_peer_push_retire(struct cid_peer *p, uint32_t seq)
 {
-    if (p->retire_count + p->retire_flight >= CID_RETIRE_MAX)
+    unsigned most = p->more ? CID_RETIRE_MAX : CID_RETIRE_FIRST;
+    if (p->retire_count + p->retire_flight >= most)
         return AQ_CONNECTION_ID_LIMIT_ERROR;
-    p->retire[p->retire_count++] = seq;
+    *retire_at(p, p->retire_count++) = seq;
     cid_peer_note_gone(p, seq);
     return AQ_OK;
 }
@@ -312,11 +313,11 @@ static int cid_peer_place(struct cid_peer *p, uint32_t retire_prior_to, struct c
             return cid_peer_push_retire(p, (*place)->seq);
     }
     assert(!p->more && p->limit > CIDS_FIRST);
-    p->more = quota_take(p->quota, MORE_SIZE);
+    p->more = quota_take(p->quota, sizeof *p->more);
     if (!p->more)
         return AQ_FULL;
-    memset(p->more, 0, MORE_SIZE);
-    *place = &p->more[0];
+    memset(p->more, 0, sizeof *p->more);
+    *place = &p->more->v[0];
     return AQ_OK;
 }
 
@@ -365,7 +366,7 @@ int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, con
 const struct cid_remote *cid_peer_find(const struct cid_peer *p, uint32_t seq)
 {
     for (unsigned i = 0; i < entries(p); i++) {
-        const struct cid_remote *r = i < CIDS_FIRST ? &p->v[i] : &p->more[i - CIDS_FIRST];
+        const struct cid_remote *r = i < CIDS_FIRST ? &p->v[i] : &p->more->v[i - CIDS_FIRST];
         if (r->used && r->seq == seq)
             return r;
     }
@@ -375,7 +376,7 @@ const struct cid_remote *cid_peer_find(const struct cid_peer *p, uint32_t seq)
 bool cid_peer_has_spare(const struct cid_peer *p)
 {
     for (unsigned i = 0; i < entries(p); i++) {
-        const struct cid_remote *r = i < CIDS_FIRST ? &p->v[i] : &p->more[i - CIDS_FIRST];
+        const struct cid_remote *r = i < CIDS_FIRST ? &p->v[i] : &p->more->v[i - CIDS_FIRST];
         if (r->used && !r->taken)
             return true;
     }
@@ -424,7 +425,7 @@ bool cid_peer_is_reset(const struct cid_peer *p, const uint8_t tail[RESET_TOKEN_
      * that the time tells nothing. */
     bool is_reset = false;
     for (unsigned i = 0; i < entries(p); i++) {
-        const struct cid_remote *r = i < CIDS_FIRST ? &p->v[i] : &p->more[i - CIDS_FIRST];
+        const struct cid_remote *r = i < CIDS_FIRST ? &p->v[i] : &p->more->v[i - CIDS_FIRST];
         is_reset |=
             r->used && r->taken && r->has_token & prim_equal(r->token, tail, RESET_TOKEN_SIZE);
     }
@@ -435,7 +436,9 @@ bool cid_peer_next_retire(const struct cid_peer *p, uint64_t *seq)
 {
     if (!p->retire_count)
         return false;
-    *seq = p->retire[p->retire_count - 1];
+    *seq = p->retire_count > CID_RETIRE_FIRST
+               ? p->more->retire[p->retire_count - 1 - CID_RETIRE_FIRST]
+               : p->retire[p->retire_count - 1];
     return true;
 }
 
@@ -456,5 +459,5 @@ void cid_peer_retire_lost(struct cid_peer *p, uint64_t seq)
 {
     assert(p->retire_flight);
     p->retire_flight--;
-    p->retire[p->retire_count++] = (uint32_t)seq;
+    *retire_at(p, p->retire_count++) = (uint32_t)seq;
 }

@@ -21,11 +21,13 @@
 
 enum {
     CID_SIZE = 8, /* the block; and all of an id, unless the configuration says more */
-    CIDS_MAX = 8,
+    CIDS_MAX = 16,
+    CIDS_USUAL = 8, /* issued to a peer that probes no paths by NAT traversal */
     CIDS_FIRST = 4, /* of the peer's, in the struct */
     CID_SEQ_LIMIT = 1 << 12,
     CID_SLOTS_MAX = 1 << 20,
-    CID_RETIRE_MAX = 2 * CIDS_MAX /* RFC 9000 §5.1.2: at least twice our limit */
+    CID_RETIRE_FIRST = 16,        /* retirements that may wait while few ids are held, */
+    CID_RETIRE_MAX = 2 * CIDS_MAX /* and in all. RFC 9000 §5.1.2: at least twice our limit */
 };
 
 struct cid_key {
@@ -55,12 +57,12 @@ void cid_reset_token(const struct cid_key *key, const struct cid *cid,
 
 /* Ours: which sequence numbers the peer may use, and which it must still be told. */
 struct cid_local {
-    uint16_t next;    /* next sequence number to issue */
-    uint16_t low;     /* all below are retired */
-    uint32_t retired; /* bit i: low + i is retired */
-    uint32_t due;     /* bit i: NEW_CONNECTION_ID of low + i is to be sent */
-    uint8_t limit;    /* how many the peer holds at most: its active_connection_id_limit, at most
-                         CIDS_MAX */
+    uint16_t next;             /* next sequence number to issue */
+    uint16_t active[CIDS_MAX]; /* issued and not retired, in order */
+    uint16_t due;              /* bit i: NEW_CONNECTION_ID of active[i] is to be sent */
+    uint8_t count;             /* of active */
+    uint8_t limit; /* how many the peer holds at most: its active_connection_id_limit, at most
+                      CIDS_MAX */
 };
 void cid_local_init(struct cid_local *l); /* sequence 0, from the handshake, is in use */
 /* The peer's limit is known: issue up to it. */
@@ -85,25 +87,29 @@ struct cid_remote {
     bool taken; /* some path sends to it, or has: no other may (§9.5) */
     uint8_t token[RESET_TOKEN_SIZE];
 };
+struct cid_more { /* a block */
+    struct cid_remote v[CIDS_MAX - CIDS_FIRST];
+    uint32_t retire[CID_RETIRE_MAX - CID_RETIRE_FIRST];
+};
 struct cid_peer {
     struct cid_remote v[CIDS_FIRST];
-    struct cid_remote *more; /* the table's entries from CIDS_FIRST on: a block; NULL: none */
+    struct cid_more *more; /* the table's entries from CIDS_FIRST on; NULL: none */
     struct quota *quota;
     uint32_t retire_prior_to;
-    uint32_t gone_next; /* one past the highest number that was retired */
-    uint64_t gone;      /* bit i: gone_next - 1 - i was */
-    uint32_t retire[CID_RETIRE_MAX]; /* RETIRE_CONNECTION_ID frames to send */
-    uint8_t retire_count;            /* due */
-    uint8_t retire_flight;           /* sent, not acknowledged */
-    uint8_t active;                  /* entry in use */
-    uint8_t limit;                   /* ours, as advertised */
+    uint32_t gone_next;                /* one past the highest number that was retired */
+    uint64_t gone;                     /* bit i: gone_next - 1 - i was */
+    uint32_t retire[CID_RETIRE_FIRST]; /* RETIRE_CONNECTION_ID frames to send; the rest in more */
+    uint8_t retire_count;              /* due */
+    uint8_t retire_flight;             /* sent, not acknowledged */
+    uint8_t active;                    /* entry in use */
+    uint8_t limit;                     /* ours, as advertised */
 };
 /* quota: for a limit above CIDS_FIRST. */
 void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit, struct quota *quota);
 void cid_peer_clear(struct cid_peer *p); /* gives the block back */
 static inline const struct cid_remote *cid_peer_entry(const struct cid_peer *p)
 {
-    return p->active < CIDS_FIRST ? &p->v[p->active] : &p->more[p->active - CIDS_FIRST];
+    return p->active < CIDS_FIRST ? &p->v[p->active] : &p->more->v[p->active - CIDS_FIRST];
 }
 static inline const struct cid *cid_peer_active(const struct cid_peer *p)
 {
