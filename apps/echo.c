@@ -109,6 +109,7 @@ static void on_stream(struct aq_endpoint *ep, const struct aq_event *event)
     case AQ_EVENT_PONG:
     case AQ_EVENT_DATAGRAM:
     case AQ_EVENT_DATAGRAM_ROOM:
+    case AQ_EVENT_NAT:
     case AQ_EVENT_CLOSED:
     case AQ_EVENT_RELEASED:
     case AQ_EVENT_STREAM_CLOSED: break;

@@ -354,7 +354,7 @@ struct aq_config {
     uint32_t streams_bidi, streams_uni; /* streams the peer may have open [100 each] */
     uint64_t max_ack_delay_us;          /* [25 ms] */
     uint16_t max_udp_payload;           /* largest datagram we send; 1,200 until probed [1452] */
-    uint8_t active_cid_limit;           /* connection ids the peer may give us, 2 to 8 [4] */
+    uint8_t active_cid_limit;           /* connection ids the peer may give us, 2 to 16 [4] */
     const char *cc;                     /* "cubic", "newreno" or "bbr" ["cubic"] */
     /* RFC 9000 §9: connections move to other addresses. A server follows its clients in any case.
      */
@@ -380,6 +380,13 @@ struct aq_config {
     uint16_t datagram_max;
     bool datagram_drop_oldest;
     uint32_t datagram_queue;
+    /* NAT traversal (draft-seemann-quic-nat-traversal): how many addresses a client may ask this
+     * endpoint, as a server, to probe in one round, 1 to 32; 0: no NAT traversal [0]. With it the
+     * peer may give us 16 connection ids, and the fixed bit tells QUIC from other datagrams
+     * (no_grease_bit). observe: tell peers the addresses we see them at, and ask them for ours
+     * (draft-ietf-quic-address-discovery) [false]. Both are used with peers that do the same. */
+    uint8_t nat_limit;
+    bool observe;
     /* What seals and opens 1-RTT packets: "boringssl"; "ipsec-mb", where it was built in and the
      * CPU has AES-NI; "auto": the fastest that is there ["auto"]. The bytes are the same. */
     const char *aead;
@@ -547,9 +554,30 @@ struct aq_path_addr {
  * AQ_EVENT_CONFIRMED, nor while the server's preferred address is being tried; AQ_REFUSED: the
  * server asked for no migration; AQ_FULL: no connection id of the server is left for it, or no path
  * (max_paths): try later; AQ_MISUSE: a server, a path that it has already, or addresses of two
- * families; AQ_GONE. */
+ * families; AQ_GONE.
+ *
+ * With NAT traversal negotiated, a path that is there and validated is moved to at once, also by a
+ * server; AQ_BLOCKED: it is there and not validated yet. */
 AQ_API int aq_conn_migrate(struct aq_endpoint *ep, aq_conn conn, const struct aq_path_addr *to,
                            uint64_t now_us);
+
+enum {
+    AQ_PROBE_SMALL = 1
+};
+/* NAT traversal, either side: makes a path with a connection id of its own and validates it, or
+ * looks at one that is there once more, without moving to it. It stays until it is dropped, or until
+ * it fails. AQ_PROBE_SMALL: its datagrams have at most 64 bytes until it was answered, then one of
+ * 1,200 follows: for an address that is only said to be the peer's. Else 1,200 bytes at once: it has
+ * answered otherwise. AQ_EVENT_PATH tells AQ_PATH_VALIDATED or AQ_PATH_PROBE_FAILED. AQ_OK: under
+ * way; AQ_FULL: no connection id or no path is left; AQ_BLOCKED: not before AQ_EVENT_CONFIRMED;
+ * AQ_MISUSE: NAT traversal was not negotiated, no remote address, addresses of two families, or an
+ * address of ours; AQ_GONE. */
+AQ_API int aq_conn_probe_path(struct aq_endpoint *ep, aq_conn conn, const struct aq_path_addr *to,
+                              unsigned flags, uint64_t now_us);
+/* Ends a path, its validation included. AQ_OK; AQ_MISUSE: it is the active one, or there is no such
+ * path; AQ_GONE. */
+AQ_API int aq_conn_drop_path(struct aq_endpoint *ep, aq_conn conn, const struct aq_path_addr *which,
+                             uint64_t now_us);
 
 enum {
     AQ_PATHS_MAX = 4
@@ -564,6 +592,8 @@ struct aq_path_info {
     bool validated; /* the peer has shown that it is there */
     bool checking;  /* a validation is under way */
     uint8_t ttl;    /* hop limit of the packet that came last, 0 unknown */
+    bool kept;      /* stays until it is dropped or fails: aq_conn_probe_path, or a relayed one */
+    bool full_size; /* it is known to carry 1,200 bytes */
     uint64_t rtt_us, cwnd_bytes;
     uint64_t sent_bytes, recv_bytes; /* UDP payload */
     uint64_t reserved[2];
@@ -572,6 +602,47 @@ struct aq_path_info {
  * it is gone. */
 AQ_API unsigned aq_conn_paths(struct aq_endpoint *ep, aq_conn conn, struct aq_path_info *paths,
                               unsigned max);
+
+/* ---- NAT traversal
+ * ------------------------------------------------------------------------------------ */
+
+enum {
+    AQ_NAT_ADDRESSES = 32 /* of a server, that a connection holds at once */
+};
+
+/* Server: tells the client an address to find us at (ADD_ADDRESS), until it is removed; *seq: its
+ * number. AQ_OK, for an address that it knows already too; AQ_MISUSE: a client, the handshake is not
+ * done (and so the client's certificate not verified), NAT traversal was not negotiated, or no
+ * address; AQ_FULL: AQ_NAT_ADDRESSES are held, those counted whose removal the client has not
+ * confirmed; AQ_GONE. */
+AQ_API int aq_nat_add_address(struct aq_endpoint *ep, aq_conn conn, const struct aq_addr *addr,
+                              uint64_t *seq, uint64_t now_us);
+/* Server: REMOVE_ADDRESS. AQ_OK; AQ_MISUSE: no such number; AQ_GONE. */
+AQ_API int aq_nat_remove_address(struct aq_endpoint *ep, aq_conn conn, uint64_t seq,
+                                 uint64_t now_us);
+/* Client: asks the server to probe an address of ours, paired with its address of that number
+ * (PUNCH_ME_NOW). The first round is 1; a higher one ends the one before. AQ_OK, for a pair that was
+ * sent in this round too; AQ_FULL: as many as the server allows in a round; AQ_MISUSE: a server, the
+ * handshake is not done, NAT traversal was not negotiated, a lower round, or no address; AQ_GONE. */
+AQ_API int aq_nat_punch(struct aq_endpoint *ep, aq_conn conn, uint64_t round, uint64_t paired_seq,
+                        const struct aq_addr *own, uint64_t now_us);
+
+enum aq_nat_kind {
+    AQ_NAT_NONE,
+    AQ_NAT_ADDED,    /* client: seq, addr */
+    AQ_NAT_REMOVED,  /* client: seq, addr */
+    AQ_NAT_PUNCH,    /* server: round, seq, addr: where the client wants to be probed */
+    AQ_NAT_OBSERVED, /* seq, addr: where the peer sees us on the path `path` */
+};
+struct aq_nat_news {
+    uint8_t kind; /* enum aq_nat_kind */
+    uint64_t round, seq;
+    struct aq_addr addr;
+    struct aq_path_addr path;
+};
+/* After AQ_EVENT_NAT: the next piece of news; false: none is left. What a newer one has made void is
+ * not told: an address removed before it was told of, a round that a higher one ended. */
+AQ_API bool aq_nat_next(struct aq_endpoint *ep, aq_conn conn, struct aq_nat_news *news);
 
 enum aq_status { /* computed, in this order of precedence */
     AQ_STATUS_CLOSED,
@@ -786,6 +857,7 @@ enum aq_event_kind {
     AQ_EVENT_PONG,          /* a PING of aq_ping was acknowledged; value: microseconds */
     AQ_EVENT_DATAGRAM,      /* a datagram came: aq_datagram_peek */
     AQ_EVENT_DATAGRAM_ROOM, /* room again after a refused aq_datagram_send */
+    AQ_EVENT_NAT,      /* the peer told of addresses: aq_nat_next */
     AQ_EVENT_CLOSED,   /* last of a connection; its streams' handles are stale, aq_conn_close_info
                           works */
     AQ_EVENT_OPENED,   /* the peer opened a stream */
@@ -805,6 +877,11 @@ enum {                      /* what AQ_EVENT_PATH tells; aq_conn_paths shows the
     AQ_PATH_FAILED = 2,     /* that path was not reached: the connection stays where it is */
     AQ_PATH_PEER_MOVED = 4, /* the peer has another address */
     AQ_PATH_ENDED = 8,      /* a path is no longer used, nor its socket for this connection */
+    /* NAT traversal only */
+    AQ_PATH_VALIDATED = 16,    /* a path beside the active one was answered */
+    AQ_PATH_PROBE_FAILED = 32, /* one of aq_conn_probe_path was not; it has ended */
+    AQ_PATH_FELL_BACK = 64,    /* the direct path is silent: moved to the relayed one, by us or
+                                  after the server */
 };
 
 struct aq_event {

@@ -382,19 +382,6 @@ static int apply_stream_data_blocked(struct conn *c, const struct frame *f, stru
     return find(c, f->stream_data_blocked.id, true, &s, &slot, a, now);
 }
 
-/* ---- extensions ---- */
-
-/* PROTOCOL §1: a frame of an extension that was not negotiated is a PROTOCOL_VIOLATION. We offer
- * neither NAT traversal nor address discovery as long as nothing here acts on them. */
-static int apply_extension(struct conn *c, const struct frame *f, struct apply *a, uint64_t now)
-{
-    (void)c;
-    (void)f;
-    (void)now;
-    a->where = "nat/PROTOCOL.md 1: a frame that was not negotiated";
-    return AQ_PROTOCOL_VIOLATION;
-}
-
 /* ---- the table ---- */
 
 static apply_fn apply_of(uint64_t type)
@@ -439,7 +426,18 @@ static apply_fn apply_of(uint64_t type)
         [FRAME_ACK_FREQUENCY]       = apply_ack_frequency,
         /* clang-format on */
     };
-    return type < sizeof table / sizeof *table ? table[type] : apply_extension;
+    if (type < sizeof table / sizeof *table)
+        return table[type];
+    switch (type) { /* PROTOCOL §1 */
+    case FRAME_ADD_ADDRESS_V4:
+    case FRAME_ADD_ADDRESS_V6: return natframes_on_add;
+    case FRAME_PUNCH_ME_NOW_V4:
+    case FRAME_PUNCH_ME_NOW_V6: return natframes_on_punch;
+    case FRAME_REMOVE_ADDRESS: return natframes_on_remove;
+    case FRAME_OBSERVED_ADDRESS_V4:
+    case FRAME_OBSERVED_ADDRESS_V6: return natframes_on_observed;
+    default: return NULL;
+    }
 }
 
 /* ---- storms ---- */
@@ -467,8 +465,8 @@ static bool is_suspicious(const struct frame *f)
 #undef TYPE
     if (f->type >= FRAME_STREAM && f->type < FRAME_MAX_DATA)
         return !f->stream.size && !f->stream.fin;
-    if (f->type >= 64)
-        return f->type == FRAME_ACK_FREQUENCY;
+    if (f->type >= 64) /* that, and those of NAT traversal, of which the table is at its end */
+        return true;
     return types >> f->type & 1;
 }
 

@@ -1,6 +1,7 @@
 /* config.c -- defaults and bounds of struct aq_config and struct aq_connect. */
 #include "core/cc.h"
 #include "core/cid.h"
+#include "core/natframes.h"
 #include "core/path.h"
 #include "crypto/protect.h"
 #include "crypto/version.h"
@@ -99,7 +100,9 @@ static const char *config_check_transport(const struct aq_config *c)
     if (c->max_udp_payload < MTU_BASE || c->max_udp_payload > 65000)
         return "max_udp_payload must be 1,200 to 65,000";
     if (c->active_cid_limit < 2 || c->active_cid_limit > CIDS_MAX)
-        return "active_cid_limit must be 2 to 8";
+        return "active_cid_limit must be 2 to 16";
+    if (c->nat_limit > NAT_LIMIT_MAX)
+        return "nat_limit must be at most 32";
     if (c->max_ack_delay_us >= 1 << 24)
         return "max_ack_delay_us must be below 16,384,000";
     if (c->conn_window > c->conn_window_max || c->stream_window > c->stream_window_max)

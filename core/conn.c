@@ -312,6 +312,7 @@ static void fire_loss(struct conn *c, uint64_t now)
     sp->probes = 2; /* RFC 9002 §6.2.4: one, or two */
     conn_probe(c, space, now);
     trace_pto(&c->tracer, space, c->pto_count, now);
+    paths_on_pto(c, now);
 }
 
 static void fire_ack(struct conn *c, uint64_t now)

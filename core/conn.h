@@ -16,6 +16,7 @@
 
 struct apply;
 struct endpoint;
+struct nat;
 struct out;
 
 enum conn_state {
@@ -118,6 +119,7 @@ struct conn {
     bool peer_validated_us; /* client: the server has shown that it validated our address (RFC 9002
                                §6.2.2.1) */
     struct hand *hand;      /* NULL after the handshake */
+    struct nat *nat;        /* NAT traversal and address discovery; NULL: neither was negotiated */
     struct tracer tracer;
     uint32_t send_next;  /* the endpoint's list of connections that may have something to send */
     uint32_t ready_next; /* the endpoint's list of connections with events */
@@ -131,6 +133,8 @@ struct conn {
     uint16_t used_seq; /* our id the current packet came on */
     uint8_t path_news; /* AQ_PATH_ bits to be told */
     bool at_preferred; /* client: the server is no longer where the handshake was */
+    bool nat_due;      /* frames of nat are to be sent */
+    uint8_t told_path; /* the path of the packet that said last where the peer is */
     uint32_t pto_count;
     uint32_t acks_alone; /* packets sent since the last ack-eliciting one */
     uint32_t armed;      /* 1 << timer */
@@ -314,8 +318,9 @@ void paths_set_state(struct conn *c, struct path *p, enum path_state state, uint
 /* Begins a validation of that path, for so long as RFC 9000 §8.2.4 says. */
 void paths_check(struct conn *c, struct path *p, uint64_t now);
 uint64_t paths_check_span(const struct conn *c);
-/* A fresh path, perhaps at the cost of another one; NULL: there is no room. Then what it is. */
-struct path *paths_make(struct conn *c, uint64_t now);
+/* A fresh path, perhaps at the cost of another one, for a probe of none that is kept; NULL: there
+ * is no room. Then what it is. */
+struct path *paths_make(struct conn *c, bool probe, uint64_t now);
 void paths_put(struct conn *c, struct path *p, const struct path *what);
 void paths_drop(struct conn *c, struct path *p); /* not the active one */
 void paths_arm(struct conn *c);
@@ -339,6 +344,8 @@ void paths_on_retired(struct conn *c, uint64_t seq); /* the peer no longer sends
 void paths_on_cids(struct conn *c);                  /* the peer's ids changed */
 void paths_retire(struct conn *c); /* ids that no path needs any more, as many as may wait */
 void paths_on_time(struct conn *c, uint64_t now);
+/* PTOs in a row: a direct path that is dead is left for a relayed one. */
+void paths_on_pto(struct conn *c, uint64_t now);
 /* A challenge was written. */
 void paths_challenged(struct conn *c, struct path *p, const uint8_t data[CHALLENGE_SIZE], bool full,
                       uint64_t now);

@@ -148,7 +148,12 @@ static bool early_is_reduced(const struct params *old, const struct params *new)
            || new->max_stream_data_uni < old->max_stream_data_uni
            || new->max_streams_bidi < old->max_streams_bidi
            || new->max_streams_uni < old->max_streams_uni
-           || new->max_datagram_frame < old->max_datagram_frame; /* RFC 9221 §3 */
+           || new->max_datagram_frame < old->max_datagram_frame /* RFC 9221 §3 */
+           /* draft-seemann-quic-nat-traversal §4.5, draft-ietf-quic-address-discovery: neither may
+            * be disabled, nor the latter changed. */
+           || new->nat_limit < old->nat_limit
+           || params_has(old, PARAM_ADDRESS_DISCOVERY) != params_has(new, PARAM_ADDRESS_DISCOVERY)
+           || new->address_discovery != old->address_discovery;
 }
 
 /* Streams of 0-RTT get the limits that the handshake brought. */

@@ -39,6 +39,11 @@ static uint32_t paths_max(const struct aq_config *config)
     return config->max_paths ? config->max_paths : config->max_conns;
 }
 
+static uint32_t nats_max(const struct aq_config *config)
+{
+    return config->nat_limit || config->observe ? config->max_conns : 0;
+}
+
 /* Measures (at NULL) or lays out the endpoint's memory. Both walk the same lines, so they cannot
  * disagree. 0: the AEAD backend asked for does not work after all. */
 static size_t endpoint_carve(struct endpoint *ep, uint8_t *at, const struct aq_config *c)
@@ -55,6 +60,9 @@ static size_t endpoint_carve(struct endpoint *ep, uint8_t *at, const struct aq_c
     p = carve(&k, pool_size(sizeof(struct path), paths_max(c)));
     if (p)
         pool_init(&ep->paths, p, sizeof(struct path), paths_max(c));
+    p = carve(&k, pool_size(sizeof(struct nat), nats_max(c)));
+    if (p)
+        pool_init(&ep->nats, p, sizeof(struct nat), nats_max(c));
     p = carve(&k, pool_size(sizeof(struct stream), c->max_streams));
     if (p)
         pool_init(&ep->streams.pool, p, sizeof(struct stream), c->max_streams);
@@ -131,6 +139,12 @@ struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_con
         return NULL;
     struct endpoint *ep = mem;
     ep->config = *config;
+    if (config->nat_limit) {
+        /* PROTOCOL §1: each probe has an id of its own; and a clear fixed bit marks datagrams that
+         * are not QUIC's. */
+        ep->config.active_cid_limit = CIDS_MAX;
+        ep->config.no_grease_bit = true;
+    }
     if (!ep->config.conn_memory_bytes)
         ep->config.conn_memory_bytes = config->memory_bytes / 2;
     if (!endpoint_carve(ep, mem, config))
@@ -249,6 +263,8 @@ void endpoint_free_conn(struct endpoint *ep, struct conn *c)
     prim_wipe(c->facts.exporter, sizeof c->facts.exporter);
     cid_peer_clear(&c->peer_cids);
     quota_give(&c->quota, c->names, sizeof *c->names);
+    if (c->nat)
+        pool_give(&ep->nats, pool_index(&ep->nats, c->nat));
     quota_give(&c->quota, c->closing.reason, CLOSE_REASON);
     assert(!c->hand && c->quota.used_bytes == 0 && c->streams.count == 0);
     c->state = CONN_FREE;
@@ -485,7 +501,8 @@ unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned
         if (size) {
             ep->stats.trains_out++;
             ep->stats.bytes_out += trains[n].size;
-            ep->stats.datagrams_out += (trains[n].size + trains[n].segment - 1U) / trains[n].segment;
+            ep->stats.datagrams_out +=
+                (trains[n].size + trains[n].segment - 1U) / trains[n].segment;
             n++;
             conn_wake(c);
         } else {

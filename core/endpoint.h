@@ -5,6 +5,7 @@
 
 #include "core/conn.h"
 #include "core/heap.h"
+#include "core/natframes.h"
 #include "core/packet.h"
 #include "core/source.h"
 #include "core/strike.h"
@@ -45,6 +46,7 @@ struct endpoint {
     struct pool conns;  /* struct conn */
     struct pool hands;  /* struct hand */
     struct pool paths;  /* struct path, beside each connection's first */
+    struct pool nats;   /* struct nat, of those that negotiated an extension of it */
     struct map odcids;  /* SipHash of a client's first id -> slot */
     struct map resets;  /* SipHash of a peer's stateless reset token -> slot */
     struct heap timers; /* slot -> earliest deadline */

@@ -100,12 +100,12 @@ static void fill_crypto(struct conn *c, struct out *o)
     }
 }
 
-/* ---- HANDSHAKE_DONE, NEW_TOKEN ---- */
+/* ---- what is rarely owed: HANDSHAKE_DONE, NEW_TOKEN, addresses ---- */
 
 static bool owes_done(const struct conn *c, const struct out *o)
 {
     (void)o;
-    return c->handshake_done_due || c->new_token_due;
+    return c->handshake_done_due || c->new_token_due || c->nat_due;
 }
 
 static void fill_done(struct conn *c, struct out *o)
@@ -113,6 +113,8 @@ static void fill_done(struct conn *c, struct out *o)
     if (c->handshake_done_due
         && fill_frame(o, &(struct frame){.type = FRAME_HANDSHAKE_DONE}, RECORD_HANDSHAKE_DONE))
         c->handshake_done_due = false;
+    if (c->nat_due)
+        natframes_fill(c, o);
     /* RFC 9000 §8.1.3: the token is written once what matters more has gone. */
     if (!c->new_token_due || c->handshake_done_due || fill_left(o) < TOKEN_SIZE + 8)
         return;
@@ -145,6 +147,8 @@ void fill_path(struct conn *c, struct out *o, bool full)
     f.path.data = p->response;
     if (respond && fill_frame(o, &f, RECORD_PATH_RESPONSE))
         p->response_due = false; /* RFC 9000 §8.2.2: once */
+    if (p->observed_due && p->state == PATH_VALID)
+        natframes_fill_observed(c, o);
     if (p != conn_path(c))
         return;
     /* RFC 9000 §9.3.3: one who asks may be in doubt where we are: more than a probe tells it. */

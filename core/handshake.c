@@ -115,6 +115,14 @@ static void own_params(struct conn *c, struct params *p)
         p->max_datagram_frame = config->datagram_max;
         params_set(p, PARAM_MAX_DATAGRAM_FRAME);
     }
+    if (config->nat_limit) {
+        p->nat_limit = c->server ? config->nat_limit : 0;
+        params_set(p, PARAM_NAT_TRAVERSAL);
+    }
+    if (config->observe) {
+        p->address_discovery = OBSERVED_BOTH;
+        params_set(p, PARAM_ADDRESS_DISCOVERY);
+    }
     if (!c->server)
         return;
     p->original_dcid = h->odcid;
@@ -350,6 +358,7 @@ static int take_params(struct conn *c)
     if (params_has(&p, PARAM_PREFERRED_ADDRESS) && !c->peer_cids.v[0].cid.size)
         return AQ_TRANSPORT_PARAMETER_ERROR;
     keep_params(c, &p);
+    natframes_negotiate(c, &p);
     c->params_known = true;
     trace_params(c, true, &p, c->ep->now_us);
     if (params_has(&p, PARAM_PREFERRED_ADDRESS)) { /* RFC 9000 §5.1.1: the id in it is number 1 */
@@ -404,6 +413,7 @@ void handshake_confirm(struct conn *c, uint64_t now)
     if (!c->server)
         conn_arm(c, TIMER_TLS, now + CLIENT_TLS_LINGER_US);
     conn_event(c, AQ_EVENT_CONFIRMED);
+    natframes_path_valid(c, conn_path(c));
     if (!c->server && c->hand && c->hand->preferred.cid.size
         && !c->ep->config.no_preferred) /* RFC 9000 §9.6.1 */
         paths_try_preferred(c, &c->hand->preferred, now);
@@ -453,7 +463,8 @@ static void handshake_complete(struct conn *c, uint64_t now)
     conn_set_state(c, CONN_CONNECTED, now);
     early_complete(c, now);
     c->ep->stats.connected++;
-    cid_local_open(&c->cids, c->peer.active_cid_limit);
+    unsigned ids = natframes_traverses(c) ? CIDS_MAX : CIDS_USUAL;
+    cid_local_open(&c->cids, c->peer.active_cid_limit < ids ? c->peer.active_cid_limit : ids);
     conn_event(c, AQ_EVENT_CONNECTED);
     if (!c->server)
         return;

@@ -27,7 +27,9 @@ enum {
     MTU_BASE = 1200,
     MTU_PROBES = 3,
     CHALLENGES = 2, /* remembered; a response to an older one comes too late */
-    CHALLENGE_SIZE = 8
+    CHALLENGE_SIZE = 8,
+    PROBE_SMALL = 64, /* bytes of a datagram to an address that has not answered, */
+    PROBE_SMALL_BUDGET = 12 * PROBE_SMALL /* and of all of them */
 };
 
 /* What may be sent before anything came from there: nothing to an address that a packet claims;
@@ -41,7 +43,6 @@ struct path {
     uint16_t socket;
     uint8_t transport;               /* enum path_transport */
     uint8_t state;                   /* enum path_state; only by path_set_state */
-    uint8_t ttl;                     /* hop limit of the last authentic packet, 0 unknown */
     uint8_t index;                   /* its place in the connection's table */
     bool wanted;                     /* becomes the active one when it is validated */
     uint8_t mtu_fails;               /* so often was a datagram of that size not answered */
@@ -69,6 +70,14 @@ struct path {
     uint8_t full;       /* bit by place: that challenge went in a datagram of 1,200 bytes */
     uint8_t response[CHALLENGE_SIZE];
     uint8_t challenge[CHALLENGES][CHALLENGE_SIZE];
+
+    uint8_t ttl; /* hop limit of the last authentic packet, 0 unknown */
+    /* NAT traversal */
+    bool observed_due; /* OBSERVED_ADDRESS is to be sent there */
+    bool kept;         /* neither left to end nor given up for another one */
+    bool small : 1;    /* ours to probe in small datagrams until it is valid */
+    bool dead  : 1;    /* it was left because nothing came through */
+
     uint64_t due_us, give_up_us;
     uint64_t beyond_us;  /* when one more may go beyond the window */
     uint64_t reset_hash; /* of cid_seq's reset token, in the endpoint's map; 0: none */
@@ -103,7 +112,7 @@ static inline bool path_is_checked(const struct path *p)
  * the window may be lost because nobody knows yet which path works. */
 static inline bool path_wants_probe(const struct path *p, uint64_t now)
 {
-    return (p->challenge_due || p->response_due)
+    return (p->challenge_due || p->response_due || p->observed_due)
            && (cc_room(&p->cc) >= MTU_BASE || now >= p->beyond_us);
 }
 /* It is being sent. */

@@ -7,6 +7,7 @@
  * gone: its index may be another's soon. migrate.c decides which paths there are. */
 #include "core/addr.h"
 #include "core/endpoint.h"
+#include "core/num.h"
 
 /* ---- the table ---- */
 
@@ -126,6 +127,8 @@ void paths_drop(struct conn *c, struct path *p)
     if (p->reset_hash)
         map_remove(&c->ep->resets, p->reset_hash, c->slot);
     sent_path_gone(&c->app.sent, p->index, PATH_GONE);
+    natframes_path_ended(c, p->index);
+    c->told_path = c->told_path == p->index ? PATH_GONE : c->told_path;
     cc_detach(&p->cc);
     c->path[p->index] = NULL;
     paths_give(c, p);
@@ -141,9 +144,17 @@ void paths_end(struct conn *c)
     path_check_end(conn_path(c));
 }
 
-/* The path to give up for a new one: one that never was valid before one that was, never the active
- * one, nor the only valid one beside it, which is where a failed migration returns to (§9.3.2). */
-static struct path *paths_victim(const struct conn *c)
+/* What a path beside the active one is worth when there is no room for another. */
+static unsigned paths_worth(const struct path *p)
+{
+    return 2U * (p->state == PATH_VALID) + p->kept;
+}
+
+/* The path to give up for a new one: the one worth least, and of these the one silent for longest;
+ * never the active one, nor the only valid one beside it, which is where a failed migration returns
+ * to (§9.3.2), nor a valid relayed one, which carries on when all others fail. For a probe of our
+ * own none that is kept goes. */
+static struct path *paths_victim(const struct conn *c, bool probe)
 {
     struct path *best = NULL, *haven = NULL;
     for (unsigned i = 0; i < PATHS; i++) {
@@ -156,11 +167,12 @@ static struct path *paths_victim(const struct conn *c)
         haven = NULL;
     for (unsigned i = 0; i < PATHS; i++) {
         struct path *p = c->path[i];
-        if (!p || i == c->active || p == haven)
+        if (!p || i == c->active || p == haven || (probe && p->kept))
             continue;
-        bool worse = !best || (p->state != PATH_VALID && best->state == PATH_VALID);
-        bool same = best && (p->state != PATH_VALID) == (best->state != PATH_VALID);
-        if (worse || (same && p->used_us < best->used_us))
+        if (p->kept && p->channel && p->state == PATH_VALID)
+            continue;
+        if (!best || paths_worth(p) < paths_worth(best)
+            || (paths_worth(p) == paths_worth(best) && p->used_us < best->used_us))
             best = p;
     }
     return best;
@@ -186,10 +198,7 @@ static struct path *paths_take(struct conn *c, uint64_t now)
             return NULL;
         p = pool_at(&c->ep->paths, slot);
     }
-    const struct path *active = conn_path(c);
-    const struct aq_config *config = &c->ep->config;
-    uint16_t mtu = config->fixed_mtu ? active->mtu_max : MTU_BASE;
-    path_init(p, active->cc.ops, mtu, active->mtu_max, now);
+    path_init(p, conn_path(c)->cc.ops, MTU_BASE, conn_path(c)->mtu_max, now);
     ecn_init(&p->ecn, !c->ep->config.no_ecn); /* RFC 9000 §13.4.2: each path anew */
     cc_attach(&p->cc, &c->quota, now);
     p->index = (uint8_t)index;
@@ -198,15 +207,32 @@ static struct path *paths_take(struct conn *c, uint64_t now)
 }
 
 /* The same, at the cost of another path of this connection where there is no other way. */
-struct path *paths_make(struct conn *c, uint64_t now)
+struct path *paths_make(struct conn *c, bool probe, uint64_t now)
 {
     struct path *p = paths_take(c, now);
-    struct path *victim = p ? NULL : paths_victim(c);
+    struct path *victim = p ? NULL : paths_victim(c, probe);
     if (victim) {
         paths_drop(c, victim);
         p = paths_take(c, now);
     }
     return p;
+}
+
+/* The largest datagram that is tried there: the active path's, but that a channel's prefix takes
+ * its bytes from what our side may send, and not from what the peer takes. */
+static void paths_mtu(const struct conn *c, struct path *p)
+{
+    const struct aq_config *config = &c->ep->config;
+    const struct path *active = conn_path(c);
+    uint64_t most = active->mtu_max;
+    if (path_prefix(p) != path_prefix(active)) {
+        most = config->max_udp_payload - path_prefix(p);
+        if (c->nat)
+            most = min_u64(most, c->nat->max_udp);
+    }
+    p->mtu_max = (uint16_t)max_u64(most, MTU_BASE);
+    if (config->fixed_mtu)
+        p->mtu = p->mtu_max;
 }
 
 /* What a fresh path is, and its place in the table. */
@@ -221,6 +247,9 @@ void paths_put(struct conn *c, struct path *p, const struct path *what)
     p->cid_seq = what->cid_seq;
     p->budget_bytes = what->budget_bytes;
     p->wanted = what->wanted;
+    p->kept = what->kept;
+    p->small = what->small;
+    paths_mtu(c, p);
     c->path[p->index] = p;
     paths_reset_token(c, p);
 }
@@ -243,8 +272,10 @@ unsigned aq_conn_paths(struct aq_endpoint *endpoint, aq_conn conn, struct aq_pat
                                            .socket = p->socket,
                                            .mtu = p->mtu,
                                            .active = i == c->active,
-                                           .validated = p->state == PATH_VALID,
+                                           .validated = p->state == PATH_VALID && !p->dead,
                                            .checking = path_is_checked(p),
+                                           .kept = p->kept,
+                                           .full_size = p->mtu_valid,
                                            .ttl = p->ttl,
                                            .rtt_us = p->rtt.smoothed_us,
                                            .cwnd_bytes = p->cc.cwnd_bytes,

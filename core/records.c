@@ -112,6 +112,7 @@ static void record_acked(void *arg, const struct record *r)
     case RECORD_MTU_PROBE: record_mtu(k, r, false); break;
     case RECORD_ACK_FREQUENCY: ackfreq_on_acked(&c->ackfreq, r->value); break;
     case RECORD_DATAGRAM: datagram_fate(c, false); break;
+    case RECORD_NAT: natframes_on_acked(c, r); break;
     case RECORD_NONE:
     case RECORD_MAX_DATA:
     case RECORD_MAX_STREAMS:
@@ -189,6 +190,7 @@ static void record_lost(void *arg, const struct record *r)
             datagram_fate(c, true);
         break;
     case RECORD_NEW_TOKEN: c->new_token_due = true; break;
+    case RECORD_NAT: natframes_on_lost(c, r); break;
     case RECORD_MTU_PROBE:
         if (!k->resend_only)
             record_mtu(k, r, true);

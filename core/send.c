@@ -217,7 +217,8 @@ static uint64_t send_room(struct conn *c, const struct space *space, uint32_t wa
     return more_to_send(c) && pace_room(&p->pace) < want ? 0 : want;
 }
 
-/* data is the first packet; a channel's prefix has room before it, and before each of the others. */
+/* data is the first packet; a channel's prefix has room before it, and before each of the others.
+ */
 static void finish_train(struct conn *c, struct path *p, struct aq_train *train, uint8_t *data,
                          uint32_t size, uint16_t segment)
 {
@@ -371,12 +372,17 @@ static uint32_t send_probe(struct conn *c, struct path *p, uint8_t *out, struct 
                            uint64_t now)
 {
     uint64_t room = path_room(p);
-    /* RFC 9000 §8.2.1, §8.2.2: 1,200 bytes, unless the 3x limit forbids it. */
-    bool full = room >= MTU_BASE;
+    /* RFC 9000 §8.2.1, §8.2.2: 1,200 bytes, unless the 3x limit forbids it. PROTOCOL §1: so does
+     * our own, to an address that is only said to be the peer's. */
+    bool small = p->small && p->state != PATH_VALID;
+    bool asks = p->challenge_due || p->response_due;
+    bool full = asks && !small && room >= MTU_BASE;
+    uint64_t most = small ? PROBE_SMALL - path_prefix(p) : MTU_BASE;
+    most = most < room ? most : room;
     struct batch b = {.count = 0};
     struct out o = {.path = p, .now = now};
     struct ack before = c->app.ack;
-    if (!packet_begin(c, &o, SPACE_APP, out, full ? MTU_BASE : (size_t)room))
+    if (!packet_begin(c, &o, SPACE_APP, out, (size_t)most))
         return 0;
     fill_path(c, &o, full);
     if (!o.frames) {

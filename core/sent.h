@@ -35,6 +35,7 @@ enum record_kind {
     RECORD_MTU_PROBE,
     RECORD_ACK_FREQUENCY,
     RECORD_DATAGRAM,
+    RECORD_NAT, /* flags: enum nat_record */
     RECORD_KINDS
 };
 
@@ -84,10 +85,10 @@ struct sent_ring {
     uint64_t first,
         next; /* numbers first..next-1 are in the ring; next is the next number to use */
     uint32_t record_first, record_next,
-        record_begin;       /* free-running; begin: first record of the packet being built */
+        record_begin;             /* free-running; begin: first record of the packet being built */
     uint32_t eliciting_in_flight; /* packets */
-    uint64_t largest_acked; /* UINT64_MAX none */
-    uint64_t loss_time_us;  /* earliest time at which a packet counts as lost, UINT64_MAX none */
+    uint64_t largest_acked;       /* UINT64_MAX none */
+    uint64_t loss_time_us; /* earliest time at which a packet counts as lost, UINT64_MAX none */
     uint64_t last_eliciting_us;
     uint64_t skipped; /* the newest skipped number, UINT64_MAX none: an ACK of it is an attack */
     uint64_t lost;    /* the newest lost packet, UINT64_MAX none: it may arrive after all */

@@ -64,6 +64,7 @@ static const struct row rows[] = {
     {FIELD(worker), 0, 63},
     {FIELD(max_udp_payload), 1200, 65000},
     {FIELD(active_cid_limit), 2, CIDS_MAX},
+    {FIELD(nat_limit), 0, 32},
     {FIELD(max_ack_delay_us), 0, (1 << 24) - 1},
     {FIELD(conn_window), 1024, 24 << 20},
     {FIELD(stream_window), 1024, 16 << 20},

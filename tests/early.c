@@ -377,19 +377,48 @@ Test(early, frames_that_may_not)
 
 /* RFC 9000 §7.4.1: a server that accepts must not reduce what the client remembers. The remembered
  * values are raised here, so that the true ones look reduced. */
-Test(early, reduced_limits_are_refused)
+static void reduce(void (*raise)(struct params *p))
 {
     struct early *e = early_new(true);
     struct params p;
     ask(e);
     struct hand *h = conn_of(&e->p->client)->hand;
     cr_assert_eq(params_decode(&p, BY_SERVER, h->kept, h->kept_size), AQ_OK);
-    p.max_streams_bidi++;
+    raise(&p);
     h->kept_size = (uint16_t)params_encode(&p, 0, h->kept, sizeof h->kept);
     pair_run(e->p, 300000);
     cr_expect(e->p->client.closed);
     cr_expect_eq(e->p->client.close.code, AQ_PROTOCOL_VIOLATION);
     early_free(e);
+}
+
+static void raise_streams(struct params *p)
+{
+    p->max_streams_bidi++;
+}
+
+static void raise_nat(struct params *p)
+{
+    params_set(p, PARAM_NAT_TRAVERSAL);
+    p->nat_limit = 8;
+}
+
+static void raise_discovery(struct params *p)
+{
+    params_set(p, PARAM_ADDRESS_DISCOVERY);
+    p->address_discovery = OBSERVED_PROVIDE;
+}
+
+Test(early, reduced_limits_are_refused)
+{
+    reduce(raise_streams);
+}
+
+/* draft-seemann-quic-nat-traversal §4.5, draft-ietf-quic-address-discovery: nor disable either. */
+Test(early, nat_traversal_stays)
+{
+    reduce(raise_nat);
+    reduce(raise_discovery);
 }
 
 /* RFC 9000 §7.4.1: what is remembered, and what must not be. */

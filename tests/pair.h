@@ -25,6 +25,7 @@ struct pair_datagram {
     struct aq_addr remote; /* as the train says */
     uint16_t socket;
     uint32_t size;
+    uint64_t channel; /* relayed: data begins with its prefix */
     uint8_t ecn;
     uint8_t data[PAIR_DATAGRAM];
 };
@@ -187,6 +188,7 @@ static inline void side_turn(struct side *s, uint64_t now_us)
                 d->ecn = trains[i].ecn;
                 d->remote = trains[i].remote;
                 d->socket = trains[i].socket;
+                d->channel = trains[i].channel;
                 memcpy(d->data, trains[i].data + at, size);
             }
         }
