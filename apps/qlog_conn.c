@@ -69,6 +69,13 @@ static void on_address(struct qlog_conn *c, const struct aq_trace *event)
     qlog_record_end(c);
 }
 
+static void on_frame_address(struct qlog_conn *c, const struct aq_trace *event)
+{
+    if (c->open == QLOG_FRAME) {
+        put_address(c, (event->space & 255) == 4 ? "ip_v4" : "ip_v6", "port", event);
+    }
+}
+
 static void on_cid(struct qlog_conn *c, const struct aq_trace *event)
 {
     struct qlog_cid cid = {.size = (uint8_t)(event->space & 255)};
@@ -393,6 +400,11 @@ static bool goes_on(struct qlog_conn *c, const struct aq_trace *event)
     case AQ_TRACE_CID: on_cid(c, event); return true;
     case AQ_TRACE_PARAM: qlog_on_param(c, event); return true;
     case AQ_TRACE_TEXT: on_text(c, event); return true;
+    case AQ_TRACE_ADDRESS:
+        if (event->space & AQ_ADDRESS_IN_FRAME) {
+            on_frame_address(c, event);
+        }
+        return event->space & AQ_ADDRESS_IN_FRAME;
     default: return false;
     }
 }

@@ -75,6 +75,30 @@ void qlog_on_packet(struct qlog_conn *c, const struct aq_trace *event, bool sent
     c->peer = !sent;
 }
 
+/* Frames of NAT traversal have code points beyond 16 bits, of which the trace gives the lower ones:
+ * 0x3d7e90 to 0x3d7e94, 0x9f81a6 and 0x9f81a7. */
+enum {
+    NAT_ROWS = 0xb0,
+    NAT_LOW = 0x7e90,
+    NAT_LOW_LAST = 0x7e94,
+    OBSERVED_LOW = 0x81a6,
+    OBSERVED_LOW_LAST = 0x81a7
+};
+
+static unsigned row_of(unsigned type)
+{
+    if (type >= FRAME_STREAM && type <= FRAME_STREAM_LAST) {
+        return FRAME_STREAM;
+    }
+    if (type >= NAT_LOW && type <= NAT_LOW_LAST) {
+        return NAT_ROWS + type - NAT_LOW;
+    }
+    if (type >= OBSERVED_LOW && type <= OBSERVED_LOW_LAST) {
+        return NAT_ROWS + NAT_LOW_LAST - NAT_LOW + 1 + type - OBSERVED_LOW;
+    }
+    return type;
+}
+
 /* A row: the frame's name, what its three values are called, and a member that says its kind. NULL:
  * none. ACK, STREAM, NEW_TOKEN, the PATH frames and the two closes have more to say. */
 static const struct {
@@ -108,6 +132,13 @@ static const struct {
     [0x1f] = {"immediate_ack", NULL, NULL, NULL, NULL},
     [0x24] = {"reset_stream_at", NULL, "stream_id", "error_code", "final_size"},
     [0xaf] = {"ack_frequency", NULL, "sequence_number", "ack_eliciting_threshold", NULL},
+    [NAT_ROWS + 0] = {"add_address", NULL, "sequence_number", NULL, NULL},
+    [NAT_ROWS + 1] = {"add_address", NULL, "sequence_number", NULL, NULL},
+    [NAT_ROWS + 2] = {"punch_me_now", NULL, "round", "paired_with_sequence_number", NULL},
+    [NAT_ROWS + 3] = {"punch_me_now", NULL, "round", "paired_with_sequence_number", NULL},
+    [NAT_ROWS + 4] = {"remove_address", NULL, "sequence_number", NULL, NULL},
+    [NAT_ROWS + 5] = {"observed_address", NULL, "sequence_number", NULL, NULL},
+    [NAT_ROWS + 6] = {"observed_address", NULL, "sequence_number", NULL, NULL},
     /* clang-format on */
 };
 
@@ -175,12 +206,9 @@ static void put_frame_more(struct qlog_conn *c, unsigned type, const struct aq_t
 
 void qlog_on_frame(struct qlog_conn *c, const struct aq_trace *event)
 {
-    unsigned type = event->space;
+    unsigned type = row_of(event->space);
     const char *kind;
 
-    if (type >= FRAME_STREAM && type <= FRAME_STREAM_LAST) {
-        type = FRAME_STREAM;
-    }
     qlog_frame_end(c);
     if (c->open != QLOG_PACKET) { /* its packet is missing: the ring was full */
         return;

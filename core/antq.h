@@ -922,13 +922,17 @@ AQ_API void aq_endpoint_stats(const struct aq_endpoint *ep, struct aq_endpoint_s
  * The fields space, a, b and c mean, by type, what stands beside it. A piece is up to 24 bytes,
  * laid over a, b and c in memory; space >> 8 says of what (enum aq_trace_piece), space & 255 how
  * many there are. */
+enum { /* in space of AQ_TRACE_ADDRESS */
+    AQ_ADDRESS_REMOTE = 256,
+    AQ_ADDRESS_IN_FRAME = 512 /* of the frame before */
+};
 enum aq_trace_type {
     AQ_TRACE_NONE,
     AQ_TRACE_CONN_STARTED, /* a: 1 we are the server, b: version, c: MTU; the slot's first event.
                               Its ids, then its addresses follow, the remote one last */
     AQ_TRACE_CONN_STATE,   /* a: old, b: new, enum aq_trace_state */
-    AQ_TRACE_ADDRESS,      /* space: family | 256 for the remote one; a, b: address, in memory as in
-                              struct aq_addr; c: port */
+    AQ_TRACE_ADDRESS,      /* space: family | AQ_ADDRESS_ bits; a, b: address, in memory as in struct
+                              aq_addr; c: port */
     AQ_TRACE_CID,          /* a piece */
     AQ_TRACE_TEXT,         /* a piece; longer texts are several in a row */
     AQ_TRACE_PARAM, /* space: 1 the peer's; a: transport parameter's id (RFC 9000 §18.2), b: its
@@ -937,7 +941,7 @@ enum aq_trace_type {
                              b: bytes, c: 1 ack-eliciting | 2 in flight | 32 MTU probe; its frames
                              follow */
     AQ_TRACE_PACKET_RECEIVED, /* the same; c 0 */
-    AQ_TRACE_FRAME, /* of the packet before. space: frame type, 65535: larger. a, b, c: its first
+    AQ_TRACE_FRAME, /* of the packet before. space: frame type, its lower 16 bits. a, b, c: its first
                        three fields in the order of RFC 9000 §19, for bytes their size; ACK:
                        largest, delay as sent, ranges after the first; STREAM: id, offset, size * 2
                        + fin; PADDING: bytes */

@@ -45,12 +45,18 @@ void trace_put_bytes(const struct tracer *tr, enum aq_trace_piece piece, const v
     put_piece(tr, type, piece, at, size, now);
 }
 
-void trace_put_address(const struct tracer *tr, bool remote, const struct aq_addr *addr,
-                       uint64_t now)
+static void put_address(const struct tracer *tr, uint16_t space, const struct aq_addr *addr,
+                        uint64_t now)
 {
     uint64_t v[3] = {0, 0, addr->port};
     memcpy(v, addr->ip, addr->family == 4 ? 4 : sizeof addr->ip);
-    trace_put(tr, AQ_TRACE_ADDRESS, (uint16_t)(addr->family | (remote ? 256U : 0)), v, now);
+    trace_put(tr, AQ_TRACE_ADDRESS, space, v, now);
+}
+
+void trace_put_address(const struct tracer *tr, bool remote, const struct aq_addr *addr,
+                       uint64_t now)
+{
+    put_address(tr, (uint16_t)(addr->family | (remote ? AQ_ADDRESS_REMOTE : 0)), addr, now);
 }
 
 static void put_ack(const struct tracer *tr, const struct frame_ack *ack, uint64_t now)
@@ -63,23 +69,49 @@ static void put_ack(const struct tracer *tr, const struct frame_ack *ack, uint64
         trace_put(tr, AQ_TRACE_ACK_ECN, 0, (uint64_t[3]){ack->ect0, ack->ect1, ack->ce}, now);
 }
 
+/* The address that a frame of NAT traversal carries. False: another frame. */
+static bool frame_address(const struct frame *f, struct aq_addr *at)
+{
+    const uint8_t *ip = f->add_address.ip;
+    uint64_t port = f->add_address.port;
+    switch (f->type) {
+    case FRAME_PUNCH_ME_NOW_V4:
+    case FRAME_PUNCH_ME_NOW_V6:
+        ip = f->punch_me_now.ip;
+        port = f->punch_me_now.port;
+        break;
+    case FRAME_ADD_ADDRESS_V4:
+    case FRAME_ADD_ADDRESS_V6:
+    case FRAME_OBSERVED_ADDRESS_V4:
+    case FRAME_OBSERVED_ADDRESS_V6: break;
+    default: return false;
+    }
+    /* The code points for IPv4 are even, those for IPv6 odd. */
+    *at = (struct aq_addr){.port = (uint16_t)port, .family = f->type & 1 ? 6 : 4};
+    memcpy(at->ip, ip, at->family == 6 ? 16 : 4);
+    return true;
+}
+
 void trace_put_frames(const struct tracer *tr, const uint8_t *payload, size_t size, uint64_t now)
 {
     struct reader r = reader_make(payload, size);
     while (r.p < r.end) {
         struct frame f = {0};
         const uint8_t *begin = r.p;
+        struct aq_addr at;
         uint64_t v[3];
         if (frame_decode(&r, &f) != AQ_OK)
             return;
         frame_values(&f, v);
         if (f.type == FRAME_PADDING)
             v[0] = (uint64_t)(r.p - begin);
-        trace_put(tr, AQ_TRACE_FRAME, f.type < UINT16_MAX ? (uint16_t)f.type : UINT16_MAX, v, now);
+        trace_put(tr, AQ_TRACE_FRAME, (uint16_t)f.type, v, now);
         if (f.type == FRAME_ACK || f.type == FRAME_ACK_ECN)
             put_ack(tr, &f.ack, now);
         else if (f.type == FRAME_NEW_CONNECTION_ID)
             trace_put_bytes(tr, AQ_PIECE_CID_FRAME, f.new_cid.cid, f.new_cid.cid_size, now);
+        else if (frame_address(&f, &at))
+            put_address(tr, (uint16_t)(at.family | AQ_ADDRESS_IN_FRAME), &at, now);
     }
 }
 

@@ -60,19 +60,10 @@ static struct registry_peer *peer_of(const struct registry *r, uint64_t handle)
     return p && p->conn ? p : NULL;
 }
 
-static struct message message_of(uint16_t type, uint8_t step, const uint8_t id[REQUEST_ID_SIZE])
-{
-    struct message m = {.type = type, .step = step};
-    memcpy(m.request_id, id, REQUEST_ID_SIZE);
-    message_set(&m, FIELD_STEP);
-    message_set(&m, FIELD_REQUEST_ID);
-    return m;
-}
-
 static unsigned refuse(struct registry *r, uint64_t conn, const struct message *m,
                        enum nat_reason reason, uint64_t wait_us, struct registry_out *out)
 {
-    struct message answer = message_of(m->type, STEP_REFUSED, m->request_id);
+    struct message answer = message_about(m->type, STEP_REFUSED, m->request_id);
     answer.reason = (uint8_t)reason;
     message_set(&answer, FIELD_REASON);
     r->coordinated[reason]++;
@@ -161,7 +152,7 @@ void coordinate_pair_ended(struct registry *r, uint32_t pair)
 static unsigned say_connect(const struct couple *couple, const struct relay_pair *pair,
                             const struct message *asked, struct registry_out out[REGISTRY_OUT])
 {
-    struct message m = message_of(MESSAGE_CONNECT, STEP_ASK, asked->request_id);
+    struct message m = message_about(MESSAGE_CONNECT, STEP_ASK, asked->request_id);
     message_set(&m, FIELD_CHANNEL_IN);
     message_set(&m, FIELD_CHANNEL_OUT);
     m.channel_in = pair->end[0].channel;
@@ -184,7 +175,7 @@ static unsigned say_connect(const struct couple *couple, const struct relay_pair
 static unsigned say_ask(const struct couple *couple, const struct message *asked,
                         struct registry_out *out)
 {
-    struct message m = message_of(MESSAGE_PUNCH, STEP_ASK, asked->request_id);
+    struct message m = message_about(MESSAGE_PUNCH, STEP_ASK, asked->request_id);
     /* PROTOCOL §4: who asks, but not where from: no address before the consent. */
     m.peer_id = couple->initiator->id;
     message_set(&m, FIELD_PEER_ID);
@@ -242,7 +233,7 @@ static unsigned say_go(struct registry *r, const struct couple *couple,
                        const struct registry_request *q, struct registry_out out[REGISTRY_OUT])
 {
     const struct registry_peer *ends[2] = {couple->initiator, couple->target};
-    struct message m = message_of(MESSAGE_PUNCH, STEP_GO, q->id);
+    struct message m = message_about(MESSAGE_PUNCH, STEP_GO, q->id);
     static const enum message_field fields[] = {FIELD_PEER_ID, FIELD_TARGET,    FIELD_OBSERVED,
                                                 FIELD_DELAY,   FIELD_PUNCH_KEY, FIELD_PEER_ADDRESS};
     for (unsigned i = 0; i < sizeof fields / sizeof *fields; i++)
@@ -264,7 +255,7 @@ static unsigned pass_refusal(struct registry *r, const struct registry_request *
                              const struct message *answer, struct registry_out *out)
 {
     const struct registry_peer *initiator = peer_of(r, q->initiator);
-    struct message m = message_of(q->type, STEP_REFUSED, q->id);
+    struct message m = message_about(q->type, STEP_REFUSED, q->id);
     m.reason = answer->reason < NAT_REASONS ? answer->reason : NAT_REFUSED;
     message_set(&m, FIELD_REASON);
     r->coordinated[m.reason]++;
@@ -298,12 +289,26 @@ static unsigned answer_recv(struct registry *r, const struct registry_in *in,
     return said;
 }
 
+/* PROTOCOL §4: who was given the channel is done with it; both end, and make room for others. */
+static void end_recv(struct registry *r, const struct registry_in *in, const struct message *m)
+{
+    unsigned end;
+    uint32_t pair = r->config.relay ? relay_find(r->config.relay, m->channel_out, &end) : POOL_NONE;
+    if (pair == POOL_NONE)
+        return;
+    const struct registry_peer *owner =
+        peer_of(r, relay_pair(r->config.relay, pair)->end[end].owner);
+    if (owner && owner->conn == in->conn)
+        coordinate_pair_ended(r, pair);
+}
+
 unsigned coordinate_recv(struct registry *r, const struct registry_in *in, const struct message *m,
                          struct registry_out out[REGISTRY_OUT], uint64_t now)
 {
     switch (m->step) {
     case STEP_REQUEST: return request_recv(r, in, m, out, now);
     case STEP_ANSWER: return answer_recv(r, in, m, out);
+    case STEP_END: end_recv(r, in, m); return 0;
     default: return coordinate_malformed(r, in->conn, m, out); /* ours to say */
     }
 }
@@ -312,7 +317,7 @@ unsigned coordinate_timeout(struct registry *r, uint32_t slot, struct registry_o
 {
     const struct registry_request *q = request_at(r, slot);
     const struct registry_peer *initiator = peer_of(r, q->initiator);
-    struct message m = message_of(q->type, STEP_REQUEST, q->id);
+    struct message m = message_about(q->type, STEP_REQUEST, q->id);
     unsigned said = 0;
     /* PROTOCOL §4: a target has 2 s. A relayed connection's handshake has a deadline of its own. */
     if (q->type == MESSAGE_PUNCH && initiator)

@@ -53,7 +53,7 @@ static const struct field_row fields[FIELD_COUNT] = {
     [FIELD_NODE]          = {AT(nodes),          KIND_NODE,    0,               0, 0},
     [FIELD_TEXT]          = {AT(text),           KIND_TEXT,    0,               0, 0},
     [FIELD_REQUEST_ID]    = {AT(request_id),     KIND_FIXED,   REQUEST_ID_SIZE, 0, 0},
-    [FIELD_STEP]          = {AT(step),           KIND_UINT,    1,               STEP_REQUEST, STEP_REFUSED},
+    [FIELD_STEP]          = {AT(step),           KIND_UINT,    1,               STEP_REQUEST, STEP_END},
     [FIELD_TARGET]        = {AT(target),         KIND_FIXED,   PEER_ID_SIZE,    0, 0},
     [FIELD_CHANNEL_OUT]   = {AT(channel_out),    KIND_UINT,    8,               1, ANY},
     [FIELD_CHANNEL_IN]    = {AT(channel_in),     KIND_UINT,    8,               1, ANY},
@@ -81,6 +81,7 @@ static const struct shape {
     {MESSAGE_CONNECT, STEP_ANSWER,  PAIR | F(REASON),                                    F(TEXT)},
     {MESSAGE_CONNECT, STEP_GO,      PAIR | F(CHANNEL_OUT) | F(CHANNEL_IN),               0},
     {MESSAGE_CONNECT, STEP_REFUSED, PAIR | F(REASON),                                    F(TEXT) | F(RETRY_AFTER)},
+    {MESSAGE_CONNECT, STEP_END,     PAIR | F(CHANNEL_OUT),                               0},
     {MESSAGE_PUNCH,   STEP_REQUEST, PAIR | F(TARGET),                                    0},
     {MESSAGE_PUNCH,   STEP_ASK,     PAIR | F(PEER_ID),                                   0},
     {MESSAGE_PUNCH,   STEP_ANSWER,  PAIR | F(REASON),                                    F(TEXT)},
@@ -107,6 +108,16 @@ const char *nat_reason_name(unsigned reason)
 }
 
 /* ---- decode ---------------------------------------------------------------------------------- */
+
+struct message message_about(uint16_t type, enum message_step step,
+                             const uint8_t id[REQUEST_ID_SIZE])
+{
+    struct message m = {.type = type, .step = (uint8_t)step};
+    memcpy(m.request_id, id, REQUEST_ID_SIZE);
+    message_set(&m, FIELD_STEP);
+    message_set(&m, FIELD_REQUEST_ID);
+    return m;
+}
 
 uint32_t message_size(const uint8_t *data, size_t size)
 {

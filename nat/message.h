@@ -40,6 +40,7 @@ enum message_step {
     STEP_ANSWER = 3,  /* target to bootstrap */
     STEP_GO = 4,      /* bootstrap to both (PUNCH), to the initiator (CONNECT) */
     STEP_REFUSED = 5, /* bootstrap to initiator */
+    STEP_END = 6,     /* either to bootstrap: the channels are done with */
 };
 
 /* PROTOCOL §3: why not. The order is that of the checks. */
@@ -134,6 +135,9 @@ static inline void message_set(struct message *m, enum message_field field)
 {
     m->present |= UINT32_C(1) << field;
 }
+/* The beginning of one of section 4: which step of which request. */
+struct message message_about(uint16_t type, enum message_step step,
+                             const uint8_t id[REQUEST_ID_SIZE]);
 
 /* Length of the message at the start of a stream's bytes, header included: 0 as long as not all of
  * its header is there; UINT32_MAX if it is longer than any may be (the stream is broken: reset

@@ -111,11 +111,13 @@ bool budget_take_search(struct budget *b, uint64_t now)
 
 void punch_plan(struct punch_plan *plan, uint64_t start_us, uint64_t open_us, uint8_t hops)
 {
-    *plan = (struct punch_plan){.next_us = start_us, .probe_from_us = start_us + open_us};
-    if (open_us > 0) {
+    *plan = (struct punch_plan){.next_us = start_us + open_us, .probe_from_us = start_us + open_us};
+    /* NAT.md §5: up to the lesser of 8 and the routers to the coordinator. With one router there is
+     * no NAT of ours to open, and the second hop may be theirs. */
+    plan->ttl_last = hops > 0 && hops < OPENER_TTL_LAST ? hops : OPENER_TTL_LAST;
+    if (open_us > 0 && plan->ttl_last >= OPENER_TTL_FIRST) {
         plan->ttl = OPENER_TTL_FIRST;
-        plan->ttl_last =
-            hops >= OPENER_TTL_FIRST && hops < OPENER_TTL_LAST ? hops : OPENER_TTL_LAST;
+        plan->next_us = start_us;
     }
 }
 

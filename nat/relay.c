@@ -108,6 +108,15 @@ void relay_close(struct relay *relay, uint32_t pair)
     pool_give(&relay->pairs, pair);
 }
 
+uint32_t relay_find(const struct relay *relay, uint64_t channel, unsigned *end)
+{
+    uint32_t found = lookup(relay, channel);
+    if (found == MAP_NONE)
+        return POOL_NONE;
+    *end = found & 1;
+    return found / 2;
+}
+
 /* A token for each byte. The bucket is the time at which it is full again, as in nat/limit. */
 static bool rate_allows(struct relay *relay, struct relay_pair *p, uint64_t bytes, uint64_t now)
 {

@@ -80,6 +80,8 @@ void relay_init(struct relay *relay, void *mem, const struct relay_config *confi
  * count: owner is its own handle for a peer. */
 uint32_t relay_open(struct relay *relay, const struct relay_end ends[2], uint64_t now);
 void relay_close(struct relay *relay, uint32_t pair);
+/* The pair of which an end was given this channel, with *end which of the two; POOL_NONE. */
+uint32_t relay_find(const struct relay *relay, uint64_t channel, unsigned *end);
 static inline struct relay_pair *relay_pair(const struct relay *relay, uint32_t pair)
 {
     return pool_at(&relay->pairs, pair);

@@ -12,6 +12,9 @@
 #include <assert.h>
 #include <string.h>
 
+/* On top of what the coordinator says: jitter. */
+#define OPEN_MARGIN_US UINT64_C(10000)
+
 const char *session_state_name(enum session_state state)
 {
     static const char *const names[SESSION_STATES] = {
@@ -72,6 +75,13 @@ void session_init(struct session *s, const struct session_config *config, struct
                           .gather = true};
 }
 
+void session_accept(struct session *s, const struct session_config *config, struct budget *budget,
+                    uint64_t now)
+{
+    session_init(s, config, budget, now);
+    s->passive = true;
+}
+
 static void give_up(struct session *s, uint64_t now)
 {
     /* The relay carries data: that is a connection. */
@@ -89,14 +99,13 @@ static void begin_coordinating(struct session *s, uint64_t now)
 {
     set_state(s, SESSION_COORDINATING, now);
     s->deadline_us = now + s->config.coordinate_us;
-    ask_coordinator(s, now);
+    if (!s->passive)
+        ask_coordinator(s, now);
 }
 
-static void plan_pair(struct session *s, struct session_pair *p, uint64_t now)
+static void plan_pair(struct session *s, struct session_pair *p, uint64_t open_us, uint64_t now)
 {
-    /* Both have opened when half a second is over: the coordinator told both at the same moment. */
-    bool opens = s->config.two_phases && s->tries == 1;
-    punch_plan(&p->plan, now + punch_ladder_us((enum cand_kind)p->remote.kind), opens ? 500000 : 0,
+    punch_plan(&p->plan, now + punch_ladder_us((enum cand_kind)p->remote.kind), open_us,
                s->config.hops);
 }
 
@@ -106,7 +115,7 @@ static void begin_try(struct session *s, uint64_t now)
     s->step_us = now + s->config.try_us;
     for (unsigned i = 0; i < s->pairs; i++) {
         if (!s->pair[i].answered)
-            plan_pair(s, &s->pair[i], now);
+            plan_pair(s, &s->pair[i], 0, now);
     }
 }
 
@@ -126,17 +135,21 @@ void session_on_candidates(struct session *s, const struct cand_list *own, uint6
         begin_coordinating(s, now);
 }
 
-void session_on_coordinated(struct session *s, const struct aq_addr *own,
-                            const struct aq_addr *peer, uint64_t now)
+void session_on_coordinated(struct session *s, const struct session_meeting *meeting, uint64_t now)
 {
-    if (s->state != SESSION_COORDINATING)
+    struct cand observed = {meeting->peer, CAND_OBSERVED};
+    if (s->state != SESSION_COORDINATING && s->state != SESSION_HOLE_PUNCHING)
         return;
-    s->scope.own_observed = *own;
-    s->scope.peer_observed = *peer;
-    s->reason = NAT_TIMEOUT;
-    begin_punching(s, now);
-    if (peer->family != 0)
-        (void)session_on_remote(s, peer, CAND_OBSERVED, now);
+    if (s->state == SESSION_COORDINATING) {
+        s->reason = NAT_TIMEOUT;
+        begin_punching(s, now);
+    }
+    if (meeting->peer.family == 0 || s->scope.peer_observed.family != 0)
+        return;
+    s->scope.own_observed = meeting->own;
+    s->scope.peer_observed = meeting->peer;
+    /* NAT.md §5, two phases: what arrives before the other side has opened may spoil its NAT. */
+    (void)session_on_remote(s, &observed, meeting->delay_us + OPEN_MARGIN_US, now);
 }
 
 void session_on_refused(struct session *s, unsigned reason, uint64_t now)
@@ -166,12 +179,13 @@ static struct session_pair *pair_of(struct session *s, const struct aq_addr *add
     return NULL;
 }
 
-enum cand_verdict session_on_remote(struct session *s, const struct aq_addr *addr,
-                                    enum cand_kind kind, uint64_t now)
+enum cand_verdict session_on_remote(struct session *s, const struct cand *remote, uint64_t open_us,
+                                    uint64_t now)
 {
+    const struct aq_addr *addr = &remote->addr;
     s->scope.own = &s->own;
     enum cand_verdict verdict = cand_check(&s->scope, addr);
-    bool predicted = kind == CAND_PREDICTED && !addr_same_ip(addr, &s->scope.peer_observed);
+    bool predicted = remote->kind == CAND_PREDICTED && !addr_same_ip(addr, &s->scope.peer_observed);
     if (verdict == CAND_OK && predicted)
         verdict = CAND_OUT_OF_SCOPE; /* PROTOCOL §5: only at the address that was observed */
     if (verdict != CAND_OK || is_over(s)) {
@@ -179,15 +193,15 @@ enum cand_verdict session_on_remote(struct session *s, const struct aq_addr *add
         return verdict;
     }
     struct session_pair *p = pair_of(s, addr);
-    if (p && kind < p->remote.kind)
-        p->remote.kind = (uint8_t)kind;
+    if (p && remote->kind < p->remote.kind)
+        p->remote.kind = remote->kind;
     if (p || s->pairs == CANDS_MAX)
         return CAND_OK;
     p = &s->pair[s->pairs++];
-    *p = (struct session_pair){.remote = {*addr, (uint8_t)kind}, .plan = {.next_us = UINT64_MAX}};
-    p->priority = cand_pair_priority(cand_priority(&p->remote), cand_priority(&p->remote));
+    *p = (struct session_pair){.remote = *remote, .plan = {.next_us = UINT64_MAX}};
+    p->priority = cand_pair_priority(cand_priority(remote), cand_priority(remote));
     if (s->state == SESSION_HOLE_PUNCHING)
-        plan_pair(s, p, now);
+        plan_pair(s, p, open_us, now);
     return CAND_OK;
 }
 
@@ -200,6 +214,13 @@ void session_on_answer(struct session *s, const struct aq_addr *addr, uint64_t n
     p->answered = true;
     p->plan.next_us = UINT64_MAX;
     budget_answered(s->budget, addr);
+}
+
+void session_on_path_failed(struct session *s, const struct aq_addr *addr)
+{
+    struct session_pair *p = pair_of(s, addr);
+    if (p)
+        p->answered = false;
 }
 
 void session_on_direct(struct session *s, const struct aq_addr *addr, uint64_t now)

@@ -11,7 +11,9 @@
  * not. The last action is always SESSION_END, exactly one; after it the struct may be used again.
  *
  * A relayed connection is a success, too: it carries data from the start, and punching goes on
- * beside it. When that fails, the session ends as connected by relay. */
+ * beside it. When that fails, the session ends as connected by relay.
+ *
+ * The peer that was asked runs the same machine, from session_accept: it asks no coordinator. */
 #ifndef AQ_NAT_SESSION_H
 #define AQ_NAT_SESSION_H
 
@@ -40,7 +42,6 @@ struct session_config {
     uint64_t coordinator_us; /* each [2 s] */
     uint64_t try_us;         /* [3 s] */
     unsigned coordinators;   /* bootstrap nodes, in the order to be asked */
-    bool two_phases;         /* openers with low TTL first */
     uint8_t hops;            /* routers to the coordinator, 0 unknown */
 };
 
@@ -94,32 +95,42 @@ struct session {
     unsigned coordinator, tries, refused; /* refused: candidates that may not be probed */
     unsigned reason;
     unsigned direct; /* pair + 1, 0: none */
-    bool gather, ask, relayed, ended;
+    bool gather, ask, passive, relayed, ended;
 };
 
 void session_config_init(struct session_config *config);
 void session_init(struct session *s, const struct session_config *config, struct budget *budget,
                   uint64_t now);
 
+/* The same, where the peer asks to be met: SESSION_COORDINATE never comes. */
+void session_accept(struct session *s, const struct session_config *config, struct budget *budget,
+                    uint64_t now);
+
 bool session_next(struct session *s, struct session_action *action, uint64_t now);
 uint64_t session_deadline(const struct session *s);
 
 /* Our own candidates are known, as far as they will be. */
 void session_on_candidates(struct session *s, const struct cand_list *own, uint64_t now);
-/* The coordinator has brought us together: observed addresses of both (family 0: not told, when it
- * relays). */
-void session_on_coordinated(struct session *s, const struct aq_addr *own,
-                            const struct aq_addr *peer, uint64_t now);
+/* What a coordinator tells: the addresses that it observed, and how long until the peer has been
+ * told, too. */
+struct session_meeting {
+    struct aq_addr own, peer; /* family 0: not told, when it relays */
+    uint64_t delay_us;
+};
+/* It has brought us together. May come twice: by its relay, and with addresses. */
+void session_on_coordinated(struct session *s, const struct session_meeting *meeting, uint64_t now);
 void session_on_refused(struct session *s, unsigned reason, uint64_t now);
 /* The relayed connection's handshake is done: a way to fall back on. */
 void session_on_relayed(struct session *s, uint64_t now);
 /* The peer claims an address (ADD_ADDRESS, PUNCH_ME_NOW), or a probe came from it (CAND_REFLEXIVE).
- */
-enum cand_verdict session_on_remote(struct session *s, const struct aq_addr *addr,
-                                    enum cand_kind kind, uint64_t now);
+ * open_us: until its side will have opened, too: so long only packets go that do not arrive. */
+enum cand_verdict session_on_remote(struct session *s, const struct cand *remote, uint64_t open_us,
+                                    uint64_t now);
 /* A probe was answered from there; and: the path to it is validated. */
 void session_on_answer(struct session *s, const struct aq_addr *addr, uint64_t now);
 void session_on_direct(struct session *s, const struct aq_addr *addr, uint64_t now);
+/* It answered, and yet the path to it was not validated: the next try probes it again. */
+void session_on_path_failed(struct session *s, const struct aq_addr *addr);
 void session_cancel(struct session *s, uint64_t now);
 
 #endif

@@ -303,6 +303,29 @@ Test(nat_coordinate, a_refused_connection_has_no_channels)
     cr_expect(said_count == 0 && boot_relay.pairs.used == 1 && boot.requests.used == 0);
 }
 
+/* PROTOCOL §4: who is done with its channel says so, and makes room; nobody else can. */
+Test(nat_coordinate, an_end_that_is_said)
+{
+    struct message m = step_of(MESSAGE_CONNECT, STEP_END, 9);
+    ask(MESSAGE_CONNECT, 1, 2, 9, 100);
+    uint64_t channel = heard[0].channel_out;
+    message_set(&m, FIELD_CHANNEL_OUT);
+    m.channel_out = channel;
+    boot_say(1, 2, &m, 100);
+    boot_say(3, 4, &m, 100);
+    cr_expect_eq(boot_relay.pairs.used, 1, "by who was not given it");
+    m.channel_out = channel ^ 1;
+    boot_say(2, 3, &m, 100);
+    cr_expect_eq(boot_relay.pairs.used, 1, "of another channel");
+    m.channel_out = channel;
+    boot_say(2, 3, &m, 100);
+    cr_expect_eq(boot_relay.pairs.used, 0);
+    boot_say(2, 3, &m, 100);
+    cr_expect_eq(said_count, 0);
+    struct peer_id two = boot_id(2);
+    cr_expect_eq(registry_find(&boot, &two, 100)->pairs, 0);
+}
+
 /* Quotas: 8 pairs a peer, whichever end it is; they come back when a pair ends. */
 Test(nat_coordinate, pairs_of_a_peer)
 {

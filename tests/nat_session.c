@@ -62,11 +62,22 @@ static void to_coordinating(void)
     cr_assert_eq(count[SESSION_COORDINATE], 1);
 }
 
+static void meet(struct aq_addr mine, struct aq_addr theirs, uint64_t delay_us)
+{
+    struct session_meeting meeting = {mine, theirs, delay_us};
+    session_on_coordinated(&s, &meeting, now);
+}
+
+static enum cand_verdict claim(struct aq_addr addr, enum cand_kind kind)
+{
+    struct cand remote = {addr, (uint8_t)kind};
+    return session_on_remote(&s, &remote, 0, now);
+}
+
 static void to_punching(void)
 {
-    struct aq_addr mine = at(1), theirs = at(2);
     to_coordinating();
-    session_on_coordinated(&s, &mine, &theirs, now);
+    meet(at(1), at(2), 0);
 }
 
 /* Runs by its deadlines alone. */
@@ -91,7 +102,7 @@ Test(nat_session, direct)
     turn();
     cr_expect_eq(count[SESSION_STATE], 1);
     cr_expect_eq(count[SESSION_PROBE], 1);
-    cr_expect(addr_equal(&last.addr, &theirs) && last.ttl == 0);
+    cr_expect(addr_equal(&last.addr, &theirs) && last.ttl == OPENER_TTL_FIRST);
     now += 20000;
     session_on_answer(&s, &theirs, now);
     now += 100000;
@@ -215,14 +226,14 @@ Test(nat_session, cancelled_in_each_state)
 Test(nat_session, events_out_of_turn)
 {
     struct aq_addr mine = at(1), theirs = at(2);
-    session_on_coordinated(&s, &mine, &theirs, now);
+    meet(mine, theirs, 0);
     session_on_refused(&s, NAT_REFUSED, now);
     session_on_direct(&s, &theirs, now);
     session_on_answer(&s, &theirs, now);
     cr_expect_eq(s.state, SESSION_DISCOVERING);
     to_punching();
     session_on_refused(&s, NAT_REFUSED, now);
-    session_on_coordinated(&s, &theirs, &mine, now);
+    meet(theirs, mine, 0);
     cr_expect_eq(s.state, SESSION_HOLE_PUNCHING);
     cr_expect(addr_equal(&s.scope.own_observed, &mine));
 }
@@ -234,18 +245,18 @@ Test(nat_session, a_peer_that_names_victims)
     struct aq_addr lan = {.family = 4, .ip = {192, 168, 0, 1}, .port = 4433}, dns = at(9);
     dns.port = 53;
     to_punching();
-    cr_expect_eq(session_on_remote(&s, &loop, CAND_HOST, now), CAND_IS_FORBIDDEN);
-    cr_expect_eq(session_on_remote(&s, &lan, CAND_HOST, now), CAND_OUT_OF_SCOPE);
-    cr_expect_eq(session_on_remote(&s, &dns, CAND_HOST, now), CAND_LOW_PORT);
-    cr_expect_eq(session_on_remote(&s, &mine, CAND_HOST, now), CAND_IS_OWN);
+    cr_expect_eq(claim(loop, CAND_HOST), CAND_IS_FORBIDDEN);
+    cr_expect_eq(claim(lan, CAND_HOST), CAND_OUT_OF_SCOPE);
+    cr_expect_eq(claim(dns, CAND_HOST), CAND_LOW_PORT);
+    cr_expect_eq(claim(mine, CAND_HOST), CAND_IS_OWN);
     struct aq_addr guess = at(9);
-    cr_expect_eq(session_on_remote(&s, &guess, CAND_PREDICTED, now), CAND_OUT_OF_SCOPE);
+    cr_expect_eq(claim(guess, CAND_PREDICTED), CAND_OUT_OF_SCOPE);
     cr_expect_eq(s.refused, 5);
     /* Many ports of one victim, and more than may be held. */
     for (unsigned i = 0; i < 100; i++) {
         struct aq_addr victim = at(77);
         victim.port = (uint16_t)(5000 + i);
-        cr_expect_eq(session_on_remote(&s, &victim, CAND_HOST, now), CAND_OK);
+        cr_expect_eq(claim(victim, CAND_HOST), CAND_OK);
     }
     cr_expect_eq(s.pairs, CANDS_MAX);
     unsigned at_victim = 0, at_peer = 0;
@@ -273,9 +284,9 @@ Test(nat_session, order)
                    six = {.family = 6, .ip = {0x20, 1, 0xd, 0xb8}, .port = 4000};
     predicted.port = 40007;
     to_punching();
-    session_on_remote(&s, &host, CAND_HOST, now);
-    session_on_remote(&s, &six, CAND_HOST, now);
-    session_on_remote(&s, &predicted, CAND_PREDICTED, now);
+    claim(host, CAND_HOST);
+    claim(six, CAND_HOST);
+    claim(predicted, CAND_PREDICTED);
     cr_assert(budget_begin_search(&budget, now));
     struct session_action a;
     uint8_t expect[] = {0xb8, 5, 2};
@@ -296,23 +307,72 @@ Test(nat_session, order)
     cr_expect(seen && budget.search_left == left - 1);
 }
 
+/* NAT.md §5, two phases: what does not arrive first, until the peer has been told, too. */
 Test(nat_session, openers_first)
 {
-    config.two_phases = true;
     config.hops = 4;
     start();
-    to_punching();
+    to_coordinating();
+    meet(at(1), at(2), 100000);
     turn();
     cr_expect(count[SESSION_PROBE] == 1 && last.ttl == 2);
     now += 2000;
     turn();
     cr_expect(count[SESSION_PROBE] == 2 && last.ttl == 4);
-    now += 400000;
-    turn();
-    cr_expect_eq(count[SESSION_PROBE], 0);
     now += 100000;
     turn();
+    cr_expect_eq(count[SESSION_PROBE], 0);
+    now += 10000;
+    turn();
     cr_expect(count[SESSION_PROBE] == 1 && last.ttl == 0);
+}
+
+/* First the relay brings them together, then a coordinator with addresses: what it says counts,
+ * once. */
+Test(nat_session, relay_first)
+{
+    struct aq_addr unknown = {.family = 0};
+    to_coordinating();
+    meet(unknown, unknown, 0);
+    turn();
+    cr_expect(s.state == SESSION_HOLE_PUNCHING && s.pairs == 0);
+    meet(at(1), at(2), 0);
+    meet(at(3), at(4), 0);
+    cr_expect_eq(s.pairs, 1);
+    cr_expect_eq(s.scope.peer_observed.ip[3], 2);
+}
+
+/* The one that was asked: no coordinator is asked by it, and its end comes all the same. */
+Test(nat_session, accepted)
+{
+    struct cand_list own = {.count = 1, .v = {{at(1), CAND_HOST}}};
+    session_accept(&s, &config, &budget, now);
+    turn();
+    cr_expect_eq(count[SESSION_GATHER], 1);
+    session_on_candidates(&s, &own, now);
+    session_on_relayed(&s, now);
+    turn();
+    cr_expect_eq(s.state, SESSION_COORDINATING);
+    cr_expect_eq(count[SESSION_COORDINATE], 0);
+    cr_expect_eq(run_out(), config.coordinate_us);
+    cr_expect(end.end.state == SESSION_CONNECTED && !end.end.direct);
+}
+
+/* An address that answered, and whose path was not validated, is probed again by the next try. */
+Test(nat_session, path_failed)
+{
+    struct aq_addr theirs = at(2);
+    to_punching();
+    turn();
+    session_on_answer(&s, &theirs, now);
+    session_on_path_failed(&s, &theirs);
+    now += config.try_us;
+    turn();
+    cr_expect_eq(count[SESSION_PROBE], 1);
+    session_on_answer(&s, &theirs, now);
+    now += config.try_us;
+    turn();
+    cr_expect_eq(count[SESSION_PROBE], 0);
 }
 
 Test(nat_session, names)

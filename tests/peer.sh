@@ -5,7 +5,8 @@
 #                                           |
 #                            boot 192.0.2.2, the bootstrap node
 #
-# Both NATs masquerade and let nothing in that was not asked for: so the relay is the way.
+# Both NATs take a random port for each destination (symmetric): so the relay is the way. Direct paths are
+# for tests/net/nat_matrix_test.sh.
 set -eu
 # shellcheck source=tests/lib.sh
 . "$1/tests/lib.sh"
@@ -29,7 +30,7 @@ nat() { # nat NS: masquerades what leaves through `out`
     ns_run "$1" sysctl -qw net.ipv4.ip_forward=1
     ns_run "$1" nft -f - <<-'NFT' 2>"$T/nft.err" || skip "no nftables NAT here: $(cat "$T/nft.err")"
 	table ip nat {
-	  chain leave { type nat hook postrouting priority 100; oifname "out" masquerade; }
+	  chain leave { type nat hook postrouting priority 100; oifname "out" masquerade fully-random; }
 	  chain through { type filter hook forward priority 0; iifname "out" ct state new drop; }
 	  chain inward { type filter hook input priority 0; iifname "out" ct state new drop; }
 	}

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "apps/peer/known.h"
+#include "apps/qlog.h"
 
 /* clang-format off */
 #define ROW(name, kind, field, argument, help) \
@@ -19,6 +20,8 @@ const struct option_row peer_rows[] = {
     ROW("listen", OPTION_LIST, listen, "ADDR:PORT", "bind here instead of to any port"),
     ROW("allow", OPTION_LIST, allow, "PEERID,...", "let in only these peers; default: any"),
     ROW("json", OPTION_FLAG, json, NULL, "print JSON"),
+    ROW("qlog", OPTION_TEXT, qlog, "DIR", "write what each connection does to a file in DIR (or QLOGDIR)"),
+    ROW("keylog", OPTION_TEXT, keylog, "FILE", "append TLS secrets for Wireshark to FILE (or SSLKEYLOGFILE)"),
 };
 /* clang-format on */
 
@@ -451,6 +454,31 @@ static void on_warning(void *user, const char *text)
     (void)text; /* small socket buffers do not matter between peers */
 }
 
+static void on_trace(void *user, struct aq_loop *loop)
+{
+    struct peer_program *p = user;
+    qlog_drain(p->qlog, aq_loop_endpoint(loop));
+}
+
+/* --qlog and --keylog. */
+static bool watch_inside(struct peer_program *p, struct aq_node_config *config)
+{
+    const char *keylog = p->flags.keylog != NULL ? p->flags.keylog : getenv("SSLKEYLOGFILE");
+
+    if (!qlog_wanted(p->flags.qlog, config->loop.endpoint.max_conns, &p->qlog)) {
+        return false;
+    }
+    if (p->qlog != NULL) {
+        qlog_configure(&config->loop.endpoint);
+        config->loop.on_trace = on_trace;
+    }
+    if (keylog != NULL && *keylog != '\0') {
+        config->keylog = keylog_line;
+        return keylog_open(keylog);
+    }
+    return true;
+}
+
 static void on_signal(void *user)
 {
     struct peer_program *p = user;
@@ -494,6 +522,9 @@ static bool make_node(struct peer_program *p)
     config.on_conn = on_conn;
     config.user = p;
     config.loop.on_warning = on_warning;
+    if (!watch_inside(p, &config)) {
+        return false;
+    }
     p->node = aq_node_new(&config, error, sizeof error);
     if (p->node == NULL) {
         complain("%s", error);
@@ -537,6 +568,7 @@ int peer_run(struct peer_program *p)
         stream_free(p, p->streams, true);
     }
     progress_end();
+    qlog_free(p->qlog, p->ep);
     aq_node_free(p->node);
     free(p->allow);
     (void)close(p->signal_fd);

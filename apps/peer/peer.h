@@ -23,12 +23,12 @@ enum {
 
 struct peer_flags {
     struct option_list bootstrap, allow, listen;
-    const char *key;
+    const char *key, *qlog, *keylog;
     bool json;
 };
 extern const struct option_row peer_rows[];
 enum {
-    PEER_ROWS = 5
+    PEER_ROWS = 7
 };
 
 struct peer_program;
@@ -67,6 +67,7 @@ struct peer_program {
     struct aq_node *node;
     struct aq_loop *loop;
     struct aq_endpoint *ep;
+    struct qlog *qlog;
     uint64_t began_us;
     char names[AQ_NODE_BOOTSTRAPS][PEER_NAME];
     const char *name_list[AQ_NODE_BOOTSTRAPS];

@@ -34,8 +34,8 @@ enum aq_node_policy { /* who may connect to us */
 
 struct aq_node_config {
     size_t size; /* set by aq_node_config_init */
-    /* Limits, sockets, signals. on_event, user, on_datagrams, on_channel and endpoint.tls are the
-     * node's. */
+    /* Limits, sockets, signals. on_event, user, on_datagrams, on_channel, on_hosts and endpoint.tls
+     * are the node's; on_trace is called with this config's user. */
     struct aq_loop_config loop;
     struct aq_pem key; /* whose we are (aq_key_make) */
     /* `[PEERID@]HOST:PORT` each; without a PeerId whoever answers at first is believed
@@ -50,6 +50,7 @@ struct aq_node_config {
     bool (*ask)(void *user, struct aq_node *node, const uint8_t peer_id[32]);
     void (*on_event)(void *user, struct aq_node *node, const struct aq_node_event *event);
     void (*on_conn)(void *user, struct aq_node *node, const struct aq_event *event);
+    void (*keylog)(void *user, const char *line); /* as aq_tls_config.keylog; NULL: none */
     void *user;
     unsigned max_peers; /* connected or being connected [128] */
 };
@@ -100,6 +101,7 @@ enum aq_node_step {            /* of connecting to a peer */
     AQ_NODE_STEP_COORDINATING, /* a bootstrap node is asked to bring us together */
     AQ_NODE_STEP_HANDSHAKE,    /* it does: the handshake runs through its relay, or to an address */
     AQ_NODE_STEP_WAITING,      /* until it is tried again */
+    AQ_NODE_STEP_PUNCHING,     /* beside all that: a direct path is searched for */
 };
 AQ_API const char *aq_node_step_name(enum aq_node_step step);
 
@@ -166,6 +168,9 @@ struct aq_node_stats {
     uint64_t incoming, refused, duplicates, closed, reconnects;
     uint64_t relay_in_packets, relay_in_bytes, relay_out_packets, relay_out_bytes;
     uint64_t drop_channel, drop_foreign; /* datagrams of no channel of ours; of no kind */
+    uint64_t moved_direct,
+        moved_relayed; /* connections, from the relay to a direct path, and back */
+    uint64_t punch_in, punch_out, drop_punch; /* punch datagrams; of no search, or wrong */
 };
 AQ_API void aq_node_stats(struct aq_node *node, struct aq_node_stats *stats);
 

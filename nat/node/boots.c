@@ -126,6 +126,8 @@ static void boot_message(struct aq_node *node, struct node_boot *b)
         registrar_recv(&node->registrar, boot_index(node, b), &m, node_now(node));
     else if (m.type == MESSAGE_CONNECT)
         relay_on_message(node, b, &m);
+    else if (m.type == MESSAGE_PUNCH)
+        direct_on_message(node, b, &m);
 }
 
 /* Takes in what makes the message at hand whole. False: the stream is broken. */

@@ -8,8 +8,8 @@
 #ifndef AQ_NODE_BOOTSTRAP_H
 #define AQ_NODE_BOOTSTRAP_H
 
-#include "nat/registry.h"
 #include "nat/node/antq_bootstrap.h"
+#include "nat/registry.h"
 
 enum {
     BOOTSTRAP_RUNS = 64, /* relayed trains in one system call */

@@ -4,10 +4,12 @@
  *        ^                                 |                   |
  *        +---- failed or lost, kept -------+-------------------+      else: FREE
  *
- * Each try is a session of nat/session.h: it says which bootstrap node is to be asked, and when
- * that has taken too long. Its punching has nothing to probe yet, so it ends as connected by relay.
- */
+ * A peer that dials us is COMING until its link is up. Each try is a session of nat/session.h: it
+ * says which bootstrap node is to be asked, and when that has taken too long, and what to probe,
+ * which goes on when the link is up (direct.c). */
 #include "nat/node/node.h"
+
+#include "core/num.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -40,6 +42,7 @@ struct node_peer *peer_take(struct aq_node *node, const struct peer_id *id)
         p->state = PEER_WAITING;
         p->next_us = AQ_NEVER;
         p->backoff_us = NODE_BACKOFF_MIN_US;
+        p->search_us = AQ_NEVER;
         p->known = id != NULL;
         if (id != NULL)
             p->id = *id;
@@ -65,6 +68,28 @@ void peer_free(struct aq_node *node, struct node_peer *p)
     session_drop(p, node_now(node));
     p->state = PEER_FREE;
     p->link = NULL;
+}
+
+struct node_peer *peer_coming(struct aq_node *node, const struct peer_id *id)
+{
+    struct node_peer *p = peer_find(node, id);
+    if (p == NULL)
+        p = peer_take(node, id);
+    if (p != NULL && p->state == PEER_WAITING) {
+        p->state = PEER_COMING;
+        p->next_us = node_now(node) + node->config.loop.endpoint.handshake_timeout_us;
+    }
+    return p;
+}
+
+/* It did not come. */
+static void peer_stays_away(struct aq_node *node, struct node_peer *p)
+{
+    session_drop(p, node_now(node));
+    p->link = NULL;
+    p->state = p->wanted ? PEER_WAITING : PEER_FREE;
+    p->next_us = node_now(node);
+    node->dirty = true;
 }
 
 void peer_step(struct aq_node *node, struct node_peer *p, enum aq_node_step step)
@@ -126,6 +151,10 @@ void peer_fail(struct aq_node *node, struct node_peer *p, const char *why)
 {
     struct peer_id id = p->id;
     bool known = p->known;
+    if (p->state == PEER_COMING) {
+        peer_stays_away(node, p);
+        return;
+    }
     char words[MESSAGE_TEXT + 64];
     enum aq_node_step step = p->step;
     (void)snprintf(words, sizeof words, "%s%s%.*s", why, p->why[0] ? ": " : "", MESSAGE_TEXT,
@@ -227,7 +256,9 @@ static void begin(struct aq_node *node, struct node_peer *p, unsigned coordinato
     p->in_session = true;
     p->why[0] = '\0';
     node->stats.attempts++;
+    direct_configure(node, &config);
     session_init(&p->session, &config, &node->budget, now);
+    p->round++;
     peer_step(node, p, AQ_NODE_STEP_COORDINATING);
 }
 
@@ -248,24 +279,45 @@ static void ask(struct aq_node *node, struct node_peer *p, unsigned coordinator,
     if (!relay_dial(node, l, b)) {
         link_free(node, l);
         session_on_refused(&p->session, NAT_CAPACITY, now);
+        return;
     }
+    direct_ask(node, p, b);
+}
+
+/* The link is up, by a relay: the two are to be brought together once more. */
+static void ask_again(struct aq_node *node, struct node_peer *p, unsigned coordinator, uint64_t now)
+{
+    struct node_boot *b = boot_registered(node, coordinator);
+    if (b != NULL)
+        direct_ask(node, p, b);
+    else
+        session_on_refused(&p->session, NAT_NOT_REGISTERED, now);
 }
 
 /* False: the peer is not what it was, and its session is over. */
 static bool act(struct aq_node *node, struct node_peer *p, const struct session_action *action,
                 uint64_t now)
 {
-    const struct cand_list none = {.count = 0};
+    struct cand_list own;
     switch (action->kind) {
-    case SESSION_GATHER: session_on_candidates(&p->session, &none, now); return true;
-    case SESSION_COORDINATE: ask(node, p, action->index, now); return true;
+    case SESSION_GATHER:
+        direct_candidates(node, &own);
+        session_on_candidates(&p->session, &own, now);
+        break;
+    case SESSION_COORDINATE:
+        if (p->state == PEER_UP)
+            ask_again(node, p, action->index, now);
+        else
+            ask(node, p, action->index, now);
+        break;
+    case SESSION_PROBE: direct_probe(node, p, action); break;
     case SESSION_END:
         p->in_session = false;
+        direct_ended(node, p, &action->end);
         if (p->state == PEER_DIALLING)
             peer_fail(node, p, nat_reason_name(action->end.reason));
         return false;
     case SESSION_NOTHING:
-    case SESSION_PROBE:
     case SESSION_STATE: break;
     }
     return true;
@@ -292,6 +344,9 @@ void peers_pump(struct aq_node *node, uint64_t now)
         struct session_action action;
         if (p->state == PEER_WAITING && p->next_us <= now && node->boot_count > 0)
             try_now(node, p, now);
+        if (p->state == PEER_COMING && p->link == NULL && p->next_us <= now)
+            peer_stays_away(node, p);
+        direct_pump(node, p, now);
         while (p->state != PEER_FREE && p->in_session && session_next(&p->session, &action, now))
             if (!act(node, p, &action, now))
                 break;
@@ -308,9 +363,12 @@ uint64_t peers_deadline(const struct aq_node *node)
             continue;
         if (p->state == PEER_WAITING && p->next_us > 0)
             at = p->next_us;
+        if (p->state == PEER_COMING && p->link == NULL)
+            at = p->next_us;
+        at = min_u64(at, direct_deadline(p));
         if (p->in_session)
-            at = session_deadline(&p->session);
-        first = at < first ? at : first;
+            at = min_u64(at, session_deadline(&p->session));
+        first = min_u64(first, at);
     }
     return first;
 }

@@ -11,7 +11,8 @@ const char *aq_node_result_name(enum aq_node_result result)
 
 const char *aq_node_step_name(enum aq_node_step step)
 {
-    static const char *const names[] = {"registering", "coordinating", "handshake", "waiting"};
+    static const char *const names[] = {"registering", "coordinating", "handshake", "waiting",
+                                        "punching"};
     return (unsigned)step < sizeof names / sizeof *names ? names[step] : "unknown";
 }
 

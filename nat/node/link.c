@@ -17,20 +17,32 @@ struct link *link_take(struct aq_node *node)
         struct link *l = &node->links[i];
         if (l->state == LINK_FREE) {
             memset(l, 0, sizeof *l);
-            l->until_us = AQ_NEVER;
+            l->until_us = l->keep_us = l->again_us = AQ_NEVER;
             return l;
         }
     }
     return NULL;
 }
 
-void link_free(struct aq_node *node, struct link *l)
+/* No peer has it any more. */
+static void link_detach(struct aq_node *node, const struct link *l)
 {
-    for (unsigned i = 0; i < node->peer_max; i++)
-        if (node->peers[i].link == l)
-            node->peers[i].link = NULL;
+    for (unsigned i = 0; i < node->peer_max; i++) {
+        struct node_peer *p = &node->peers[i];
+        if (p->link != l)
+            continue;
+        p->link = NULL;
+        if (p->state == PEER_COMING)
+            p->next_us = 0; /* nobody came */
+    }
     if (node->last == l)
         node->last = NULL;
+}
+
+void link_free(struct aq_node *node, struct link *l)
+{
+    link_detach(node, l);
+    relay_end(node, l);
     l->state = LINK_FREE;
     l->conn = 0;
 }
@@ -55,9 +67,7 @@ void link_close(struct aq_node *node, struct link *l, uint64_t code, const char 
         return;
     }
     l->state = LINK_CLOSING; /* its channel stays for the last words, its end frees it */
-    for (unsigned i = 0; i < node->peer_max; i++)
-        if (node->peers[i].link == l)
-            node->peers[i].link = NULL;
+    link_detach(node, l);
 }
 
 void links_pump(struct aq_node *node, uint64_t now)
@@ -177,14 +187,13 @@ static void link_connected(struct aq_node *node, struct link *l)
 /* The connection is over, but its last words have not been sent yet: a channel stays for them. */
 static void link_end(struct aq_node *node, struct link *l)
 {
-    uint64_t name = l->name, channel_in = l->channel_in, channel_out = l->channel_out;
-    link_free(node, l);
-    if (channel_out == 0)
+    if (!relay_has_channel(l)) {
+        link_free(node, l);
         return;
+    }
+    link_detach(node, l);
     l->state = LINK_CLOSING;
-    l->name = name;
-    l->channel_in = channel_in;
-    l->channel_out = channel_out;
+    l->conn = 0;
     l->until_us = node_now(node) + LINK_LINGER_US;
 }
 
@@ -224,7 +233,12 @@ void link_event(struct aq_node *node, struct link *l, const struct aq_event *eve
     } else if (event->kind == AQ_EVENT_CLOSED) {
         node->dirty = true;
         link_closed(node, l, event);
-    } else if (l->state == LINK_UP && node->config.on_conn != NULL) {
+    } else if (event->kind == AQ_EVENT_CONFIRMED || event->kind == AQ_EVENT_PATH
+               || event->kind == AQ_EVENT_NAT) {
+        direct_event(node, l, event);
+    }
+    if (event->kind != AQ_EVENT_CONNECTED && event->kind != AQ_EVENT_CLOSED && l->state == LINK_UP
+        && node->config.on_conn != NULL) {
         node->config.on_conn(node->config.user, node, event);
     }
 }

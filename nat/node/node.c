@@ -69,6 +69,8 @@ static struct aq_tls *tls_of(const struct aq_node_config *c, bool server, const 
     config.verify = AQ_VERIFY_PEER;
     config.alpn = &alpn;
     config.alpn_count = 1;
+    config.keylog = c->keylog;
+    config.user = c->user;
     config.tickets = 0; /* a resumed peer would have to be bound to its PeerId anew */
     return aq_tls_new(&config, error, error_size);
 }
@@ -125,6 +127,12 @@ static void on_loop_event(void *user, struct aq_loop *loop, const struct aq_even
         node_pump(node);
 }
 
+static void on_loop_trace(void *user, struct aq_loop *loop)
+{
+    struct aq_node *node = user;
+    node->config.loop.on_trace(node->config.user, loop);
+}
+
 static bool node_open(struct aq_node *node, char *error, size_t error_size)
 {
     struct aq_node_config *c = &node->config;
@@ -143,6 +151,12 @@ static bool node_open(struct aq_node *node, char *error, size_t error_size)
     loop.on_event = on_loop_event;
     loop.on_datagrams = relay_on_datagrams;
     loop.on_channel = relay_on_channel;
+    loop.on_hosts = direct_on_hosts;
+    if (loop.on_trace)
+        loop.on_trace = on_loop_trace;
+    loop.recv_ttl = true; /* tells how many routers away a bootstrap node is */
+    loop.endpoint.nat_limit = NODE_NAT_LIMIT;
+    loop.endpoint.observe = true;
     loop.user = node;
     node->loop = aq_loop_new(&loop, error, error_size);
     if (node->loop == NULL)
@@ -156,7 +170,7 @@ static void node_start(struct aq_node *node)
     struct registrar_config config;
     registrar_config_init(&config);
     config.self = node->self;
-    config.capabilities = CAPABLE_RELAY;
+    config.capabilities = CAPABLE_RELAY | CAPABLE_PUNCH;
     struct timespec wall;
     (void)clock_gettime(CLOCK_REALTIME, &wall);
     /* PROTOCOL §3: grows with each start. */
@@ -189,7 +203,6 @@ static struct aq_node *node_alloc(const struct aq_node_config *config)
 struct aq_node *aq_node_new(const struct aq_node_config *config, char *error, size_t error_size)
 {
     uint8_t seed[32];
-    uint64_t key[2];
     if (!config_check(config, error, error_size))
         return NULL;
     struct aq_node *node = node_alloc(config);
@@ -200,9 +213,9 @@ struct aq_node *aq_node_new(const struct aq_node_config *config, char *error, si
     }
     rng_init(&node->rng, seed);
     explicit_bzero(seed, sizeof seed);
-    key[0] = rng_u64(&node->rng);
-    key[1] = rng_u64(&node->rng);
-    budget_init(&node->budget, node->memory, NODE_BUDGET, key);
+    node->key[0] = rng_u64(&node->rng);
+    node->key[1] = rng_u64(&node->rng);
+    budget_init(&node->budget, node->memory, NODE_BUDGET, node->key);
     if (!boots_init(node, error, error_size) || !node_open(node, error, error_size)) {
         aq_node_free(node);
         return NULL;

@@ -5,6 +5,7 @@
  *   link.c       connections to peers: accepting, identities, duplicates, their ends
  *   relay.c      relayed datagrams in and out: channels and their headers
  *   dial.c       from "connect to this PeerId" to a link, and again
+ *   direct.c     from the relay to a direct path, and again
  *   info.c       what is known: bootstrap nodes, status, statistics
  *
  * nat/ decides and has no I/O; this is its host on the loop, as reactor/ is core's. All memory is
@@ -14,16 +15,21 @@
 #define AQ_NODE_NODE_H
 
 #include "core/rng.h"
+#include "nat/datagram.h"
+#include "nat/node/antq_node.h"
 #include "nat/registrar.h"
 #include "nat/session.h"
-#include "nat/node/antq_node.h"
 
 #define NODE_ALPN_PEER "antq-peer"
 
 enum {
     NODE_LISTEN = 8,
-    NODE_EARLY = 16,         /* datagrams that came before their channel was told */
-    NODE_BUDGET = 256,       /* addresses whose probes are counted */
+    NODE_EARLY = 16,   /* datagrams that came before their channel was told */
+    NODE_BUDGET = 256, /* addresses whose probes are counted */
+    NODE_HOSTS = 16,
+    NODE_WAYS = 2,
+    NODE_SECRETS = 3,
+    NODE_NAT_LIMIT = 32,     /* pairs of addresses in one round */
     NODE_CODE_DUPLICATE = 1, /* application codes of closes that are the node's own */
     NODE_CODE_REFUSED = 2,
     NODE_CODE_GONE = 3,
@@ -56,6 +62,16 @@ enum link_state {
     LINK_CLOSING
 };
 
+/* A way to a peer through a bootstrap node's relay: a pair of channels. */
+struct way {
+    uint64_t name; /* the core's, and ours; 0: none */
+    uint64_t channel_in, channel_out;
+    struct node_boot *boot;
+    bool asked; /* the request is on its way */
+    bool lost;  /* the bootstrap node is gone, and the channels with it */
+    uint8_t request[REQUEST_ID_SIZE];
+};
+
 /* One connection to a peer; for a moment a peer may have two. */
 struct link {
     enum link_state state;
@@ -64,22 +80,29 @@ struct link {
     bool known; /* id is: asked for, or verified */
     bool client;
     bool relayed; /* the application was told so */
-    /* relayed links: */
-    uint64_t name; /* the core's name of the channel, 0: direct */
-    uint64_t channel_in, channel_out;
-    bool asked;        /* LINK_ASKING: the request is on its way */
+    bool confirmed;
+    uint64_t keep_us;          /* the relayed path, which is not in use, is looked at again */
+    struct way way[NODE_WAYS]; /* the first is how it began */
+    uint64_t again_us;         /* a client's: another way is asked for */
+    uint64_t again_wait_us;
+    unsigned again_count;
     uint64_t until_us; /* a connection must have begun by then */
     uint64_t up_us;
-    struct node_boot *boot;
-    uint8_t request[REQUEST_ID_SIZE];
 };
 
 enum peer_state {
     PEER_FREE,
     PEER_WAITING, /* for the registration, or for its next try */
     PEER_DIALLING,
+    PEER_COMING, /* it dials us */
     PEER_UP,
 };
+/* What both sides of a search hold; the newest is used to send. */
+struct punch_secret {
+    uint64_t session;
+    uint8_t key[PUNCH_KEY_BYTES];
+};
+
 /* A peer that we are connected to or want to be. */
 struct node_peer {
     enum peer_state state;
@@ -93,6 +116,17 @@ struct node_peer {
     uint64_t backoff_us;
     char why[MESSAGE_TEXT + 1]; /* of the last failure, in words */
     struct session session;
+    /* searching for a direct path: */
+    uint8_t request[REQUEST_ID_SIZE], consented[REQUEST_ID_SIZE]; /* PUNCH: ours, theirs */
+    const struct node_boot *asked;
+    struct punch_secret secrets[NODE_SECRETS];
+    unsigned secret_count;
+    uint64_t round;     /* of PUNCH_ME_NOW */
+    uint64_t search_us; /* the next search; AQ_NEVER: none */
+    uint64_t search_wait_us;
+    struct aq_addr direct; /* where it was directly */
+    uint64_t retry_us;
+    unsigned retries;
 };
 
 /* A relayed datagram that came before the CONNECT go that tells its channel: the two take different
@@ -113,6 +147,7 @@ struct aq_node {
     struct rng rng;
     struct registrar registrar;
     struct budget budget;
+    uint64_t key[2];
     struct node_boot *boots;
     unsigned boot_count;
     struct aq_addr listening[NODE_LISTEN];
@@ -169,6 +204,13 @@ void relay_on_datagrams(void *user, struct aq_loop *loop, const struct aq_datagr
 bool relay_on_channel(void *user, struct aq_loop *loop, const struct aq_train *train);
 /* A CONNECT message from a bootstrap node. */
 void relay_on_message(struct aq_node *node, struct node_boot *b, const struct message *m);
+/* Its channels, if it has some, are done with. */
+void relay_end(struct aq_node *node, struct link *l);
+bool relay_has_channel(const struct link *l);
+/* Whether the way that the core knows by that name is open as far as we know. */
+bool relay_is_open(const struct link *l, uint64_t name);
+/* A client's link: asks for another way through a relay, when that is due. */
+void relay_again(struct aq_node *node, struct link *l, uint64_t now);
 struct link *relay_link(struct aq_node *node, uint64_t name);
 /* The bootstrap node is gone, and its channels. */
 void relay_boot_lost(struct aq_node *node, const struct node_boot *b);
@@ -183,10 +225,31 @@ void peer_up(struct aq_node *node, struct node_peer *p, struct link *l);
 /* The link that it had, or was getting, is gone. */
 void peer_lost(struct aq_node *node, struct node_peer *p, const char *why, bool was_up);
 void peer_fail(struct aq_node *node, struct node_peer *p, const char *why);
+/* That peer dials us, or wants to be met. NULL: there are as many as there may be. */
+struct node_peer *peer_coming(struct aq_node *node, const struct peer_id *id);
 /* Their request meets ours: ours is given up. */
 void peer_yield(struct aq_node *node, struct node_peer *p);
 void peers_pump(struct aq_node *node, uint64_t now);
 uint64_t peers_deadline(const struct aq_node *node);
 void peer_free(struct aq_node *node, struct node_peer *p);
+
+/* ---- direct.c ---- */
+void direct_candidates(const struct aq_node *node, struct cand_list *list);
+/* PUNCH messages: asking to be brought together, and what comes. */
+void direct_ask(struct aq_node *node, struct node_peer *p, struct node_boot *b);
+void direct_on_message(struct aq_node *node, struct node_boot *b, const struct message *m);
+void direct_on_punch(struct aq_node *node, const struct aq_datagram *d);
+void direct_probe(struct aq_node *node, struct node_peer *p, const struct session_action *action);
+/* What the network tells about the way out. */
+void direct_configure(struct aq_node *node, struct session_config *config);
+/* A session for a peer that asks for one, unless one runs. */
+void direct_accept(struct aq_node *node, struct node_peer *p);
+/* A session for a link that is relayed. */
+void direct_search(struct aq_node *node, struct node_peer *p);
+void direct_ended(struct aq_node *node, struct node_peer *p, const struct session_end *end);
+void direct_event(struct aq_node *node, struct link *l, const struct aq_event *event);
+void direct_on_hosts(void *user, struct aq_loop *loop);
+void direct_pump(struct aq_node *node, struct node_peer *p, uint64_t now);
+uint64_t direct_deadline(const struct node_peer *p);
 
 #endif

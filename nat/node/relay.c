@@ -12,38 +12,96 @@
 #include "nat/node/node.h"
 
 #include "core/addr.h"
+#include "core/num.h"
 #include "nat/datagram.h"
 
 #include <assert.h>
 #include <string.h>
 
+static struct way *way_by_name(struct link *l, uint64_t name)
+{
+    for (unsigned i = 0; i < NODE_WAYS && name != 0; i++)
+        if (l->way[i].name == name)
+            return &l->way[i];
+    return NULL;
+}
+
 struct link *relay_link(struct aq_node *node, uint64_t name)
 {
-    for (unsigned i = 0; i < node->link_max && name != 0; i++)
-        if (node->links[i].state != LINK_FREE && node->links[i].name == name)
+    for (unsigned i = 0; i < node->link_max; i++)
+        if (node->links[i].state != LINK_FREE && way_by_name(&node->links[i], name) != NULL)
             return &node->links[i];
     return NULL;
 }
 
-static struct link *link_by_request(struct aq_node *node, const struct node_boot *b,
-                                    const uint8_t id[REQUEST_ID_SIZE])
+/* Ours that we asked that bootstrap node for. */
+static struct way *way_by_request(struct aq_node *node, const struct node_boot *b,
+                                  const uint8_t id[REQUEST_ID_SIZE], struct link **of)
 {
-    for (unsigned i = 0; i < node->link_max; i++) {
-        struct link *l = &node->links[i];
-        if (l->state != LINK_FREE && l->boot == b && l->client
-            && memcmp(l->request, id, REQUEST_ID_SIZE) == 0)
-            return l;
+    for (unsigned i = 0; i < node->link_max * NODE_WAYS; i++) {
+        struct link *l = &node->links[i / NODE_WAYS];
+        struct way *w = &l->way[i % NODE_WAYS];
+        *of = l;
+        if (l->state != LINK_FREE && l->client && w->name != 0 && w->boot == b
+            && memcmp(w->request, id, REQUEST_ID_SIZE) == 0)
+            return w;
     }
     return NULL;
 }
 
-static struct message message_of(enum message_step step, const uint8_t id[REQUEST_ID_SIZE])
+bool relay_is_open(const struct link *l, uint64_t name)
 {
-    struct message m = {.type = MESSAGE_CONNECT, .step = (uint8_t)step};
-    memcpy(m.request_id, id, REQUEST_ID_SIZE);
-    message_set(&m, FIELD_STEP);
-    message_set(&m, FIELD_REQUEST_ID);
-    return m;
+    for (unsigned i = 0; i < NODE_WAYS; i++)
+        if (l->way[i].name == name && l->way[i].channel_out != 0 && !l->way[i].lost)
+            return true;
+    return false;
+}
+
+bool relay_has_channel(const struct link *l)
+{
+    return l->way[0].channel_out != 0 || l->way[1].channel_out != 0;
+}
+
+static struct aq_path_addr path_of(const struct way *w)
+{
+    return (struct aq_path_addr){.local = w->boot->local,
+                                 .remote = w->boot->remote,
+                                 .channel = w->name,
+                                 .socket = w->boot->socket};
+}
+
+/* Both ends are told by the bootstrap node's silence; it makes room. */
+static void way_end(struct aq_node *node, struct way *w)
+{
+    struct message m = message_about(MESSAGE_CONNECT, STEP_END, w->request);
+    m.channel_out = w->channel_out;
+    message_set(&m, FIELD_CHANNEL_OUT);
+    if (w->channel_out != 0 && w->boot->stream != 0 && !w->lost && !node->stopping)
+        boot_say(node, w->boot, &m);
+    memset(w, 0, sizeof *w);
+}
+
+void relay_end(struct aq_node *node, struct link *l)
+{
+    for (unsigned i = 0; i < NODE_WAYS; i++)
+        way_end(node, &l->way[i]);
+}
+
+/* A place for one more way of a link that is up: instead of the one that is not in use. */
+static struct way *way_take(struct aq_node *node, struct link *l, struct node_boot *b)
+{
+    struct aq_conn_stats stats = {.size = sizeof stats};
+    struct way *w = &l->way[0];
+    if (aq_conn_stats(node->ep, l->conn, &stats) == AQ_OK && stats.channel == w->name)
+        w = &l->way[1];
+    if (w->name != 0) {
+        struct aq_path_addr old = path_of(w);
+        (void)aq_conn_drop_path(node->ep, l->conn, &old, node_now(node));
+    }
+    way_end(node, w);
+    w->name = ++node->next_name;
+    w->boot = b;
+    return w;
 }
 
 /* ---- dialling -------------------------------------------------------------------------------- */
@@ -51,30 +109,48 @@ static struct message message_of(enum message_step step, const uint8_t id[REQUES
 bool relay_dial(struct aq_node *node, struct link *l, struct node_boot *b)
 {
     struct aq_connect connect;
+    struct way *w = &l->way[0];
     aq_connect_init(&connect);
     l->state = LINK_ASKING;
     l->client = true;
-    l->boot = b;
-    l->name = ++node->next_name;
-    rng_fill(&node->rng, l->request, sizeof l->request);
+    w->boot = b;
+    w->name = ++node->next_name;
+    rng_fill(&node->rng, w->request, sizeof w->request);
     connect.tls = node->tls_peer;
     connect.peer_id = l->id.bytes;
     connect.remote = b->remote;
     connect.local = b->local;
     connect.socket = b->socket;
-    connect.channel = l->name;
+    connect.channel = w->name;
     return aq_connect(node->ep, &connect, &l->conn, node_now(node)) == AQ_OK;
 }
 
-static void say_request(struct aq_node *node, struct link *l, const struct aq_iov *packet)
+static void say_request(struct aq_node *node, const struct link *l, struct way *w,
+                        const struct aq_iov *packet)
 {
-    struct message m = message_of(STEP_REQUEST, l->request);
+    struct message m = message_about(MESSAGE_CONNECT, STEP_REQUEST, w->request);
     m.target = l->id;
-    m.packet = *packet;
     message_set(&m, FIELD_TARGET);
-    message_set(&m, FIELD_PACKET);
-    l->asked = true;
-    boot_say(node, l->boot, &m);
+    if (packet != NULL) {
+        m.packet = *packet;
+        message_set(&m, FIELD_PACKET);
+    }
+    w->asked = true;
+    boot_say(node, w->boot, &m);
+}
+
+void relay_again(struct aq_node *node, struct link *l, uint64_t now)
+{
+    unsigned have = registrar_registered(&node->registrar);
+    struct node_boot *b = have > 0 ? boot_registered(node, l->again_count++ % have) : NULL;
+    l->again_wait_us = l->again_wait_us == 0 ? NODE_BACKOFF_MIN_US : l->again_wait_us * 2;
+    l->again_wait_us = min_u64(l->again_wait_us, NODE_BACKOFF_MAX_US);
+    l->again_us = now + l->again_wait_us;
+    if (b == NULL)
+        return;
+    struct way *w = way_take(node, l, b);
+    rng_fill(&node->rng, w->request, sizeof w->request);
+    say_request(node, l, w, NULL);
 }
 
 bool relay_on_channel(void *user, struct aq_loop *loop, const struct aq_train *train)
@@ -84,15 +160,16 @@ bool relay_on_channel(void *user, struct aq_loop *loop, const struct aq_train *t
     (void)loop;
     if (l == NULL || train->size <= RELAY_HEADER)
         return false;
-    if (l->state == LINK_ASKING && !l->asked) {
+    struct way *w = way_by_name(l, train->channel);
+    if (l->state == LINK_ASKING && !w->asked) {
         uint32_t size = train->size < train->segment ? train->size : train->segment;
         struct aq_iov packet = {train->data + RELAY_HEADER, size - RELAY_HEADER};
-        say_request(node, l, &packet);
+        say_request(node, l, w, &packet);
     }
-    if (l->channel_out == 0) /* what else is sent before the answer is sent again after it */
+    if (w->channel_out == 0) /* what else is sent before the answer is sent again after it */
         return false;
     for (uint32_t at = 0; at + RELAY_HEADER < train->size; at += train->segment)
-        relay_header(train->data + at, l->channel_out);
+        relay_header(train->data + at, w->channel_out);
     node->stats.relay_out_packets += (train->size + train->segment - 1U) / train->segment;
     node->stats.relay_out_bytes += train->size;
     return true;
@@ -100,14 +177,15 @@ bool relay_on_channel(void *user, struct aq_loop *loop, const struct aq_train *t
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
-static struct link *link_by_channel(struct aq_node *node, uint64_t channel,
-                                    const struct aq_addr *from)
+static struct way *way_by_channel(struct aq_node *node, uint64_t channel,
+                                  const struct aq_addr *from)
 {
-    for (unsigned i = 0; i < node->link_max; i++) {
-        struct link *l = &node->links[i];
-        if (l->state != LINK_FREE && l->channel_in == channel && l->name != 0 && l->boot != NULL
-            && addr_equal(&l->boot->remote, from))
-            return l;
+    for (unsigned i = 0; i < node->link_max * NODE_WAYS; i++) {
+        const struct link *l = &node->links[i / NODE_WAYS];
+        struct way *w = &node->links[i / NODE_WAYS].way[i % NODE_WAYS];
+        if (l->state != LINK_FREE && w->name != 0 && w->channel_in == channel
+            && addr_equal(&w->boot->remote, from))
+            return w;
     }
     return NULL;
 }
@@ -117,8 +195,8 @@ static const struct node_boot *asked_boot(const struct aq_node *node, const stru
 {
     for (unsigned i = 0; i < node->link_max; i++) {
         const struct link *l = &node->links[i];
-        if (l->state == LINK_ASKING && l->asked && addr_equal(&l->boot->remote, from))
-            return l->boot;
+        if (l->state == LINK_ASKING && l->way[0].asked && addr_equal(&l->way[0].boot->remote, from))
+            return l->way[0].boot;
     }
     return NULL;
 }
@@ -144,14 +222,14 @@ static void keep_early(struct aq_node *node, const struct aq_datagram *run)
 static void recv_run(struct aq_node *node, struct aq_datagram *run)
 {
     uint32_t step = run->segment ? run->segment : run->size;
-    struct link *l = run->size > RELAY_HEADER
-                         ? link_by_channel(node, relay_channel(run->data), &run->remote)
-                         : NULL;
-    if (l == NULL) {
+    const struct way *w = run->size > RELAY_HEADER
+                              ? way_by_channel(node, relay_channel(run->data), &run->remote)
+                              : NULL;
+    if (w == NULL) {
         keep_early(node, run);
         return;
     }
-    run->channel = l->name;
+    run->channel = w->name;
     run->prefix = RELAY_HEADER;
     node->stats.relay_in_packets += (run->size + step - 1) / step;
     node->stats.relay_in_bytes += run->size;
@@ -167,8 +245,14 @@ static void recv_merged(struct aq_node *node, const struct aq_datagram *d)
     for (uint32_t at = 0; at < d->size; at = end) {
         struct aq_datagram run = *d;
         end = at + step < d->size ? at + step : d->size;
-        if (datagram_kind(d->data + at, end - at) != DATAGRAM_IS_RELAY) {
-            node->stats.drop_foreign++;
+        enum datagram_kind kind = datagram_kind(d->data + at, end - at);
+        if (kind != DATAGRAM_IS_RELAY) {
+            run.data += at;
+            run.size = end - at;
+            if (kind == DATAGRAM_IS_PUNCH)
+                direct_on_punch(node, &run);
+            else
+                node->stats.drop_foreign++;
             continue;
         }
         while (end + RELAY_HEADER < d->size
@@ -184,9 +268,12 @@ static void recv_merged(struct aq_node *node, const struct aq_datagram *d)
 void relay_on_datagrams(void *user, struct aq_loop *loop, const struct aq_datagram *d, unsigned n)
 {
     (void)loop;
+    struct aq_node *node = user;
     for (unsigned i = 0; i < n; i++)
         if (d[i].size > 0)
-            recv_merged(user, &d[i]);
+            recv_merged(node, &d[i]);
+    if (node->dirty)
+        node_pump(node);
 }
 
 /* ---- CONNECT messages ------------------------------------------------------------------------ */
@@ -194,7 +281,7 @@ void relay_on_datagrams(void *user, struct aq_loop *loop, const struct aq_datagr
 static void say_answer(struct aq_node *node, struct node_boot *b, const uint8_t id[REQUEST_ID_SIZE],
                        enum nat_reason reason, const char *text)
 {
-    struct message m = message_of(STEP_ANSWER, id);
+    struct message m = message_about(MESSAGE_CONNECT, STEP_ANSWER, id);
     m.reason = (uint8_t)reason;
     message_set(&m, FIELD_REASON);
     if (text != NULL) {
@@ -205,7 +292,7 @@ static void say_answer(struct aq_node *node, struct node_boot *b, const uint8_t 
 }
 
 /* A packet that did not come by itself, as if it had come through the relay. */
-static void give_packet(struct aq_node *node, const struct link *l, const struct aq_iov *packet)
+static void give_packet(struct aq_node *node, const struct way *w, const struct aq_iov *packet)
 {
     struct aq_buffer buffer;
     if (aq_recv_buffers(node->ep, &buffer, 1) != 1 || packet->size > buffer.size)
@@ -213,11 +300,17 @@ static void give_packet(struct aq_node *node, const struct link *l, const struct
     memcpy(buffer.data, packet->data, packet->size);
     struct aq_datagram d = {.data = buffer.data,
                             .size = (uint32_t)packet->size,
-                            .socket = l->boot->socket,
-                            .channel = l->name,
-                            .local = l->boot->local,
-                            .remote = l->boot->remote};
+                            .socket = w->boot->socket,
+                            .channel = w->name,
+                            .local = w->boot->local,
+                            .remote = w->boot->remote};
     (void)aq_recv(node->ep, &d, 1, node_now(node));
+}
+
+static void way_opened(struct way *w, const struct message *m)
+{
+    w->channel_in = m->channel_in;
+    w->channel_out = m->channel_out;
 }
 
 static void on_ask(struct aq_node *node, struct node_boot *b, const struct message *m)
@@ -239,51 +332,66 @@ static void on_ask(struct aq_node *node, struct node_boot *b, const struct messa
         }
         peer_yield(node, p);
     }
-    struct link *l = link_take(node);
+    /* Without a packet: one more way for the connection that is there. */
+    if (p != NULL && p->state == PEER_UP && p->link != NULL && !message_has(m, FIELD_PACKET)) {
+        struct way *one_more = way_take(node, p->link, b);
+        memcpy(one_more->request, m->request_id, REQUEST_ID_SIZE);
+        way_opened(one_more, m);
+        return;
+    }
+    p = peer_coming(node, &m->peer_id);
+    struct link *l = p != NULL ? link_take(node) : NULL;
     if (l == NULL) {
         say_answer(node, b, m->request_id, NAT_CAPACITY, "it has as many peers as it can");
         return;
     }
+    if (p->state == PEER_COMING)
+        p->link = l;
+    struct way *w = &l->way[0];
     l->state = LINK_HANDSHAKE;
     l->known = true;
     l->id = m->peer_id;
-    l->boot = b;
-    l->name = ++node->next_name;
-    l->channel_in = m->channel_in;
-    l->channel_out = m->channel_out;
     l->until_us = node_now(node) + node->config.loop.endpoint.handshake_timeout_us;
-    memcpy(l->request, m->request_id, REQUEST_ID_SIZE);
+    w->boot = b;
+    w->name = ++node->next_name;
+    way_opened(w, m);
+    memcpy(w->request, m->request_id, REQUEST_ID_SIZE);
     if (message_has(m, FIELD_PACKET))
-        give_packet(node, l, &m->packet);
+        give_packet(node, w, &m->packet);
 }
 
-static void give_early(struct aq_node *node, const struct link *l)
+static void give_early(struct aq_node *node, const struct way *w)
 {
     for (unsigned i = 0; i < NODE_EARLY; i++) {
         struct early *e = &node->early[(node->early_at + i) % NODE_EARLY]; /* oldest first */
         struct aq_iov packet = {e->data, e->size};
-        if (e->size == 0 || e->channel != l->channel_in || e->boot != l->boot)
+        if (e->size == 0 || e->channel != w->channel_in || e->boot != w->boot)
             continue;
         e->size = 0;
-        give_packet(node, l, &packet);
+        give_packet(node, w, &packet);
     }
 }
 
-static void on_go(struct aq_node *node, struct link *l, const struct message *m)
+static void on_go(struct aq_node *node, struct link *l, struct way *w, const struct message *m)
 {
-    const struct aq_addr unknown = {.family = 0};
+    const struct session_meeting unknown = {.delay_us = 0};
     struct node_peer *p = peer_of_link(node, l);
+    if (l->state == LINK_UP) {
+        struct aq_path_addr to = path_of(w);
+        way_opened(w, m);
+        (void)aq_conn_probe_path(node->ep, l->conn, &to, 0, node_now(node));
+        return;
+    }
     if (l->state != LINK_ASKING)
         return;
     l->state = LINK_HANDSHAKE;
-    l->channel_in = m->channel_in;
-    l->channel_out = m->channel_out;
+    way_opened(w, m);
     if (p == NULL)
         return;
     if (p->in_session)
-        session_on_coordinated(&p->session, &unknown, &unknown, node_now(node));
+        session_on_coordinated(&p->session, &unknown, node_now(node));
     peer_step(node, p, AQ_NODE_STEP_HANDSHAKE);
-    give_early(node, l);
+    give_early(node, w);
 }
 
 static void on_refused(struct aq_node *node, struct link *l, const struct message *m)
@@ -306,22 +414,29 @@ void relay_on_message(struct aq_node *node, struct node_boot *b, const struct me
         on_ask(node, b, m);
         return;
     }
-    struct link *l = link_by_request(node, b, m->request_id);
-    if (l != NULL && m->step == STEP_GO)
-        on_go(node, l, m);
-    else if (l != NULL && m->step == STEP_REFUSED)
+    struct link *l;
+    struct way *w = way_by_request(node, b, m->request_id, &l);
+    if (w != NULL && m->step == STEP_GO)
+        on_go(node, l, w, m);
+    else if (w != NULL && m->step == STEP_REFUSED)
         on_refused(node, l, m);
 }
 
 void relay_boot_lost(struct aq_node *node, const struct node_boot *b)
 {
-    /* The relay keeps its channels by themselves for a while: what is up goes on as long as packets
-     * come. Only a request without an answer is over. */
     for (unsigned i = 0; i < node->link_max; i++) {
         struct link *l = &node->links[i];
         struct node_peer *p =
-            l->state == LINK_ASKING && l->boot == b ? peer_of_link(node, l) : NULL;
+            l->state == LINK_ASKING && l->way[0].boot == b ? peer_of_link(node, l) : NULL;
         if (p != NULL && p->in_session)
             session_on_refused(&p->session, NAT_SHUTTING_DOWN, node_now(node));
+        /* Its channels may go on for a while; another way is looked for meanwhile. */
+        for (unsigned k = 0; k < NODE_WAYS && l->state == LINK_UP; k++) {
+            if (l->way[k].name == 0 || l->way[k].boot != b)
+                continue;
+            l->way[k].lost = true;
+            if (l->client)
+                l->again_us = node_now(node);
+        }
     }
 }
