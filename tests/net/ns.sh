@@ -27,8 +27,11 @@ ns_need() {
 ns_add() {
     for ns_name; do
         unshare -n sh -c 'ip link set lo up && exec sleep 86400' &
-        ns_pid=$!
-        started "$ns_pid"
+        started "$!"
+        eval "NS_$ns_name=$!"
+    done
+    for ns_name; do
+        eval "ns_pid=\$NS_$ns_name"
         ns_tries=0
         until [ "$(readlink "/proc/$ns_pid/ns/net")" != "$(readlink /proc/self/ns/net)" ] &&
             nsenter -t "$ns_pid" -n ip link show lo 2>/dev/null | grep -q 'LOOPBACK,UP'; do
@@ -36,7 +39,6 @@ ns_add() {
             [ "$ns_tries" -lt 100 ] || fail "namespace $ns_name does not come up"
             sleep 0.05
         done
-        eval "NS_$ns_name=$ns_pid"
     done
 }
 
