@@ -16,6 +16,7 @@
 #   lab_ready                   to be called last
 #   lab_reset                   every NAT forgets everything, and boot's counts begin anew
 #   lab_rebind NAT              it forgets its connections, as one that restarts
+#   lab_cut / lab_heal          nothing passes between the two sides, but for what boot relays; it does again
 #   lab_came NAT                so many UDP packets have come to it from outside
 #   lab_relayed                 `PACKETS BYTES EXPIRES`: relayed datagrams that came to boot; the last of
 #                               them 1000 s minus EXPIRES (nft's text) ago, EXPIRES being - for none
@@ -39,7 +40,6 @@
 # shellcheck shell=sh disable=SC2154
 
 LAB_NATS=
-LAB_BOOT_V4=192.0.2.2
 
 lab_need() {
     need ip nft conntrack nsenter
@@ -199,6 +199,18 @@ lab_forget() {
 }
 
 lab_rebind() { ns_run "$1" conntrack -F 2>"$T/lab.err" || fail "conntrack -F: $(cat "$T/lab.err")"; }
+
+lab_cut() {
+    lab_load hub <<'NFT'
+table inet cut {
+  chain through {
+    type filter hook forward priority filter;
+    iifname != "link0" oifname != "link0" drop
+  }
+}
+NFT
+}
+lab_heal() { ns_run hub nft delete table inet cut; }
 
 lab_reset() {
     for lab_each in $LAB_NATS; do lab_forget "$lab_each"; done

@@ -70,7 +70,14 @@ public)
     says "$eim, filtering endpoint-independent, unasked, then the same"
     probe trip a=a b=b boot=boot -- direct 203.0.113.2
     ok "public: round trips a-boot, b-boot, a-b $said ms"
+    lab_cut
+    probe cut a=a b=b boot=boot
+    says yes 'cut: only the way through boot is left'
+    lab_heal
+    probe cut a=a b=b boot=boot
+    says no 'healed'
     probe relayed a=a boot=boot
+    # shellcheck disable=SC2046
     set -- $(lab_relayed)
     [ "$1 $2" = '3 300' ] && [ "$3" != - ] || fail "relayed: $*"
     lab_reset

@@ -6,7 +6,7 @@ direct path must get it, where the bootstrap node's kernel shows that nothing wa
 others must say that they are relayed, and be.
 
   --runs N        each cell so often [20]
-  --jobs N        so many cells at a time [2]
+  --jobs N        so many cells at a time [4]
   --retry N       a cell that should have become direct and has not is tried again, so often [0]
   --relayed       no direct paths are expected: connections and first bytes only
   --times         times, too, are judged (on a machine that has nothing else to do)
@@ -94,7 +94,7 @@ def doubt(run):
     if last_ms is not None and last_ms < quiet_ms:
         return f'says direct, but {quiet_ms - last_ms:.0f} ms later packets were still relayed'
     if quiet_ms < PROOF_MS:
-        return 'says direct, but ends too soon after that to show it'
+        return 'direct too late to be shown'
     return None
 
 
@@ -228,7 +228,7 @@ def line_of(cell):
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
-    for name, default in (('--runs', 20), ('--jobs', 2), ('--retry', 0)):
+    for name, default in (('--runs', 20), ('--jobs', 4), ('--retry', 0)):
         parser.add_argument(name, type=int, default=default)
     for name in ('--relayed', '--times', '--verbose'):
         parser.add_argument(name, action='store_true')

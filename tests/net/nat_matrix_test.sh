@@ -25,7 +25,7 @@ judge() {
 P='"port","port"'
 judge 0 '1/1 .* 200/200 .* 99/99 .* direct' "$P" 0 direct 200 9 16m37s800ms --times
 judge 1 'still relayed' "$P" 0 direct 200 9 16m38s200ms
-judge 1 'too soon' "$P" 0 direct 1800 9 16m39s
+judge 1 'too late' "$P" 0 direct 1800 9 16m39s
 judge 1 'not since when' "$P" 0 direct null 9 16m37s
 judge 1 'stays relayed' "$P" 0 relayed null 9 16m39s
 judge 0 'relayed' "$P" 0 relayed null 9 16m39s --relayed

@@ -10,6 +10,7 @@ shown by order, not by waiting: another one, sent behind it the same way, has co
   rebind KEEPS after conntrack -F the port is another (0) or the same (1), and nothing comes in before
   blocked      UDP does not pass, TCP does
   trip         round trips between each two of a, b and boot, the least of some, in ms
+  cut          whether packets from a to b, which is public, do not come, while those through boot do
   relayed      sends boot what is relayed, three times, and what is not, twice
 
 Prints one line; ends with 1 and a message when what must hold everywhere does not.
@@ -235,6 +236,15 @@ def trip():
     print(' '.join(f'{ms:.1f}' for ms in least))
 
 
+def cut():
+    boot, a, b = servers()[0], make('a'), make('b')
+    outer_b = ask(b, boot)
+    a.sendto(b'from a', outer_b)
+    ask(a, boot)
+    boot.sendto(b'fence', outer_b)
+    print('no' if next_of(b) == b'from a' else 'yes')
+
+
 def relayed():
     boot, host = make('boot', ('192.0.2.2', 4433)), make('a')
     for first in b'\x30\x40\x30\xc0\x30':
@@ -244,7 +254,7 @@ def relayed():
     print('sent')
 
 
-CHECKS = {f.__name__: f for f in (facts, hairpin, ttl, rebind, blocked, trip, relayed)}
+CHECKS = {f.__name__: f for f in (facts, hairpin, ttl, rebind, blocked, trip, cut, relayed)}
 try:
     CHECKS[sys.argv[1]]()
 except (AssertionError, socket.timeout) as e:
