@@ -34,7 +34,7 @@
 # followed by any of
 #   -open       its own INPUT takes what was not asked for, which makes an entry in its connection table
 #               that a later mapping must avoid; without, that is dropped
-#   -hairpin    a packet from inside to an outer address of a host inside comes back in (cone, addr, port)
+#   -hairpin    a packet from inside to the outer address of a host inside comes back in (cone, addr, port)
 #   -isolated   hosts inside cannot reach each other's inner addresses
 # cone, addr and port keep the port, as Linux does unless another connection has it.
 # shellcheck shell=sh disable=SC2154

@@ -118,17 +118,17 @@ fw6)
     ;;
 same)
     probe hairpin a=a b=b boot=boot
-    says no 'no hairpin'
+    says 'inner address yes, outer no' 'no hairpin'
     probe trip a=a b=b boot=boot -- direct 192.168.1.3
     ok "same: round trips a-boot, b-boot, a-b $said ms"
     ;;
 same-hairpin)
     probe hairpin a=a b=b boot=boot
-    says yes 'hairpin, and from the outer address'
+    says 'inner address yes, outer yes' 'hairpin, and from the outer address'
     ;;
 same-isolated)
-    probe hairpin a=a b=b boot=boot -- isolated
-    says yes 'hairpin, where inner addresses lead nowhere'
+    probe hairpin a=a b=b boot=boot
+    says 'inner address no, outer yes' 'hairpin, where inner addresses lead nowhere'
     ;;
 esac
 case $lab in

@@ -5,7 +5,7 @@ kernel has it. So each check is a plain sequence of sends and receives. That a p
 shown by order, not by waiting: another one, sent behind it the same way, has come (links keep the order).
 
   facts        mapping, filtering, ports, and whether an unasked packet spoils a later mapping, of a's NAT
-  hairpin      whether b, behind a's NAT, is reached by its outer address
+  hairpin      whether b, behind a's NAT, is reached by its inner and by its outer address
   ttl HOPS     a packet from a with TTL HOPS opens all NATs of a, and does not reach b's; one more does
   rebind KEEPS after conntrack -F the port is another (0) or the same (1), and nothing comes in before
   blocked      UDP does not pass, TCP does
@@ -139,17 +139,21 @@ def facts():
 def hairpin():
     boot, a, b = servers()[0], make('a'), make('b')
     outer_a, outer_b = ask(a, boot), ask(b, boot)
-    a.sendto(b'outer', outer_b)
-    if 'isolated' not in WORDS:
-        a.sendto(b'inner', ('192.168.1.3', b.getsockname()[1]))
-    data, seen = b.recvfrom(100)
-    if data == b'inner':
-        print('no')
-        return
-    assert seen == outer_a, f'from {seen}, which should be {outer_a}'
-    b.sendto(b'back', seen)
-    assert a.recvfrom(100) == (b'back', outer_b)
-    print('yes')
+
+    def reaches(to, source):
+        a.sendto(b'from a', to)
+        ask(a, boot)
+        boot.sendto(b'fence', outer_b)
+        data, seen = b.recvfrom(100)
+        if data == b'fence':
+            return 'no'
+        assert next_of(b) == b'fence' and seen == source, f'from {seen}, which should be {source}'
+        b.sendto(b'back', seen)
+        assert a.recvfrom(100) == (b'back', to)
+        return 'yes'
+
+    inner = reaches(('192.168.1.3', b.getsockname()[1]), ('192.168.1.2', a.getsockname()[1]))
+    print(f'inner address {inner}, outer {reaches(outer_b, outer_a)}')
 
 
 def ttl():
