@@ -13,6 +13,7 @@
 #   lab_boot                    hub and boot: 192.0.2.2, 192.0.2.3, [2001:db8:b::2]; to be called first
 #   lab_side a|b KIND           a host and what it is behind; outside it is 198.51.100.2 or 203.0.113.2
 #   lab_same KIND               a and b behind one NAT, natA
+#   LAB_LINK='--loss 1'         more options of link.c's, for the links that are made from then on
 #   lab_ready                   to be called last
 #   lab_reset                   every NAT forgets everything, and boot's counts begin anew
 #   lab_rebind NAT              it forgets its connections, as one that restarts
@@ -73,7 +74,9 @@ lab_veth() { # lab_veth NS1 NAME1 ADDR1 NS2 NAME2 ADDR2
 lab_link() { # lab_link ROUTER HOST ADDR...
     lab_router=$1 lab_host=$2
     shift 2
-    "$B/tests/net/link" --left "$(ns_path "$lab_router")" --right "$(ns_path "$lab_host")" --delay 12.5 >"$T/link_$lab_host.log" 2>&1 &
+    # shellcheck disable=SC2086
+    "$B/tests/net/link" --left "$(ns_path "$lab_router")" --right "$(ns_path "$lab_host")" --delay 12.5 \
+        ${LAB_LINK-} >"$T/link_$lab_host.log" 2>&1 &
     lab_pid=$!
     started "$lab_pid"
     wait_for_line "$T/link_$lab_host.log" '^ready$' "$lab_pid" || fail "the link of $lab_host does not come up: $(cat "$T/link_$lab_host.log")"
