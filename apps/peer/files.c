@@ -2,6 +2,7 @@
 #include "apps/peer/files.h"
 
 #include <string.h>
+#include <unistd.h>
 
 const char *file_verdict_text(unsigned verdict)
 {
@@ -30,6 +31,50 @@ size_t file_gather(struct peer_program *p, struct peer_stream *s, uint8_t *into,
         have += n;
     }
     return have;
+}
+
+/* ---- the hash of a file ---- */
+
+/* False: it is over, and done was called. */
+static bool hash_piece(struct file_hash *h)
+{
+    static uint8_t bytes[1 << 18]; /* a millisecond or two */
+    ssize_t got = read(h->fd, bytes, sizeof bytes);
+
+    if (got > 0) {
+        sha256_add(&h->sha, bytes, (size_t)got);
+        h->size += (uint64_t)got;
+        return true;
+    }
+    h->running = false;
+    h->done(h->user, got == 0);
+    return false;
+}
+
+static void hash_turn(void *user)
+{
+    struct file_hash *h = user;
+
+    if (hash_piece(h) && aq_loop_timer(h->loop, aq_loop_now(h->loop), hash_turn, h) != AQ_OK) {
+        while (hash_piece(h)) { /* more files at once than the loop has timers: at one go */
+        }
+    }
+}
+
+void file_hash_begin(struct file_hash *h)
+{
+    sha256_init(&h->sha);
+    h->size = 0;
+    h->running = true;
+    hash_turn(h);
+}
+
+void file_hash_end(struct file_hash *h)
+{
+    if (h->running) {
+        (void)aq_loop_timer(h->loop, AQ_NEVER, hash_turn, h);
+    }
+    h->running = false;
 }
 
 void put64(uint8_t out[8], uint64_t value)

@@ -8,6 +8,7 @@
 #define APPS_PEER_FILES_H
 
 #include "apps/peer/peer.h"
+#include "apps/peer/sha256.h"
 
 enum {
     FILE_HEAD = 42,
@@ -29,6 +30,21 @@ const char *file_verdict_text(unsigned verdict);
 /* Reads up to size bytes of the stream's beginning; returns how many there are now. */
 size_t file_gather(struct peer_program *p, struct peer_stream *s, uint8_t *into, size_t have,
                    size_t want);
+
+/* The hash of what a file has from where it stands, taken a piece in each of the loop's turns: the
+ * connections go on meanwhile. The file must stay open. */
+struct file_hash {
+    struct aq_loop *loop;
+    int fd;
+    struct sha256 sha;
+    uint64_t size;
+    void (*done)(void *user, bool whole); /* false: it cannot be read, errno says why */
+    void *user;
+    bool running;
+};
+void file_hash_begin(struct file_hash *h);
+void file_hash_end(struct file_hash *h);
+
 void put64(uint8_t out[8], uint64_t value);
 uint64_t get64(const uint8_t in[8]);
 /* A name that stays in its folder: no slash, not `.` or `..`, no control characters. */

@@ -12,7 +12,6 @@
 
 #include "apps/apps.h"
 #include "apps/peer/files.h"
-#include "apps/peer/sha256.h"
 
 struct recv_flags {
     const char *dir;
@@ -35,8 +34,11 @@ struct coming {
     uint64_t size, at;
     uint8_t hash[32];
     struct sha256 sha;
+    struct file_hash job; /* of the file of that name, then of the part that is there */
+    struct receiver *r;
+    struct peer_stream *s;
     int fd;
-    bool going, over;
+    bool headed, going, over;
 };
 
 #define ROW(name, kind, field, argument, max, help)                               \
@@ -83,74 +85,99 @@ static void told(struct receiver *r, const struct coming *c, enum file_verdict v
     }
 }
 
-static bool hash_fd(int fd, struct sha256 *sha, uint64_t *size)
+static void over(struct receiver *r, struct peer_stream *s, enum file_verdict verdict)
 {
-    static uint8_t bytes[65536];
-    ssize_t got;
+    struct coming *c = s->state;
 
-    sha256_init(sha);
-    *size = 0;
-    while ((got = read(fd, bytes, sizeof bytes)) > 0) {
-        sha256_add(sha, bytes, (size_t)got);
-        *size += (uint64_t)got;
-    }
-    return got == 0;
+    answer(&r->p, s, verdict, 0);
+    told(r, c, verdict);
+    r->received += verdict == FILE_DONE;
 }
 
-/* The same file is there already. */
-static bool is_there(struct receiver *r, const struct coming *c)
+static void part_hashed(void *user, bool whole)
 {
-    struct sha256 sha;
-    uint8_t hash[32];
-    uint64_t size;
-    int fd = openat(r->dir, c->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    struct coming *c = user;
+
+    c->sha = c->job.sha;
+    c->at = c->job.size;
+    if (whole && c->at > c->size) { /* not what we left there */
+        c->at = 0;
+        sha256_init(&c->sha);
+        whole = ftruncate(c->fd, 0) == 0 && lseek(c->fd, 0, SEEK_SET) == 0;
+    }
+    c->going = whole;
+    if (whole) {
+        answer(&c->r->p, c->s, FILE_GO, c->at);
+    } else {
+        over(c->r, c->s, FILE_DISK);
+    }
+}
+
+static void hash(struct coming *c, int fd, void (*done)(void *user, bool whole))
+{
+    c->job = (struct file_hash){.loop = c->r->p.loop, .fd = fd, .done = done, .user = c};
+    file_hash_begin(&c->job);
+}
+
+/* No file of that name is the same: it grows under its part's name. */
+static void open_part(struct coming *c)
+{
+    const uint8_t *h = c->hash;
     struct stat st;
-    bool same = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode)
-                && (uint64_t)st.st_size == c->size && hash_fd(fd, &sha, &size);
 
-    if (fd >= 0) {
-        (void)close(fd);
+    if (!c->r->flags.overwrite && fstatat(c->r->dir, c->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        over(c->r, c->s, FILE_EXISTS);
+        return;
     }
-    if (same) {
-        sha256_end(&sha, hash);
+    (void)snprintf(c->part, sizeof c->part, ".antq-%02x%02x%02x%02x%02x%02x%02x%02x.part", h[0],
+                   h[1], h[2], h[3], h[4], h[5], h[6], h[7]);
+    c->fd = openat(c->r->dir, c->part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (c->fd < 0) {
+        over(c->r, c->s, FILE_DISK);
+    } else {
+        hash(c, c->fd, part_hashed);
     }
-    return same && memcmp(hash, c->hash, sizeof hash) == 0;
 }
 
-static enum file_verdict take_head(struct receiver *r, struct coming *c)
+static void there_hashed(void *user, bool whole)
+{
+    struct coming *c = user;
+    uint8_t got[32];
+
+    sha256_end(&c->job.sha, got);
+    (void)close(c->job.fd);
+    if (whole && memcmp(got, c->hash, sizeof got) == 0) {
+        over(c->r, c->s, FILE_DONE);
+    } else {
+        open_part(c);
+    }
+}
+
+static void take_head(struct coming *c)
 {
     size_t name = (size_t)c->head[0] << 8 | c->head[1];
     struct stat st;
+    int fd;
 
-    memcpy(c->name, c->head + FILE_HEAD, name);
+    bool fits = name <= FILE_NAME;
+
+    memcpy(c->name, c->head + FILE_HEAD, fits ? name : 0);
     c->size = get64(c->head + 2);
     memcpy(c->hash, c->head + 10, sizeof c->hash);
-    if (!file_name_good(c->name, name) || c->size > INT64_MAX) {
+    if (!fits || !file_name_good(c->name, name) || c->size > INT64_MAX) {
         (void)snprintf(c->name, sizeof c->name, "a file");
-        return FILE_BAD;
+        over(c->r, c->s, FILE_BAD);
+        return;
     }
-    if (is_there(r, c)) {
-        return FILE_DONE;
+    fd = openat(c->r->dir, c->name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size == c->size) {
+        hash(c, fd, there_hashed); /* it may be the same file */
+        return;
     }
-    if (!r->flags.overwrite && fstatat(r->dir, c->name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-        return FILE_EXISTS;
+    if (fd >= 0) {
+        (void)close(fd);
     }
-    (void)snprintf(c->part, sizeof c->part, ".antq-%02x%02x%02x%02x%02x%02x%02x%02x.part",
-                   c->hash[0], c->hash[1], c->hash[2], c->hash[3], c->hash[4], c->hash[5],
-                   c->hash[6], c->hash[7]);
-    c->fd = openat(r->dir, c->part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (c->fd < 0 || !hash_fd(c->fd, &c->sha, &c->at)) {
-        return FILE_DISK;
-    }
-    if (c->at > c->size) { /* not what we left there */
-        c->at = 0;
-        sha256_init(&c->sha);
-        if (ftruncate(c->fd, 0) != 0 || lseek(c->fd, 0, SEEK_SET) != 0) {
-            return FILE_DISK;
-        }
-    }
-    c->going = true;
-    return FILE_GO;
+    open_part(c);
 }
 
 /* Everything came: is it right, and does it get its name? */
@@ -176,50 +203,32 @@ static enum file_verdict finish(struct receiver *r, struct coming *c)
     return FILE_DONE;
 }
 
-static void over(struct receiver *r, struct peer_stream *s, enum file_verdict verdict)
-{
-    answer(&r->p, s, verdict, 0);
-    told(r, s->state, verdict);
-    r->received += verdict == FILE_DONE;
-}
-
 static bool recv_opened(struct peer_program *p, struct peer_stream *s)
 {
     struct coming *c = calloc(1, sizeof *c);
-    (void)p;
 
     if (c != NULL) {
         c->fd = -1;
+        c->r = p->user;
+        c->s = s;
     }
     s->state = c;
     return c != NULL;
 }
 
-static bool gather_head(struct receiver *r, struct peer_stream *s)
+/* False: it is not whole yet. */
+static bool gather_head(struct peer_program *p, struct coming *c)
 {
-    struct coming *c = s->state;
-
-    c->have = file_gather(&r->p, s, c->head, c->have, FILE_HEAD);
+    c->have = file_gather(p, c->s, c->head, c->have, FILE_HEAD);
     if (c->have < FILE_HEAD) {
         return false;
     }
     size_t name = (size_t)c->head[0] << 8 | c->head[1];
     if (name > FILE_NAME) {
-        (void)snprintf(c->name, sizeof c->name, "a file");
-        over(r, s, FILE_BAD);
-        return false;
+        return true; /* no name is that long */
     }
-    c->have = file_gather(&r->p, s, c->head, c->have, FILE_HEAD + name);
-    if (c->have < FILE_HEAD + name) {
-        return false;
-    }
-    enum file_verdict verdict = take_head(r, c);
-    if (verdict != FILE_GO) {
-        over(r, s, verdict);
-        return false;
-    }
-    answer(&r->p, s, FILE_GO, c->at);
-    return true;
+    c->have = file_gather(p, c->s, c->head, c->have, FILE_HEAD + name);
+    return c->have == FILE_HEAD + name;
 }
 
 static void recv_readable(struct peer_program *p, struct peer_stream *s)
@@ -229,7 +238,11 @@ static void recv_readable(struct peer_program *p, struct peer_stream *s)
     struct aq_iov iov;
     bool fin = false;
 
-    if (c->over || (!c->going && !gather_head(r, s))) {
+    if (!c->headed && gather_head(p, c)) {
+        c->headed = true;
+        take_head(c);
+    }
+    if (c->over || !c->going) {
         return;
     }
     while (aq_stream_peek(p->ep, s->id, &iov, 1, &fin) == 1 && iov.size > 0) {
@@ -255,6 +268,12 @@ static void recv_closed(struct peer_program *p, struct peer_stream *s, bool lost
     if (lost && c != NULL && c->going && !c->over) {
         note("%s: cut after %llu of %llu bytes; it goes on when it is sent again", c->name,
              (unsigned long long)c->at, (unsigned long long)c->size);
+    }
+    if (c != NULL && c->job.running && c->job.fd != c->fd) {
+        (void)close(c->job.fd);
+    }
+    if (c != NULL) {
+        file_hash_end(&c->job);
     }
     if (c != NULL && c->fd >= 0) {
         (void)close(c->fd);

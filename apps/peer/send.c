@@ -9,7 +9,6 @@
 
 #include "apps/apps.h"
 #include "apps/peer/files.h"
-#include "apps/peer/sha256.h"
 
 enum {
     SEND_WORDS = 1025,
@@ -25,11 +24,13 @@ struct sender {
     aq_conn conn;
     int fd;
     uint64_t size, at, shown_us, began_us, began_at;
+    struct file_hash job;
     uint8_t hash[32];
     uint8_t answer[FILE_ANSWER];
     size_t have;
     uint8_t chunk[SEND_CHUNK];
     size_t chunk_size, chunk_at;
+    bool ready; /* the file at hand has its hash */
     bool going, failed, ended, relayed;
 };
 
@@ -42,13 +43,13 @@ static const char *base_name(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
-/* Opens the file at hand and takes its hash. */
+/* Opens the file at hand, of which the hash is taken next. */
 static bool open_file(struct sender *f)
 {
     const char *path = f->words[f->index];
-    struct sha256 sha;
     struct stat st;
-    ssize_t got;
+
+    f->ready = false;
 
     if (f->fd >= 0) {
         (void)close(f->fd);
@@ -58,17 +59,7 @@ static bool open_file(struct sender *f)
         complain("cannot send \"%s\": %s", path, f->fd < 0 ? strerror(errno) : "it is no file");
         return false;
     }
-    sha256_init(&sha);
-    f->size = 0;
-    while ((got = read(f->fd, f->chunk, sizeof f->chunk)) > 0) {
-        sha256_add(&sha, f->chunk, (size_t)got);
-        f->size += (uint64_t)got;
-    }
-    sha256_end(&sha, f->hash);
-    if (got < 0) {
-        complain("cannot read \"%s\": %s", path, strerror(errno));
-    }
-    return got == 0;
+    return true;
 }
 
 static void show(struct sender *f, bool end)
@@ -209,6 +200,25 @@ static void announce(struct sender *f)
     }
 }
 
+static void hashed(void *user, bool whole)
+{
+    struct sender *f = user;
+
+    if (!whole) {
+        complain("cannot read \"%s\": %s", f->words[f->index], strerror(errno));
+        f->failed = true;
+        f->index++;
+        next_file(f);
+        return;
+    }
+    sha256_end(&f->job.sha, f->hash);
+    f->size = f->job.size;
+    f->ready = true;
+    if (f->conn != 0) {
+        announce(f);
+    }
+}
+
 static void next_file(struct sender *f)
 {
     while (f->index < f->count && !open_file(f)) {
@@ -216,7 +226,8 @@ static void next_file(struct sender *f)
         f->index++;
     }
     if (f->index < f->count) {
-        announce(f);
+        f->job = (struct file_hash){.loop = f->p.loop, .fd = f->fd, .done = hashed, .user = f};
+        file_hash_begin(&f->job);
     } else if (!f->ended) {
         f->ended = true;
         peer_end(&f->p, f->failed ? EXIT_FAILED : EXIT_DONE);
@@ -234,10 +245,8 @@ static void send_event(struct peer_program *p, const struct aq_node_event *event
     } else if (it && event->kind == AQ_NODE_CONNECTED) {
         f->conn = event->conn;
         f->relayed = event->relayed;
-        if (f->fd < 0) {
-            next_file(f);
-        } else if (f->index < f->count) {
-            announce(f); /* the connection was lost: the same file goes on */
+        if (f->ready && f->index < f->count) {
+            announce(f); /* or, if the connection was lost: the same file goes on */
         }
     } else if (it && event->kind == AQ_NODE_PATH) {
         f->relayed = event->relayed;
@@ -246,7 +255,7 @@ static void send_event(struct peer_program *p, const struct aq_node_event *event
         if (!f->ended) {
             note("the connection was lost; trying again");
         }
-    } else if (it && event->kind == AQ_NODE_FAILED && f->fd < 0) {
+    } else if (it && event->kind == AQ_NODE_FAILED && f->began_us == 0) {
         peer_end(p, EXIT_FAILED); /* at the first time; later it may come back */
     }
 }
@@ -286,7 +295,8 @@ int send_main(int argc, char **argv)
     if (!peer_start(&f.p, &code)) {
         return code;
     }
-    if (aq_node_connect(f.p.node, f.id, AQ_NODE_KEEP) != AQ_OK) {
+    next_file(&f); /* its hash is taken while the connection is made */
+    if (!f.ended && aq_node_connect(f.p.node, f.id, AQ_NODE_KEEP) != AQ_OK) {
         complain("connecting: that PeerId is our own");
         peer_end(&f.p, EXIT_WRONG_USE);
     }
