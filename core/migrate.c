@@ -523,21 +523,19 @@ int aq_conn_probe_path(struct aq_endpoint *endpoint, aq_conn conn, const struct 
     struct conn *c = endpoint_find_conn(ep, conn);
     if (!c || !conn_is_open(c))
         return AQ_GONE;
-    bool small = (flags & AQ_PROBE_SMALL) != 0;
     if (!natframes_traverses(c) || !addresses_fit(to) || is_own_address(c, to))
         return AQ_MISUSE;
     if (c->state != CONN_CONFIRMED)
         return AQ_BLOCKED;
     ep->now_us = now_us > ep->now_us ? now_us : ep->now_us;
-    uint32_t budget = small ? PROBE_SMALL_BUDGET : PATH_TRUSTED;
+    uint32_t budget = flags & AQ_PROBE_SMALL ? PROBE_SMALL_BUDGET : PATH_TRUSTED;
     int there = paths_named(c, to);
     if (there == PATH_NONE) {
-        struct path how = {.budget_bytes = budget, .kept = true, .small = small};
+        struct path how = {.budget_bytes = budget, .kept = true};
         return paths_add(c, to, &how, ep->now_us) ? AQ_OK : AQ_FULL;
     }
     struct path *p = c->path[there];
     p->kept |= p->index != c->active;
-    p->small = small;
     p->budget_bytes = (uint32_t)max_u64(p->budget_bytes, budget);
     if (!path_is_checked(p)) {
         p->due_us = AQ_NEVER;

@@ -28,8 +28,10 @@ enum {
     MTU_PROBES = 3,
     CHALLENGES = 2, /* remembered; a response to an older one comes too late */
     CHALLENGE_SIZE = 8,
-    PROBE_SMALL = 64, /* bytes of a datagram to an address that has not answered, */
-    PROBE_SMALL_BUDGET = 12 * PROBE_SMALL /* and of all of them */
+    /* What may go to an address that is only said to be the peer's, until something comes from
+     * there: 12 datagrams of 64 bytes. It is too little for one of 1,200, and a probe needs no
+     * more. */
+    PROBE_SMALL_BUDGET = 12 * 64
 };
 
 /* What may be sent before anything came from there: nothing to an address that a packet claims;
@@ -75,8 +77,7 @@ struct path {
     /* NAT traversal */
     bool observed_due; /* OBSERVED_ADDRESS is to be sent there */
     bool kept;         /* neither left to end nor given up for another one */
-    bool small : 1;    /* ours to probe in small datagrams until it is valid */
-    bool dead  : 1;    /* it was left because nothing came through */
+    bool dead;         /* it was left because nothing came through */
 
     uint64_t due_us, give_up_us;
     uint64_t beyond_us;  /* when one more may go beyond the window */

@@ -248,7 +248,6 @@ void paths_put(struct conn *c, struct path *p, const struct path *what)
     p->budget_bytes = what->budget_bytes;
     p->wanted = what->wanted;
     p->kept = what->kept;
-    p->small = what->small;
     paths_mtu(c, p);
     c->path[p->index] = p;
     paths_reset_token(c, p);

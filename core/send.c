@@ -372,13 +372,10 @@ static uint32_t send_probe(struct conn *c, struct path *p, uint8_t *out, struct 
                            uint64_t now)
 {
     uint64_t room = path_room(p);
-    /* RFC 9000 §8.2.1, §8.2.2: 1,200 bytes, unless the 3x limit forbids it. PROTOCOL §1: so does
-     * our own, to an address that is only said to be the peer's. */
-    bool small = p->small && p->state != PATH_VALID;
-    bool asks = p->challenge_due || p->response_due;
-    bool full = asks && !small && room >= MTU_BASE;
-    uint64_t most = small ? PROBE_SMALL - path_prefix(p) : MTU_BASE;
-    most = most < room ? most : room;
+    /* RFC 9000 §8.2.1, §8.2.2: 1,200 bytes, unless the 3x limit forbids it; or, PROTOCOL §1, our
+     * own limit for an address that is only said to be the peer's. */
+    bool full = room >= MTU_BASE && (p->challenge_due || p->response_due);
+    uint64_t most = room < MTU_BASE ? room : MTU_BASE;
     struct batch b = {.count = 0};
     struct out o = {.path = p, .now = now};
     struct ack before = c->app.ack;
