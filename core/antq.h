@@ -882,6 +882,7 @@ enum {                      /* what AQ_EVENT_PATH tells; aq_conn_paths shows the
     AQ_PATH_PROBE_FAILED = 32, /* one of aq_conn_probe_path was not; it has ended */
     AQ_PATH_FELL_BACK = 64,    /* the direct path is silent: moved to the relayed one, by us or
                                   after the server */
+    AQ_PATH_SILENT = 128,      /* the active path is, and there is none to fall back to */
 };
 
 struct aq_event {

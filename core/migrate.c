@@ -107,10 +107,13 @@ void paths_on_pto(struct conn *c, uint64_t now)
     enum {
         PTOS = 2
     };
-    struct path *relayed;
-    if (c->pto_count >= PTOS && natframes_traverses(c) && !conn_path(c)->channel
-        && (relayed = paths_relayed(c)) != NULL)
+    if (c->pto_count < PTOS || !natframes_traverses(c))
+        return;
+    struct path *relayed = conn_path(c)->channel ? NULL : paths_relayed(c);
+    if (relayed)
         paths_fall_back(c, relayed, now);
+    else if (c->pto_count == PTOS)
+        paths_news(c, AQ_PATH_SILENT);
 }
 
 /* Client: whether the server has left the direct path for the relayed one that its newest packet

@@ -429,11 +429,11 @@ static void keep_way(struct aq_node *node, struct link *l, const struct aq_path_
     if (open != NULL) {
         l->again_us = AQ_NEVER;
         l->again_wait_us = 0;
-        if (active->channel != 0 && !relay_is_open(l, active->channel)) {
+        if (l->client && active->channel != 0 && !relay_is_open(l, active->channel)) {
             struct aq_path_addr to = path_addr(open);
             (void)aq_conn_migrate(node->ep, l->conn, &to, node_now(node));
         }
-    } else if (!any && l->again_us == AQ_NEVER) {
+    } else if (l->client && !any && l->again_us == AQ_NEVER) {
         l->again_us = node_now(node) + NODE_BACKOFF_MIN_US;
     }
 }
@@ -457,7 +457,11 @@ static void on_path(struct aq_node *node, struct node_peer *p, struct link *l, u
         if (aq_conn_migrate(node->ep, l->conn, &to, node_now(node)) == AQ_OK)
             active = best;
     }
-    if (l->client && active != NULL)
+    if (active != NULL && what & AQ_PATH_SILENT) {
+        relay_silent(node, l, active->channel);
+        l->again_us = node_now(node);
+    }
+    if (active != NULL)
         keep_way(node, l, path, count, active);
     if (active == NULL || (active->channel != 0) == l->relayed)
         return;

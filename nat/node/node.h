@@ -83,7 +83,7 @@ struct link {
     bool confirmed;
     uint64_t keep_us;          /* the relayed path, which is not in use, is looked at again */
     struct way way[NODE_WAYS]; /* the first is how it began */
-    uint64_t again_us;         /* a client's: another way is asked for */
+    uint64_t again_us;         /* another way is asked for */
     uint64_t again_wait_us;
     unsigned again_count;
     uint64_t until_us; /* a connection must have begun by then */
@@ -209,7 +209,9 @@ void relay_end(struct aq_node *node, struct link *l);
 bool relay_has_channel(const struct link *l);
 /* Whether the way that the core knows by that name is open as far as we know. */
 bool relay_is_open(const struct link *l, uint64_t name);
-/* A client's link: asks for another way through a relay, when that is due. */
+/* Its way through that channel is silent: its bootstrap node is asked whether it lives. */
+void relay_silent(struct aq_node *node, struct link *l, uint64_t name);
+/* Asks for another way through a relay, when that is due. */
 void relay_again(struct aq_node *node, struct link *l, uint64_t now);
 struct link *relay_link(struct aq_node *node, uint64_t name);
 /* The bootstrap node is gone, and its channels. */

@@ -42,8 +42,8 @@ static struct way *way_by_request(struct aq_node *node, const struct node_boot *
         struct link *l = &node->links[i / NODE_WAYS];
         struct way *w = &l->way[i % NODE_WAYS];
         *of = l;
-        if (l->state != LINK_FREE && l->client && w->name != 0 && w->boot == b
-            && memcmp(w->request, id, REQUEST_ID_SIZE) == 0)
+        bool asks = l->client ? l->state != LINK_FREE : l->state == LINK_UP;
+        if (asks && w->name != 0 && w->boot == b && memcmp(w->request, id, REQUEST_ID_SIZE) == 0)
             return w;
     }
     return NULL;
@@ -139,10 +139,32 @@ static void say_request(struct aq_node *node, const struct link *l, struct way *
     boot_say(node, w->boot, &m);
 }
 
-void relay_again(struct aq_node *node, struct link *l, uint64_t now)
+/* The next that has us, rather one through which it has no way yet. */
+static struct node_boot *boot_for(struct aq_node *node, struct link *l)
 {
     unsigned have = registrar_registered(&node->registrar);
-    struct node_boot *b = have > 0 ? boot_registered(node, l->again_count++ % have) : NULL;
+    struct node_boot *b = NULL;
+    for (unsigned i = 0; i < have; i++) {
+        b = boot_registered(node, l->again_count++ % have);
+        if (b != NULL && b != l->way[0].boot && b != l->way[1].boot)
+            break;
+    }
+    return b;
+}
+
+void relay_silent(struct aq_node *node, struct link *l, uint64_t name)
+{
+    struct way *w = way_by_name(l, name);
+    if (w == NULL)
+        return;
+    w->lost = true;
+    if (w->boot->conn != 0) /* one that has started anew does not know us, and says so */
+        (void)aq_ping(node->ep, w->boot->conn, node_now(node));
+}
+
+void relay_again(struct aq_node *node, struct link *l, uint64_t now)
+{
+    struct node_boot *b = boot_for(node, l);
     l->again_wait_us = l->again_wait_us == 0 ? NODE_BACKOFF_MIN_US : l->again_wait_us * 2;
     l->again_wait_us = min_u64(l->again_wait_us, NODE_BACKOFF_MAX_US);
     l->again_us = now + l->again_wait_us;
@@ -313,6 +335,22 @@ static void way_opened(struct way *w, const struct message *m)
     w->channel_out = m->channel_out;
 }
 
+/* One more way for a connection that is there. A client goes to it: the server would not ask if the
+ * other were not silent. */
+static void one_more(struct aq_node *node, struct link *l, struct node_boot *b,
+                     const struct message *m)
+{
+    struct way *w = way_take(node, l, b);
+    struct aq_path_addr to;
+    memcpy(w->request, m->request_id, REQUEST_ID_SIZE);
+    way_opened(w, m);
+    if (!l->client)
+        return;
+    l->way[w == &l->way[0]].lost = true;
+    to = path_of(w);
+    (void)aq_conn_probe_path(node->ep, l->conn, &to, 0, node_now(node));
+}
+
 static void on_ask(struct aq_node *node, struct node_boot *b, const struct message *m)
 {
     struct node_peer *p = peer_find(node, &m->peer_id);
@@ -334,9 +372,7 @@ static void on_ask(struct aq_node *node, struct node_boot *b, const struct messa
     }
     /* Without a packet: one more way for the connection that is there. */
     if (p != NULL && p->state == PEER_UP && p->link != NULL && !message_has(m, FIELD_PACKET)) {
-        struct way *one_more = way_take(node, p->link, b);
-        memcpy(one_more->request, m->request_id, REQUEST_ID_SIZE);
-        way_opened(one_more, m);
+        one_more(node, p->link, b, m);
         return;
     }
     p = peer_coming(node, &m->peer_id);
