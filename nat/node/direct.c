@@ -207,7 +207,12 @@ void direct_ask(struct aq_node *node, struct node_peer *p, struct node_boot *b)
 static void on_ask(struct aq_node *node, struct node_boot *b, const struct message *m)
 {
     struct message answer = message_about(MESSAGE_PUNCH, STEP_ANSWER, m->request_id);
-    struct node_peer *p = node_allows(node, &m->peer_id) ? peer_coming(node, &m->peer_id) : NULL;
+    struct node_peer *p = peer_find(node, &m->peer_id);
+    /* Whoever is here, or was let in by the CONNECT before, is not asked about again. */
+    if ((p != NULL && p->state != PEER_WAITING) || node_allows(node, &m->peer_id))
+        p = peer_coming(node, &m->peer_id);
+    else
+        p = NULL;
     answer.reason = p != NULL ? NAT_ACCEPTED : NAT_REFUSED;
     message_set(&answer, FIELD_REASON);
     if (p != NULL) {
@@ -286,11 +291,12 @@ static void on_open(struct aq_node *node, struct node_peer *p, const struct aq_d
     struct aq_path_addr to = {.local = d->local, .remote = d->remote, .socket = d->socket};
     struct cand remote = {d->remote, CAND_REFLEXIVE};
     punch.kind = PUNCH_REPLY;
-    say_punch(node, secret, &punch, &to, 0);
+    /* PROTOCOL §5: whoever holds the key may have written any address as its own. */
+    if (budget_take(&node->budget, &d->remote, node_now(node)))
+        say_punch(node, secret, &punch, &to, 0);
     /* Its NAT is open towards us, and now ours towards it: it is probed at once. */
-    if (p->in_session && session_on_remote(&p->session, &remote, 0, node_now(node)) == CAND_OK
-        && budget_take(&node->budget, &d->remote, node_now(node)))
-        try_path(node, p, &d->remote, AQ_PROBE_SMALL);
+    if (p->in_session)
+        (void)session_on_remote(&p->session, &remote, 0, node_now(node));
 }
 
 static void on_reply(struct aq_node *node, struct node_peer *p, const struct aq_datagram *d,
