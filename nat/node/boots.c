@@ -122,9 +122,11 @@ static void boot_message(struct aq_node *node, struct node_boot *b)
     struct message m;
     if (message_decode(b->in, b->size, &m) != MESSAGE_GOOD)
         return;
-    if (m.type == MESSAGE_REGISTERED)
+    if (m.type == MESSAGE_REGISTERED) {
         registrar_recv(&node->registrar, boot_index(node, b), &m, node_now(node));
-    else if (m.type == MESSAGE_CONNECT)
+        if (m.reason == NAT_ACCEPTED)
+            roam_boot_registered(node, b);
+    } else if (m.type == MESSAGE_CONNECT)
         relay_on_message(node, b, &m);
     else if (m.type == MESSAGE_PUNCH)
         direct_on_message(node, b, &m);
@@ -198,6 +200,8 @@ void boot_event(struct aq_node *node, struct node_boot *b, const struct aq_event
         boot_connected(node, b);
     } else if (kind == AQ_EVENT_READABLE) {
         boot_read(node, b);
+    } else if (kind == AQ_EVENT_PATH && event->value & AQ_PATH_MOVED) {
+        roam_boot_moved(node, b);
     } else if (kind == AQ_EVENT_CLOSED) {
         boot_failed(node, b, closed_why(node, b, event->conn));
     } else if (kind == AQ_EVENT_RESET || kind == AQ_EVENT_STOPPED

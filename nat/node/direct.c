@@ -279,7 +279,7 @@ static void try_path(struct aq_node *node, struct node_peer *p, const struct aq_
 {
     const struct link *l = p->link;
     struct aq_path_addr to = path_to(node, addr);
-    if (l == NULL || l->state != LINK_UP || !l->client || !l->confirmed || !l->relayed)
+    if (l == NULL || l->state != LINK_UP || !l->client || !l->confirmed)
         return;
     if (to.remote.family != 0)
         (void)aq_conn_probe_path(node->ep, l->conn, &to, flags, node_now(node));
@@ -435,7 +435,8 @@ static void keep_way(struct aq_node *node, struct link *l, const struct aq_path_
     if (open != NULL) {
         l->again_us = AQ_NEVER;
         l->again_wait_us = 0;
-        if (l->client && active->channel != 0 && !relay_is_open(l, active->channel)) {
+        bool gone = active->channel != 0 ? !relay_is_open(l, active->channel) : l->stale;
+        if (l->client && gone) {
             struct aq_path_addr to = path_addr(open);
             (void)aq_conn_migrate(node->ep, l->conn, &to, node_now(node));
         }
@@ -456,9 +457,7 @@ static void on_path(struct aq_node *node, struct node_peer *p, struct link *l, u
         for (unsigned i = 0; i < p->session.pairs; i++)
             session_on_path_failed(&p->session, &p->session.pair[i].remote.addr);
     }
-    /* Only what has just answered: after a fall back the dead path counts as validated still. */
-    if (what & AQ_PATH_VALIDATED && l->client && active != NULL && active->channel != 0
-        && best != NULL) {
+    if (l->client && active != NULL && active->channel != 0 && best != NULL) {
         struct aq_path_addr to = path_addr(best);
         if (aq_conn_migrate(node->ep, l->conn, &to, node_now(node)) == AQ_OK)
             active = best;
@@ -491,18 +490,6 @@ void direct_event(struct aq_node *node, struct link *l, const struct aq_event *e
         on_path(node, p, l, event->value);
     while (event->kind == AQ_EVENT_NAT && aq_nat_next(node->ep, l->conn, &news))
         on_news(node, p, l, &news);
-}
-
-void direct_on_hosts(void *user, struct aq_loop *loop)
-{
-    struct aq_node *node = user;
-    (void)loop;
-    for (unsigned i = 0; i < node->peer_max; i++) {
-        struct node_peer *p = &node->peers[i];
-        if (p->state == PEER_UP && p->link != NULL && p->link->relayed)
-            p->search_us = node_now(node);
-    }
-    node_pump(node);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */

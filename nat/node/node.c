@@ -151,7 +151,7 @@ static bool node_open(struct aq_node *node, char *error, size_t error_size)
     loop.on_event = on_loop_event;
     loop.on_datagrams = relay_on_datagrams;
     loop.on_channel = relay_on_channel;
-    loop.on_hosts = direct_on_hosts;
+    loop.on_hosts = roam_on_hosts;
     if (loop.on_trace)
         loop.on_trace = on_loop_trace;
     loop.recv_ttl = true; /* tells how many routers away a bootstrap node is */

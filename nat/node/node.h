@@ -6,6 +6,7 @@
  *   relay.c      relayed datagrams in and out: channels and their headers
  *   dial.c       from "connect to this PeerId" to a link, and again
  *   direct.c     from the relay to a direct path, and again
+ *   roam.c       our own addresses change
  *   info.c       what is known: bootstrap nodes, status, statistics
  *
  * nat/ decides and has no I/O; this is its host on the loop, as reactor/ is core's. All memory is
@@ -45,6 +46,8 @@ struct node_boot {
     aq_conn conn;
     aq_stream stream;
     struct aq_addr local, remote;
+    struct aq_addr moving; /* the local address that it moves to; family 0: none */
+    bool moved;            /* and has, and we are not registered from there yet */
     uint16_t socket;
     bool connected, told; /* told: the application has heard that it has us */
     bool known;           /* id is */
@@ -81,6 +84,7 @@ struct link {
     bool client;
     bool relayed; /* the application was told so */
     bool confirmed;
+    bool stale;                /* it goes from an address that is not ours any more */
     uint64_t keep_us;          /* the relayed path, which is not in use, is looked at again */
     struct way way[NODE_WAYS]; /* the first is how it began */
     uint64_t again_us;         /* another way is asked for */
@@ -250,8 +254,13 @@ void direct_accept(struct aq_node *node, struct node_peer *p);
 void direct_search(struct aq_node *node, struct node_peer *p);
 void direct_ended(struct aq_node *node, struct node_peer *p, const struct session_end *end);
 void direct_event(struct aq_node *node, struct link *l, const struct aq_event *event);
-void direct_on_hosts(void *user, struct aq_loop *loop);
 void direct_pump(struct aq_node *node, struct node_peer *p, uint64_t now);
 uint64_t direct_deadline(const struct node_peer *p);
+
+/* ---- roam.c ---- */
+void roam_on_hosts(void *user, struct aq_loop *loop);
+/* The connection to it has moved; it has renewed our registration. */
+void roam_boot_moved(struct aq_node *node, struct node_boot *b);
+void roam_boot_registered(struct aq_node *node, struct node_boot *b);
 
 #endif
