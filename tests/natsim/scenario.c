@@ -1,0 +1,301 @@
+/* scenario.c -- scenarios about calls, restarts and crowds, and what all have in common
+ * (scenarios.h).
+ *
+ * Called by main.c. */
+#include "tests/natsim/scenarios.h"
+
+#include <string.h>
+
+#define SECOND UINT64_C(1000000)
+/* PROTOCOL §3: what a bootstrap node keeps of a peer that is gone, it keeps until the lease ends.
+ */
+#define LEASE (120 * SECOND)
+
+/* ---- in common ------------------------------------------------------------------------------- */
+
+void weather_draw(struct world *world, uint32_t loss_ppm)
+{
+    struct weather *w = &world->weather;
+    if (world_below(world, 4) == 0)
+        return;
+    w->jitter_us = world_below(world, 3000);
+    w->loss_ppm = (uint32_t)world_below(world, loss_ppm + 1);
+    w->reorder_ppm = (uint32_t)world_below(world, 20000);
+    w->reorder_us = world_below(world, 30000);
+    w->duplicate_ppm = (uint32_t)world_below(world, 5000);
+}
+
+static const struct box_kind *kind_draw(struct world *world)
+{
+    for (;;) {
+        const struct box_kind *kind = &box_kinds[world_below(world, box_kind_count)];
+        if (!kind->blocks)
+            return kind;
+    }
+}
+
+struct box *place_draw(struct town *town, unsigned index)
+{
+    struct world *world = town->world;
+    switch (world_below(world, 8)) {
+    case 0: return NULL;
+    case 1:
+        if (index > 0)
+            return town->people[world_below(world, index)].host->box;
+        return NULL;
+    case 2: { /* a home behind a carrier's NAT: no firewall, which would not translate */
+        struct box *carrier = box_new(world, box_kind("linux"), NULL);
+        return box_new(world, box_kind("port"), carrier);
+    }
+    default: break;
+    }
+    const struct box_kind *kind = kind_draw(world);
+    return kind->mapping == MAPS_NOT ? NULL : box_new(world, kind, NULL);
+}
+
+bool town_run(struct town *town, uint64_t us)
+{
+    uint64_t end = town->world->now_us + us;
+    while (town->world->now_us < end && !town->world->failed) {
+        uint64_t step = end - town->world->now_us;
+        (void)world_run(town->world, town->world->now_us + (step < SECOND ? step : SECOND));
+        town_reap(town);
+        town_check_stuck(town);
+    }
+    return !town->world->failed;
+}
+
+bool town_until(struct town *town, bool (*is)(struct town *town), uint64_t limit_us)
+{
+    uint64_t end = town->world->now_us + limit_us;
+    while (!town->world->failed && !is(town)) {
+        if (town->world->now_us >= end)
+            return false;
+        (void)town_run(town, SECOND / 20);
+    }
+    return !town->world->failed;
+}
+
+bool all_registered(struct town *town)
+{
+    unsigned boots = 0;
+    for (unsigned i = 0; i < town->boot_count; i++)
+        boots += town->boots[i].node != NULL && !town->boots[i].stopping;
+    for (unsigned i = 0; i < town->count; i++)
+        if (town->people[i].node != NULL && person_registered(&town->people[i]) < boots)
+            return false;
+    return true;
+}
+
+static bool all_echoed(struct town *town)
+{
+    for (unsigned i = 0; i < town->count; i++)
+        for (unsigned j = 0; j < town->count && town->people[i].node != NULL; j++) {
+            const struct bond *b = &town->people[i].bonds[j];
+            if (b->state == BOND_UP && b->said > 0 && !b->echoed)
+                return false;
+        }
+    return true;
+}
+
+void town_check_talk(struct town *town)
+{
+    for (unsigned i = 0; i < town->count && !town->world->failed; i++)
+        for (unsigned j = 0; j < town->count && town->people[i].node != NULL; j++) {
+            struct person *p = &town->people[i];
+            if (p->bonds[j].state == BOND_UP && !person_say(p, j))
+                world_fail(town->world, "peer %u cannot speak to peer %u", i, j);
+        }
+    if (!town_until(town, all_echoed, 20 * SECOND))
+        world_fail(town->world, "somebody is connected, and hears nothing");
+}
+
+void town_check_mutual(struct town *town)
+{
+    for (unsigned i = 0; i < town->count; i++)
+        for (unsigned j = 0; j < town->count; j++) {
+            const struct person *a = &town->people[i], *b = &town->people[j];
+            bool there = a->node != NULL && a->bonds[j].state == BOND_UP;
+            bool here = b->node != NULL && b->bonds[i].state == BOND_UP;
+            if (there && !here)
+                world_fail(town->world, "peer %u is connected to peer %u, which is %s", i, j,
+                           b->node ? bond_state_name(b->bonds[i].state) : "dead");
+        }
+}
+
+void town_leave(struct town *town)
+{
+    for (unsigned i = 0; i < town->count && !town->world->failed; i++)
+        for (unsigned j = 0; j < town->count && town->people[i].node != NULL; j++)
+            if (town->people[i].bonds[j].state != BOND_NONE)
+                person_disconnect(&town->people[i], j);
+    /* A connection whose other end does not hear it is closed ends by its idle timeout. */
+    if (!town_run(town, LEASE + 20 * SECOND))
+        return;
+    for (unsigned i = 0; i < town->count; i++)
+        for (unsigned j = 0; j < town->count; j++) {
+            const struct bond *b = &town->people[i].bonds[j];
+            if (b->state != BOND_NONE)
+                world_fail(town->world, "all have left, and peer %u is %s to peer %u", i,
+                           bond_state_name(b->state), j);
+        }
+    town_check_empty(town);
+}
+
+static struct town *populate(struct world *world, unsigned people, unsigned boots)
+{
+    struct town *town = town_new(world, people, boots);
+    for (unsigned i = 0; i < people && !world->failed; i++)
+        person_move_in(town, i, place_draw(town, i));
+    return town;
+}
+
+/* ---- both call each other at once (issue 5, must show 5) ---------------------------------------
+ */
+
+/* Exactly one connection, told once on each side, and the same on both. */
+static void check_one(struct town *town)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        const struct bond *b = &town->people[i].bonds[1 - i];
+        struct aq_endpoint_stats ep = {.size = sizeof ep};
+        aq_endpoint_stats(aq_loop_endpoint(aq_node_loop(town->people[i].node)), &ep);
+        if (b->state != BOND_UP || b->connected != 1 || b->failed > 0 || b->closed > 0)
+            world_fail(town->world, "peer %u is %s: %u times connected, %u failed, %u closed", i,
+                       bond_state_name(b->state), b->connected, b->failed, b->closed);
+        else if (ep.conns != town->boot_count + 1)
+            world_fail(town->world, "peer %u has %u connections, %u of them to bootstrap nodes", i,
+                       ep.conns, town->boot_count);
+    }
+}
+
+static void play_call(struct world *world)
+{
+    static const uint64_t spread[] = {0, 1000, 10000, 60000, 150000, 400000};
+    unsigned boots = 1 + (unsigned)world_below(world, 3);
+    weather_draw(world, 20000);
+    struct town *town = populate(world, 2, boots);
+    uint64_t most = spread[world_below(world, sizeof spread / sizeof *spread)];
+    if (!town_until(town, all_registered, 60 * SECOND))
+        world_fail(world, "not registered within a minute");
+    unsigned first = (unsigned)world_below(world, 2);
+    (void)town_run(town, world_below(world, 40 * SECOND));
+    (void)person_connect(&town->people[first], 1 - first, 0);
+    (void)town_run(town, world_below(world, most + 1));
+    (void)person_connect(&town->people[1 - first], first, 0);
+    /* What was closed for being one too many is drained for three timeouts. */
+    (void)town_run(town, 30 * SECOND);
+    if (!world->failed)
+        check_one(town);
+    town_check_talk(town);
+    town_check_mutual(town);
+    town_leave(town);
+    town_free(town);
+}
+
+/* ---- every bootstrap node restarts (issue 5, must show 4) --------------------------------------
+ */
+
+static void play_restart(struct world *world)
+{
+    unsigned boots = 1 + (unsigned)world_below(world, 4);
+    bool killed = world_below(world, 2) == 0;
+    struct town *town = populate(world, 12 + (unsigned)world_below(world, 12), boots);
+    if (!town_until(town, all_registered, 60 * SECOND))
+        world_fail(world, "not registered within a minute");
+    (void)town_run(town, 10 * SECOND + world_below(world, 60 * SECOND));
+    for (unsigned i = 0; i < boots && !killed; i++)
+        boot_stop(&town->boots[i]);
+    (void)town_run(town, 4 * SECOND);
+    for (unsigned i = 0; i < boots && !world->failed; i++) {
+        boot_kill(&town->boots[i], true);
+        boot_start(&town->boots[i]);
+    }
+    uint64_t began = world->now_us;
+    /* Told by REGISTERED shutting_down; or, when they were killed, by a stateless reset, as soon
+     * as the peer sends something: that is every 25 s (PROTOCOL §3). */
+    uint64_t limit = 10 * SECOND + (killed ? 25 * SECOND : 0);
+    if (!killed)
+        (void)town_run(town, SECOND / 10);
+    if (!town_until(town, all_registered, limit))
+        world_fail(world, "not all are back within %u s", (unsigned)(limit / SECOND));
+    world_note(world, "all back after %u ms", (unsigned)((world->now_us - began) / 1000));
+    town_leave(town);
+    town_free(town);
+}
+
+/* ---- two of four bootstrap nodes are dead ------------------------------------------------------
+ */
+
+static bool all_majority(struct town *town)
+{
+    for (unsigned i = 0; i < town->count; i++)
+        if (town->people[i].result != AQ_NODE_MAJORITY)
+            return false;
+    return true;
+}
+
+static void play_majority(struct world *world)
+{
+    weather_draw(world, 10000);
+    struct town *town = town_new(world, 4, 4);
+    unsigned dead = (unsigned)world_below(world, 4),
+             also = (dead + 1 + (unsigned)world_below(world, 3)) % 4;
+    boot_kill(&town->boots[dead], false);
+    boot_kill(&town->boots[also], false);
+    for (unsigned i = 0; i < town->count && !world->failed; i++)
+        person_move_in(town, i, place_draw(town, i));
+    if (!town_until(town, all_majority, 15 * SECOND))
+        world_fail(world, "two of four bootstrap nodes are no majority");
+    (void)person_connect(&town->people[0], 1, AQ_NODE_KEEP);
+    (void)person_connect(&town->people[2], 3, AQ_NODE_KEEP);
+    (void)town_run(town, 20 * SECOND);
+    if (town->people[0].bonds[1].state != BOND_UP || town->people[2].bonds[3].state != BOND_UP)
+        world_fail(world, "two bootstrap nodes do not bring everybody together");
+    town_check_mutual(town);
+    town_check_talk(town);
+    boot_start(&town->boots[dead]);
+    boot_start(&town->boots[also]);
+    if (!town_until(town, all_registered, 120 * SECOND))
+        world_fail(world, "bootstrap nodes are back, and not everybody has noticed");
+    town_leave(town);
+    town_free(town);
+}
+
+/* ---- hundreds of peers -------------------------------------------------------------------------
+ */
+
+static void play_crowd(struct world *world)
+{
+    unsigned people = 40 + (unsigned)world_below(world, 160);
+    weather_draw(world, 20000);
+    struct town *town = populate(world, people, 3);
+    if (!town_until(town, all_registered, 120 * SECOND))
+        world_fail(world, "not registered within two minutes");
+    for (unsigned i = 0; i < people && !world->failed; i++) {
+        unsigned other = (unsigned)world_below(world, people);
+        if (other != i)
+            (void)person_connect(&town->people[i], other, AQ_NODE_KEEP);
+        (void)town_run(town, world_below(world, SECOND / 10));
+    }
+    (void)town_run(town, 60 * SECOND);
+    for (unsigned i = 0; i < people; i++)
+        for (unsigned j = 0; j < people; j++)
+            if (town->people[i].bonds[j].wanted && town->people[i].bonds[j].state != BOND_UP)
+                world_fail(world, "peer %u has called peer %u, and is %s", i, j,
+                           bond_state_name(town->people[i].bonds[j].state));
+    town_check_mutual(town);
+    town_check_talk(town);
+    town_leave(town);
+    town_free(town);
+}
+
+const struct scenario scenarios[] = {
+    {"call", play_call, 200, "both call each other at once: one connection"},
+    {"faults", play_faults, 60, "ten faults: no session stuck, nothing left"},
+    {"restart", play_restart, 10, "every bootstrap node restarts: all come back"},
+    {"majority", play_majority, 6, "two of four bootstrap nodes are dead"},
+    {"matrix", play_matrix, 228, "every pair of NATs is connected"},
+    {"crowd", play_crowd, 2, "hundreds of peers under loss"},
+};
+const unsigned scenario_count = sizeof scenarios / sizeof *scenarios;
