@@ -213,7 +213,7 @@ void play_faults(struct world *world)
             start_what_is_off(town);
     }
     heal(town);
-    if (!world->failed && !all_registered(town))
+    if (!world->failed && !all_known(town))
         world_fail(world, "all is healed, and not everybody is registered");
     check_wanted(town);
     town_check_mutual(town);

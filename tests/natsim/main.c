@@ -19,9 +19,20 @@ struct options {
     uint64_t from, seeds;
     bool brief, twice, verbose;
 };
+enum {
+    SUMS = 64
+};
+/* Of all measures by one name. */
+struct sum {
+    const char *what;
+    unsigned count;
+    uint64_t us, most_us;
+};
 struct totals {
     unsigned passed, failed;
     uint64_t datagrams, lost, virtual_us;
+    struct sum sums[SUMS];
+    unsigned sum_count;
 };
 
 /* Written beforehand, so that an assert can tell it, too. */
@@ -37,6 +48,21 @@ static void on_abort(int signal_number)
     raise(signal_number);
 }
 
+static void add_measure(struct totals *totals, const struct measure *m)
+{
+    unsigned i = 0;
+    while (i < totals->sum_count && strcmp(totals->sums[i].what, m->what) != 0)
+        i++;
+    if (i == SUMS)
+        return;
+    totals->sum_count += i == totals->sum_count;
+    struct sum *s = &totals->sums[i];
+    s->what = m->what;
+    s->count++;
+    s->us += m->us;
+    s->most_us = m->us > s->most_us ? m->us : s->most_us;
+}
+
 static bool play(const struct scenario *s, uint64_t seed, FILE *trace, uint64_t *hash,
                  struct totals *totals)
 {
@@ -50,6 +76,8 @@ static bool play(const struct scenario *s, uint64_t seed, FILE *trace, uint64_t 
     totals->datagrams += world->datagrams;
     totals->lost += world->lost;
     totals->virtual_us += world->now_us - began;
+    for (unsigned i = 0; i < world->measures; i++)
+        add_measure(totals, &world->measure[i]);
     world_free(world);
     return ok;
 }
@@ -160,6 +188,11 @@ int main(int argc, char **argv)
     if (totals.passed + totals.failed == 0) {
         usage(argv[0]);
         return 2;
+    }
+    for (unsigned i = 0; i < totals.sum_count; i++) {
+        const struct sum *m = &totals.sums[i];
+        printf("%-44s %5u times, mean %8.3f s, most %8.3f s\n", m->what, m->count,
+               (double)m->us / 1e6 / m->count, (double)m->most_us / 1e6);
     }
     printf("%.0f s of virtual time in %.1f s; %llu datagrams, %llu of them lost\n",
            (double)totals.virtual_us / 1e6, (double)(clock() - began) / CLOCKS_PER_SEC,

@@ -24,6 +24,7 @@ struct box *place_draw(struct town *town, unsigned index);
 bool town_until(struct town *town, bool (*is)(struct town *town), uint64_t limit_us);
 bool town_run(struct town *town, uint64_t us);
 bool all_registered(struct town *town); /* with every bootstrap node that runs */
+bool all_known(struct town *town);      /* and they know it */
 /* Everybody who is connected says something to everybody, and hears it: or the world fails. */
 void town_check_talk(struct town *town);
 /* Both ends of each connection think alike. */
@@ -31,7 +32,8 @@ void town_check_mutual(struct town *town);
 /* All leave all; when that is over nothing may be left. */
 void town_leave(struct town *town);
 
-void play_faults(struct world *world); /* faults.c */
-void play_matrix(struct world *world); /* matrix.c */
+void play_faults(struct world *world);  /* faults.c */
+void play_recover(struct world *world); /* recover.c */
+void play_matrix(struct world *world);  /* matrix.c */
 
 #endif

@@ -122,6 +122,13 @@ static void note_flight(struct world *world, const char *fate, const struct flig
     }
 }
 
+void world_measure(struct world *world, const char *what, uint64_t us)
+{
+    world_note(world, "%s: %u ms", what, (unsigned)(us / 1000));
+    if (world->measures < WORLD_MEASURES)
+        world->measure[world->measures++] = (struct measure){what, us};
+}
+
 void world_fail(struct world *world, const char *format, ...)
 {
     va_list args;

@@ -26,6 +26,7 @@ enum {
     WORLD_HOSTS = 1024,
     WORLD_BOXES = 1024,
     WORLD_CUTS = 64,
+    WORLD_MEASURES = 64,
     HOST_ADDRS = 4,
     HOST_TTL = 64,
 };
@@ -85,6 +86,12 @@ struct cut {
     const void *site[2];
 };
 
+/* How long something took, for the summary. */
+struct measure {
+    const char *what; /* static */
+    uint64_t us;
+};
+
 struct world {
     uint64_t seed, now_us, seq;
     struct rng rng;    /* of the world: weather, faults */
@@ -106,6 +113,8 @@ struct world {
     FILE *trace;          /* NULL: none */
     void *hash;
     uint64_t datagrams, lost, bytes;
+    struct measure measure[WORLD_MEASURES];
+    unsigned measures;
     bool failed;
     char why[640];
 };
@@ -119,6 +128,8 @@ void world_fail(struct world *world, const char *format, ...) __attribute__((for
 uint64_t world_hash(const struct world *world);
 /* One more line of the trace, and of its fingerprint. */
 void world_note(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+void world_measure(struct world *world, const char *what, uint64_t us);
 
 uint64_t world_below(struct world *world, uint64_t limit); /* 0 where limit is 0 */
 bool world_chance(struct world *world, uint32_t ppm);
