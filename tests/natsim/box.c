@@ -69,7 +69,6 @@ const struct box_kind box_kinds[] = {
      .filter = LETS_SESSION,
      .ports = PORTS_ANY,
      .block = 256},
-    {.name = "firewall", .letter = 'P', .mapping = MAPS_NOT, .filter = LETS_SESSION},
     {.name = "blocked", .letter = 'B', .blocks = true},
 };
 const unsigned box_kind_count = sizeof box_kinds / sizeof *box_kinds;
@@ -172,10 +171,18 @@ static void forget_old(struct box *box)
             box->stolen[i] = box->stolen[--box->stolen_count];
 }
 
+/* RFC 6092: IPv6 is not translated, only filtered. */
+static bool is_firewall(const struct aq_addr *inside)
+{
+    return inside->family == 6;
+}
+
 /* The part of a remote address that a mapping of this box depends on. */
 static struct aq_addr remote_part(const struct box *box, const struct aq_addr *remote)
 {
     struct aq_addr part = {.family = 0};
+    if (is_firewall(remote))
+        return part;
     if (box->kind->mapping == MAPS_SESSION)
         part = *remote;
     if (box->kind->mapping == MAPS_ADDRESS) {
@@ -213,7 +220,7 @@ static bool port_free(const struct box *box, uint16_t port, const struct aq_addr
         return false;
     for (unsigned i = 0; i < box->count; i++) {
         const struct mapping *m = &box->mappings[i];
-        if (m->port != port)
+        if (m->port != port || m->inside.family != inside->family)
             continue;
         /* conntrack may use a port for many as long as the remotes differ. */
         if (!tuples || addr_equal(&m->remote, &part) || !addr_equal(&m->inside, inside))
@@ -254,7 +261,7 @@ static uint16_t next_port(struct box *box, const struct aq_addr *inside,
 static struct mapping *mapping_make(struct box *box, const struct aq_addr *inside,
                                     const struct aq_addr *remote)
 {
-    uint16_t port = box->kind->mapping == MAPS_NOT ? inside->port : next_port(box, inside, remote);
+    uint16_t port = is_firewall(inside) ? inside->port : next_port(box, inside, remote);
     if (port == 0)
         return NULL;
     box->mappings = room_for(box->mappings, box->count, &box->room, sizeof *box->mappings);
@@ -294,7 +301,7 @@ bool box_out(struct box *box, struct flight *flight)
         c->remote = flight->to;
     }
     c->last_us = now;
-    if (box->kind->mapping != MAPS_NOT) {
+    if (!is_firewall(&flight->from)) {
         flight->from = box->addr;
         flight->from.port = m->port;
     }
@@ -303,16 +310,19 @@ bool box_out(struct box *box, struct flight *flight)
 
 static bool lets_in(const struct box *box, const struct mapping *m, const struct aq_addr *from)
 {
-    if (box->kind->mapping == MAPS_SESSION || box->kind->filter == LETS_SESSION) {
+    bool session = box->kind->mapping == MAPS_SESSION || box->kind->filter == LETS_SESSION;
+    if (session || is_firewall(from)) {
         const struct contact *c = contact_of(m, from, true);
         return c != NULL && box->world->now_us - c->last_us <= box->timeout_us;
     }
     return box->kind->filter == LETS_ALL || contact_of(m, from, false) != NULL;
 }
 
-static bool is_to(const struct box *box, const struct mapping *m, const struct aq_addr *to)
+static bool is_to(const struct mapping *m, const struct aq_addr *to)
 {
-    return box->kind->mapping == MAPS_NOT ? addr_equal(&m->inside, to) : m->port == to->port;
+    if (is_firewall(to))
+        return addr_equal(&m->inside, to);
+    return m->inside.family == 4 && m->port == to->port;
 }
 
 static void steal(struct box *box, const struct flight *flight)
@@ -334,7 +344,7 @@ bool box_in(struct box *box, struct flight *flight)
     forget_old(box);
     for (unsigned i = 0; i < box->count && !box->kind->blocks; i++) {
         struct mapping *m = &box->mappings[i];
-        if (!is_to(box, m, &flight->to) || !lets_in(box, m, &flight->from))
+        if (!is_to(m, &flight->to) || !lets_in(box, m, &flight->from))
             continue;
         if (flight->ttl <= 1) /* it would have to be passed on */
             return false;
@@ -345,7 +355,7 @@ bool box_in(struct box *box, struct flight *flight)
         return true;
     }
     box->refused++;
-    if (box->kind->open_input)
+    if (box->kind->open_input && !is_firewall(&flight->to))
         steal(box, flight);
     return false;
 }

@@ -1,8 +1,9 @@
-/* box.h -- NAT boxes of every kind of NAT.md §5, in the words of RFC 4787, and firewalls.
+/* box.h -- NAT boxes of every kind of NAT.md §5, in the words of RFC 4787.
  *
  * A box stands between a network of hosts (or of other boxes) and the one outside, where it has one
  * address. It holds mappings, from (inside address and port[, remote]) to an outside port, and for
- * each mapping whom has been talked to. Reboot is to forget. */
+ * each mapping whom has been talked to. Reboot is to forget. For IPv6 each box is a firewall:
+ * addresses stay as they are, and what was not asked for stays outside. */
 #ifndef AQ_NATSIM_BOX_H
 #define AQ_NATSIM_BOX_H
 
@@ -11,8 +12,7 @@
 enum box_mapping {
     MAPS_ENDPOINT, /* endpoint-independent: one mapping for a socket, whomever it talks to */
     MAPS_ADDRESS,  /* one for each remote address */
-    MAPS_SESSION,  /* one for each remote address and port, as Linux's conntrack */
-    MAPS_NOT       /* a firewall: addresses stay as they are */
+    MAPS_SESSION   /* one for each remote address and port, as Linux's conntrack */
 };
 enum box_filter {
     LETS_ALL,     /* whatever comes to a mapping */

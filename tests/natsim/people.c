@@ -367,7 +367,9 @@ void boot_start(struct boot *b)
     uint8_t id[32];
     char error[256], text[AQ_PEER_ID_TEXT], address[64];
     aq_bootstrap_config_init(&c);
-    c.listen = (struct aq_addr){.family = 4, .port = BOOT_PORT};
+    /* With IPv6 every other one is reached by that. */
+    bool six = town->world->ipv6 && b->index % 2 != 0;
+    c.listen = (struct aq_addr){.family = six ? 6 : 4, .port = BOOT_PORT};
     c.key = (struct aq_pem){.pem = b->key, .pem_size = strlen(b->key)};
     c.max_peers = 2 * town->count + 16;
     c.state = b->state;
@@ -381,7 +383,7 @@ void boot_start(struct boot *b)
     }
     b->stopping = false;
     aq_bootstrap_self(b->node, &at, id);
-    at = b->host->addrs[0];
+    at = b->host->addrs[six];
     at.port = BOOT_PORT;
     (void)snprintf(b->name, sizeof b->name, "%s@%s", aq_peer_id_text(id, text),
                    aq_addr_text(&at, address, sizeof address));

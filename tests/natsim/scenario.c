@@ -16,6 +16,7 @@
 void weather_draw(struct world *world, uint32_t loss_ppm)
 {
     struct weather *w = &world->weather;
+    *w = (struct weather){.loss_ppm = 0};
     if (world_below(world, 4) == 0)
         return;
     w->jitter_us = world_below(world, 3000);
@@ -43,14 +44,13 @@ struct box *place_draw(struct town *town, unsigned index)
         if (index > 0)
             return town->people[world_below(world, index)].host->box;
         return NULL;
-    case 2: { /* a home behind a carrier's NAT: no firewall, which would not translate */
+    case 2: { /* a home behind a carrier's NAT */
         struct box *carrier = box_new(world, box_kind("linux"), NULL);
         return box_new(world, box_kind("port"), carrier);
     }
     default: break;
     }
-    const struct box_kind *kind = kind_draw(world);
-    return kind->mapping == MAPS_NOT ? NULL : box_new(world, kind, NULL);
+    return box_new(world, kind_draw(world), NULL);
 }
 
 bool town_run(struct town *town, uint64_t us)
@@ -155,6 +155,7 @@ void town_leave(struct town *town)
 
 static struct town *populate(struct world *world, unsigned people, unsigned boots)
 {
+    world->ipv6 = world_below(world, 4) == 0;
     struct town *town = town_new(world, people, boots);
     for (unsigned i = 0; i < people && !world->failed; i++)
         person_move_in(town, i, place_draw(town, i));

@@ -112,8 +112,8 @@ static void note_flight(struct world *world, const char *fate, const struct flig
     } mark = {world->now_us, f->size, f->from.port, f->to.port};
     XXH3_64bits_update(world->hash, fate, strlen(fate));
     XXH3_64bits_update(world->hash, &mark, sizeof mark);
-    XXH3_64bits_update(world->hash, f->from.ip, 4);
-    XXH3_64bits_update(world->hash, f->to.ip, 4);
+    XXH3_64bits_update(world->hash, f->from.ip, sizeof f->from.ip);
+    XXH3_64bits_update(world->hash, f->to.ip, sizeof f->to.ip);
     if (world->trace != NULL) {
         char from[64], to[64];
         fprintf(world->trace, "%.6f net %s %s > %s %u ttl %u first %02x\n",
@@ -144,6 +144,22 @@ void world_fail(struct world *world, const char *format, ...)
 
 /* ---- hosts ----------------------------------------------------------------------------------- */
 
+/* The same of nobody else, and the same prefix for all behind one outermost box. */
+static struct aq_addr host_address6(const struct host *host, unsigned turn)
+{
+    struct aq_addr addr = {.family = 6, .ip = {0x26, 0x00, 0x1f}};
+    const struct box *box = host->box;
+    while (box != NULL && box->outer != NULL)
+        box = box->outer;
+    addr.ip[3] = box != NULL;
+    addr.ip[5] = (uint8_t)((box != NULL ? box->index : host->index) >> 8);
+    addr.ip[6] = (uint8_t)(box != NULL ? box->index : host->index);
+    addr.ip[12] = (uint8_t)(host->index >> 8);
+    addr.ip[13] = (uint8_t)host->index;
+    addr.ip[15] = (uint8_t)(1 + turn);
+    return addr;
+}
+
 static struct aq_addr host_address(const struct host *host, unsigned number, unsigned turn)
 {
     struct aq_addr addr = {.family = 4};
@@ -173,17 +189,21 @@ struct host *world_host(struct world *world, struct box *box)
     host->clock_us = world_below(world, UINT64_C(1) << 36);
     host->addrs[0] = host_address(host, box != NULL ? box->hosts++ : host->index, 0);
     host->addr_count = 1;
+    if (world->ipv6)
+        host->addrs[host->addr_count++] = host_address6(host, 0);
     return host;
 }
 
 void host_readdress(struct host *host)
 {
     unsigned most = sizeof host->had / sizeof *host->had;
-    host->had[host->had_count++ % most] = host->addrs[0];
-    if (host->had_count > most)
-        host->had_count = most;
+    for (unsigned i = 0; i < host->addr_count; i++)
+        host->had[host->changes++ % most] = host->addrs[i];
+    host->had_count = host->changes < most ? host->changes : most;
     unsigned number = host->box != NULL ? host->box->hosts++ : host->index;
     host->addrs[0] = host_address(host, number, host->addrs[0].ip[1]);
+    if (host->addr_count > 1)
+        host->addrs[1] = host_address6(host, host->addrs[1].ip[15]);
     if (host->loop != NULL)
         loop_hosts_changed(host->loop);
 }
@@ -304,19 +324,29 @@ static struct host *host_in(const struct world *world, const struct box *box,
     return NULL;
 }
 
-/* The box whose outer side, in that network, has the address; or the firewall before it. */
+static struct host *host_with(const struct world *world, const struct aq_addr *addr)
+{
+    for (unsigned i = 0; i < world->hosts; i++)
+        if (host_owns(world->host[i], addr))
+            return world->host[i];
+    return NULL;
+}
+
+/* The box in that network through which the address is reached: its own outside one, or for IPv6
+ * that of a host behind it. */
 static struct box *box_in_network(const struct world *world, const struct box *network,
                                   const struct aq_addr *addr)
 {
-    for (unsigned i = 0; i < world->boxes; i++) {
+    for (unsigned i = 0; i < world->boxes && addr->family == 4; i++) {
         struct box *box = world->box[i];
-        if (box->outer != network)
-            continue;
-        if (box->kind->mapping == MAPS_NOT ? host_in(world, box, addr) != NULL
-                                           : addr_same_ip(&box->addr, addr))
+        if (box->outer == network && addr_same_ip(&box->addr, addr))
             return box;
     }
-    return NULL;
+    const struct host *host = addr->family == 6 ? host_with(world, addr) : NULL;
+    struct box *box = host != NULL ? host->box : NULL;
+    while (box != NULL && box->outer != network)
+        box = box->outer;
+    return box;
 }
 
 /* Puts it on its way inside a network of ours. */
@@ -389,7 +419,7 @@ static void way_out(struct world *world, struct flight *flight, struct box *netw
             flight_lose(world, flight, "ttl");
             return;
         }
-        bool own = network->kind->mapping != MAPS_NOT && addr_same_ip(&network->addr, &flight->to);
+        bool own = addr_same_ip(&network->addr, &flight->to);
         if (own && !network->kind->hairpin) {
             flight_lose(world, flight, "no hairpin");
             return;

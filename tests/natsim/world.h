@@ -72,7 +72,7 @@ struct host {
     struct box *box;                    /* before it; NULL: it is on the Internet */
     struct aq_addr addrs[HOST_ADDRS];   /* without port */
     struct aq_addr had[2 * HOST_ADDRS]; /* and those that it had before */
-    unsigned addr_count, had_count;
+    unsigned addr_count, had_count, changes;
     bool down;            /* its interface is */
     uint64_t delay_us;    /* to the middle of the Internet, where it has no box */
     uint64_t clock_us;    /* how far its clock is ahead of the world's */
@@ -97,6 +97,7 @@ struct world {
     struct rng rng;    /* of the world: weather, faults */
     struct rng chance; /* for the programs: what the kernel gives them */
     struct weather weather;
+    bool ipv6;     /* every host has both: to be set before the first */
     unsigned hops; /* routers of the Internet between two sites */
     struct host *host[WORLD_HOSTS];
     unsigned hosts;
@@ -134,9 +135,10 @@ void world_measure(struct world *world, const char *what, uint64_t us);
 uint64_t world_below(struct world *world, uint64_t limit); /* 0 where limit is 0 */
 bool world_chance(struct world *world, uint32_t ppm);
 
-/* A host in the network behind box (NULL: on the Internet), with an address there. */
+/* A host in the network behind box (NULL: on the Internet), with an IPv4 address there, and in a
+ * world that has it an IPv6 one. */
 struct host *world_host(struct world *world, struct box *box);
-/* Its IPv4 address becomes another one of the same network. */
+/* Its addresses become others of the same network. */
 void host_readdress(struct host *host);
 void host_set_down(struct host *host, bool down);
 /* The host, or the outermost box before it: what a cut is made around. */
