@@ -24,7 +24,8 @@ enum {
     PASSES = 64,
     SEND_CALLS = 64
 };
-#define STOP_US UINT64_C(3000000)
+#define STOP_US  UINT64_C(3000000)
+#define HOSTS_US UINT64_C(100000)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
@@ -71,6 +72,7 @@ struct aq_loop *aq_loop_new(const struct aq_loop_config *config, char *error, si
     if (loop == NULL || world_here == NULL || world_here->booting == NULL)
         abort();
     loop->config = *config;
+    loop->hosts_us = AQ_NEVER;
     loop->host = world_here->booting;
     assert(loop->host->loop == NULL);
     (void)aq_loop_clock(loop);
@@ -248,7 +250,7 @@ static bool take_one(struct aq_loop *loop, unsigned *next, const struct aq_buffe
     }
     *d = (struct aq_datagram){.data = buffer->data,
                               .ecn = first->ecn,
-                              .ttl = first->ttl,
+                              .ttl = loop->config.recv_ttl ? first->ttl : 0,
                               .socket = loop_socket_index(loop, s),
                               .local = first->to,
                               .remote = first->from};
@@ -349,17 +351,12 @@ void aq_loop_send_trains(struct aq_loop *loop, const struct aq_train *trains, un
         (void)send_train(loop, &trains[i], sent);
 }
 
-/* Of antq_reactor.h, once it has them. */
-bool aq_loop_send_raw(struct aq_loop *loop, const struct aq_path_addr *to, unsigned ttl,
-                      const uint8_t *data, size_t size);
-unsigned aq_loop_hosts(struct aq_loop *loop, struct aq_addr *addrs, unsigned max);
-
 bool aq_loop_send_raw(struct aq_loop *loop, const struct aq_path_addr *to, unsigned ttl,
                       const uint8_t *data, size_t size)
 {
-    uint8_t copy[2048];
+    uint8_t copy[65535];
     struct aq_loop_sent sent = {0, 0};
-    assert(size <= sizeof copy && ttl <= UINT8_MAX);
+    assert(size > 0 && size <= sizeof copy && ttl <= UINT8_MAX);
     memcpy(copy, data, size);
     struct aq_train train = {.data = copy,
                              .size = (uint32_t)size,
@@ -440,6 +437,14 @@ static unsigned conns_open(const struct aq_loop *loop)
     return open;
 }
 
+static void tell_hosts(struct aq_loop *loop)
+{
+    if (loop->hosts_us > loop->now_us)
+        return;
+    loop->hosts_us = AQ_NEVER;
+    loop->config.on_hosts(loop->config.user, loop);
+}
+
 static void work(struct aq_loop *loop)
 {
     for (unsigned pass = 0; pass < PASSES; pass++) {
@@ -461,6 +466,7 @@ void loop_run_turn(struct aq_loop *loop)
     loop->stats.turns++;
     receive(loop);
     posts_run(loop);
+    tell_hosts(loop);
     if (aq_deadline(loop->ep) <= loop->now_us)
         aq_tick(loop->ep, loop->now_us);
     timers_fire(loop);
@@ -473,14 +479,18 @@ void loop_run_turn(struct aq_loop *loop)
     }
     uint64_t at = aq_deadline(loop->ep), timer = timers_next(loop);
     at = timer < at ? timer : at;
+    at = loop->hosts_us < at ? loop->hosts_us : at;
     at = loop->stopping && loop->stop_at_us < at ? loop->stop_at_us : at;
     loop_turn_at(loop, loop->more ? 0 : at);
 }
 
 void loop_hosts_changed(struct aq_loop *loop)
 {
-    /* Who watches its addresses is told at its next turn. */
-    loop_turn_at(loop, 0);
+    if (loop->config.on_hosts == NULL || loop->hosts_us != AQ_NEVER)
+        return;
+    /* Told a moment later, however much changes until then, as the reactor does. */
+    loop->hosts_us = loop->host->world->now_us + loop->host->clock_us + HOSTS_US;
+    loop_turn_at(loop, loop->hosts_us);
 }
 
 void aq_loop_stop(struct aq_loop *loop)

@@ -38,6 +38,7 @@ struct aq_loop {
     size_t mem_size;
     struct host *host;
     uint64_t now_us, stop_at_us;
+    uint64_t hosts_us; /* when on_hosts is to be called */
     bool in_turn, stopping, ended, received, more;
     struct loop_socket sockets[LOOP_SOCKETS];
     unsigned socket_count, extra;
