@@ -326,11 +326,12 @@ static bool act(struct aq_node *node, struct node_peer *p, const struct session_
 static void try_now(struct aq_node *node, struct node_peer *p, uint64_t now)
 {
     unsigned have = registrar_registered(&node->registrar);
-    if (have > 0)
+    if (have > 0) {
         begin(node, p, have, now);
-    else if (node->registrar.result == REGISTERED_NONE)
+    } else if (node->registrar.result == REGISTERED_NONE) {
+        p->step = AQ_NODE_STEP_REGISTERING; /* which is where it fails */
         peer_fail(node, p, "no registration");
-    else if (p->step != AQ_NODE_STEP_REGISTERING || p->next_us != 0) {
+    } else if (p->step != AQ_NODE_STEP_REGISTERING || p->next_us != 0) {
         p->next_us = 0; /* looked at whenever the registrar has something to say */
         peer_step(node, p, AQ_NODE_STEP_REGISTERING);
     }
