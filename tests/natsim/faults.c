@@ -197,7 +197,7 @@ void play_faults(struct world *world)
 {
     unsigned people = 2 + (unsigned)world_below(world, PEOPLE_MAX - 1);
     world->ipv6 = world_below(world, 4) == 0;
-    struct town *town = town_new(world, people, 1 + (unsigned)world_below(world, 3));
+    struct town *town = town_new(world, people, 1 + (unsigned)world_below(world, 3), NULL);
     weather_draw(world, 20000);
     for (unsigned i = 0; i < people && !world->failed; i++)
         person_move_in(town, i, place_draw(town, i));

@@ -105,7 +105,7 @@ void play_matrix(struct world *world)
 {
     enum verdict verdict;
     uint64_t row = world->seed % (PLACES * PLACES + SAME_NAT);
-    struct town *town = town_new(world, 2, 1 + (unsigned)world_below(world, 2));
+    struct town *town = town_new(world, 2, 1 + (unsigned)world_below(world, 2), NULL);
     move_in(town, row, &verdict);
     if (!town_until(town, all_registered, 30 * SECOND))
         world_fail(world, "not registered");

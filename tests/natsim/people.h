@@ -37,6 +37,9 @@ struct bond {
     aq_stream stream;
     unsigned said, heard;
     bool echoed;
+    /* Of the last failure. */
+    char reason[96];
+    enum aq_node_step step;
 };
 
 struct person {
@@ -66,8 +69,15 @@ struct boot {
     size_t state_size;
 };
 
+/* What a scenario wants otherwise in the configs. Either may be NULL. */
+struct town_tweaks {
+    void (*node)(const struct person *p, struct aq_node_config *config);
+    void (*boot)(const struct boot *b, struct aq_bootstrap_config *config);
+};
+
 struct town {
     struct world *world;
+    struct town_tweaks tweaks;
     struct person *people;
     unsigned count;
     struct boot boots[TOWN_BOOTS];
@@ -76,8 +86,9 @@ struct town {
     bool names_pinned;
 };
 
-/* Makes the bootstrap nodes, and starts them. */
-struct town *town_new(struct world *world, unsigned people, unsigned boots);
+/* Makes the bootstrap nodes, and starts them. tweaks NULL: none. */
+struct town *town_new(struct world *world, unsigned people, unsigned boots,
+                      const struct town_tweaks *tweaks);
 /* Ends everything without a word. */
 void town_free(struct town *town);
 /* The peer's host is made, behind that box (NULL: on the Internet), and its node started. */

@@ -101,7 +101,7 @@ static bool are_up(struct town *town)
 void play_recover(struct world *world)
 {
     const struct row *row = &rows[world->seed % ROWS];
-    struct town *town = town_new(world, 2, 1 + (unsigned)world_below(world, 2));
+    struct town *town = town_new(world, 2, 1 + (unsigned)world_below(world, 2), NULL);
     static const char *const kinds[] = {"full-cone", "address", "port", "linux", "symmetric"};
     for (unsigned i = 0; i < 2 && !world->failed; i++) {
         const char *kind = kinds[world_below(world, sizeof kinds / sizeof *kinds)];

@@ -156,7 +156,7 @@ void town_leave(struct town *town)
 static struct town *populate(struct world *world, unsigned people, unsigned boots)
 {
     world->ipv6 = world_below(world, 4) == 0;
-    struct town *town = town_new(world, people, boots);
+    struct town *town = town_new(world, people, boots, NULL);
     for (unsigned i = 0; i < people && !world->failed; i++)
         person_move_in(town, i, place_draw(town, i));
     return town;
@@ -266,7 +266,7 @@ static bool all_majority(struct town *town)
 static void play_majority(struct world *world)
 {
     weather_draw(world, 10000);
-    struct town *town = town_new(world, 4, 4);
+    struct town *town = town_new(world, 4, 4, NULL);
     unsigned dead = (unsigned)world_below(world, 4),
              also = (dead + 1 + (unsigned)world_below(world, 3)) % 4;
     boot_kill(&town->boots[dead], false);
@@ -322,6 +322,7 @@ const struct scenario scenarios[] = {
     {"call", play_call, 200, "both call each other at once: one connection"},
     {"faults", play_faults, 60, "ten faults: no session stuck, nothing left"},
     {"recover", play_recover, 40, "one fault, and how long until they talk again"},
+    {"refuse", play_refuse, 27, "who may not be connected is told why"},
     {"restart", play_restart, 10, "every bootstrap node restarts: all come back"},
     {"majority", play_majority, 6, "two of four bootstrap nodes are dead"},
     {"matrix", play_matrix, 228, "every pair of NATs is connected"},

@@ -33,6 +33,7 @@ void town_check_mutual(struct town *town);
 void town_leave(struct town *town);
 
 void play_faults(struct world *world);  /* faults.c */
+void play_refuse(struct world *world);  /* refuse.c */
 void play_recover(struct world *world); /* recover.c */
 void play_matrix(struct world *world);  /* matrix.c */
 
