@@ -336,6 +336,7 @@ static void expect(const char *words)
     end();
 }
 
+static const struct aq_addr self = {.family = 4, .ip = {192, 168, 1, 2}, .port = 4000};
 static const struct aq_addr nobody = {.family = 4, .ip = {45, 99, 1, 2}, .port = 2000};
 
 Test(boxes, check_budget)
@@ -347,7 +348,7 @@ Test(boxes, check_budget)
         for (unsigned i = 0; i < 13; i++) {
             struct aq_addr to = port_of(nobody, (uint16_t)(2000 + i)); /* whatever the port */
             cr_assert_not(world->failed);
-            check_sent(a, &to, data, sizeof data);
+            check_sent(a, &self, &to, data, sizeof data);
             world->now_us += i == 0 && late == 0 ? 4999999 : 5000000;
         }
         expect(late ? NULL : "13th in a minute");
@@ -358,27 +359,27 @@ Test(boxes, check_size)
 {
     static const uint8_t data[65] = {0x40};
     begin();
-    check_sent(host_behind(NULL), &nobody, data, 64);
+    check_sent(host_behind(NULL), &self, &nobody, data, 64);
     expect(NULL);
     begin();
-    check_sent(host_behind(NULL), &nobody, data, 65);
+    check_sent(host_behind(NULL), &self, &nobody, data, 65);
     expect("more than 64 bytes");
     begin(); /* who was named by the user, and who has answered */
     struct host *a = host_behind(NULL);
     check_may_dial(a, &nobody);
-    check_sent(a, &nobody, data, 65);
+    check_sent(a, &self, &nobody, data, 65);
     expect(NULL);
     begin();
     a = host_behind(NULL);
     check_received(a, &nobody);
-    check_sent(a, &nobody, data, 65);
+    check_sent(a, &self, &nobody, data, 65);
     expect(NULL);
     begin();
     a = host_behind(NULL);
     struct host *boot = host_behind(NULL);
     boot->role = HOST_BOOT;
     struct aq_addr to = port_of(boot->addrs[0], 4433);
-    check_sent(a, &to, data, 65);
+    check_sent(a, &self, &to, data, 65);
     expect(NULL);
 }
 
@@ -404,6 +405,7 @@ Test(boxes, check_targets)
         {{.family = 4, .ip = {100, 64, 1, 1}, .port = 4000}, "private"},
         {{.family = 6, .ip = {0xfd, 1}, .port = 4000}, "private"},
         {{.family = 4, .ip = {192, 168, 1, 2}, .port = 4000}, "its own"},
+        {{.family = 4, .ip = {192, 168, 1, 2}, .port = 4001}, NULL},
         {{.family = 4, .ip = {192, 168, 1, 3}, .port = 4000}, NULL}, /* its neighbour's */
         {{.family = 4, .ip = {192, 168, 1, 4}, .port = 4000}, "private"},
     };
@@ -414,7 +416,7 @@ Test(boxes, check_targets)
         struct host *in = host_behind(box);
         (void)host_behind(box);
         (void)host_behind(box_of("port"));
-        check_sent(in, &rows[i].to, data, sizeof data);
+        check_sent(in, &self, &rows[i].to, data, sizeof data);
         expect(rows[i].words);
     }
 }
@@ -429,7 +431,7 @@ Test(boxes, check_bootstrap)
         boot->role = HOST_BOOT;
         struct aq_addr from = port_of(nobody, (uint16_t)(2000 + i));
         check_received(boot, &from);
-        check_sent(boot, &nobody, data, sizeof data);
+        check_sent(boot, &self, &nobody, data, sizeof data);
         expect(i == 0 ? NULL : "has never written");
     }
 }

@@ -49,6 +49,12 @@ void check_received(struct host *host, const struct aq_addr *from)
     strange_at(host, from)->answered = true;
 }
 
+void check_restarted(struct host *host)
+{
+    for (unsigned i = 0; i < host->strange_count; i++)
+        host->strange[i].sent = 0;
+}
+
 void check_may_dial(struct host *host, const struct aq_addr *addr)
 {
     strange_at(host, addr)->claimed = true;
@@ -105,15 +111,16 @@ static bool is_bootstrap(const struct world *world, const struct aq_addr *addr)
 
 /* ---- what is sent ---------------------------------------------------------------------------- */
 
-static const char *target_problem(const struct host *host, const struct aq_addr *to)
+static const char *target_problem(const struct host *host, const struct aq_addr *from,
+                                  const struct aq_addr *to)
 {
     if (is_forbidden(to))
         return "is forbidden";
-    if (host_owns(host, to))
+    if (addr_equal(from, to)) /* another port of its own may be another peer on the same machine */
         return "is its own";
     if (to->port < LOW_PORT)
         return "has a low port";
-    if (is_private(to) && !is_neighbour(host, to))
+    if (is_private(to) && !host_owns(host, to) && !is_neighbour(host, to))
         return "is private, and nobody there shares its public one";
     return NULL;
 }
@@ -131,10 +138,11 @@ static const char *budget_problem(struct strange *s, uint32_t size, uint64_t now
     return NULL;
 }
 
-void check_sent(struct host *host, const struct aq_addr *to, const uint8_t *data, uint32_t size)
+void check_sent(struct host *host, const struct aq_addr *from, const struct aq_addr *to,
+                const uint8_t *data, uint32_t size)
 {
     struct world *world = host->world;
-    const char *problem = target_problem(host, to);
+    const char *problem = target_problem(host, from, to);
     char text[64];
     if (problem == NULL && host->role == HOST_BOOT && !strange_at(host, to)->answered)
         problem = "has never written to this bootstrap node";

@@ -10,7 +10,7 @@
 
 /* Whether peers take direct paths at all yet: then the table's direct cells are asserted. */
 enum {
-    DIRECT_PATHS = 0
+    DIRECT_PATHS = 1
 };
 #define SECOND    UINT64_C(1000000)
 #define DIRECT_US (10 * SECOND)

@@ -125,6 +125,8 @@ static void on_closed(struct person *p, struct person *other, const struct aq_no
 static void on_step(struct person *p, struct person *other, const struct aq_node_event *e)
 {
     struct bond *b = &p->bonds[other->index];
+    if (e->step == AQ_NODE_STEP_PUNCHING) /* goes on beside the connection, at both ends */
+        return;
     if (b->state == BOND_UP || b->state == BOND_NONE)
         wrong(p, other, "a step");
     if (e->step != AQ_NODE_STEP_WAITING && b->state == BOND_WAITING)
@@ -246,6 +248,7 @@ void person_start(struct person *p)
     p->started_us = town->world->now_us;
     memset(p->has_us, 0, sizeof p->has_us);
     memset(p->bonds, 0, town->count * sizeof *p->bonds);
+    check_restarted(p->host);
     town->world->booting = p->host;
     p->node = aq_node_new(&c, error, sizeof error);
     town->world->booting = NULL;

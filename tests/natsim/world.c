@@ -482,7 +482,7 @@ bool world_send(struct host *host, const struct aq_train *train, uint32_t offset
     memcpy(flight->data, train->data + offset, size);
     world->datagrams++;
     world->bytes += size;
-    check_sent(host, &flight->to, flight->data, size);
+    check_sent(host, &flight->from, &flight->to, flight->data, size);
     way_out(world, flight, host->box);
     return true;
 }

@@ -167,8 +167,11 @@ bool loop_ended(const struct aq_loop *loop);
 /* ---- check.c -----------------------------------------------------------------------------------
  */
 /* Every datagram that a host sends: to whom it may go, and how often. */
-void check_sent(struct host *host, const struct aq_addr *to, const uint8_t *data, uint32_t size);
+void check_sent(struct host *host, const struct aq_addr *from, const struct aq_addr *to,
+                const uint8_t *data, uint32_t size);
 void check_received(struct host *host, const struct aq_addr *from);
+/* Its program has started anew, and forgotten whom it has probed. */
+void check_restarted(struct host *host);
 /* The program was told by its user to dial that address: what it sends there is no probe. */
 void check_may_dial(struct host *host, const struct aq_addr *addr);
 
