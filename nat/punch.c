@@ -15,7 +15,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define BUDGET_US 60000000 /* an address is counted for a minute after its first probe */
+#define BUDGET_US 60000000 /* an address is counted for a minute after its last probe */
 
 enum {
     FIRST_GAP_US = 50000,
@@ -76,6 +76,7 @@ bool budget_take(struct budget *b, const struct aq_addr *addr, uint64_t now)
         return false;
     }
     e->probes++;
+    e->until_us = now + BUDGET_US; /* so that no minute has more than 12, wherever it begins */
     return true;
 }
 
