@@ -271,6 +271,7 @@ void paths_on_response(struct conn *c, const uint8_t data[CHALLENGE_SIZE], uint6
         else if (p->wanted)
             paths_migrate(c, p, now);
         paths_settle(c, now);
+        paths_on_pto(c, now); /* where it is a way back: the direct path may be long silent */
         break;
     }
     paths_settled(c);
