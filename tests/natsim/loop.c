@@ -22,7 +22,8 @@ enum {
     BATCH = 8,
     RECV_CALLS = 4,
     PASSES = 64,
-    SEND_CALLS = 64
+    SEND_CALLS = 64,
+    TRACE_EVENTS = 8192
 };
 #define STOP_US  UINT64_C(3000000)
 #define HOSTS_US UINT64_C(100000)
@@ -55,6 +56,8 @@ static bool open_endpoint(struct aq_loop *loop)
     c->unix_us = WALL_START_US + loop->host->world->now_us;
     if (loop->config.on_datagrams != NULL)
         c->no_grease_bit = true;
+    if (loop->host->world->trace != NULL)
+        c->trace_events = TRACE_EVENTS;
     loop->mem_size = aq_endpoint_size(c);
     if (loop->mem_size == 0)
         return false;
@@ -456,6 +459,22 @@ static void work(struct aq_loop *loop)
     loop->more = true;
 }
 
+/* What the endpoint tells goes into the trace for people, not into its fingerprint. */
+static void trace(struct aq_loop *loop)
+{
+    struct world *world = loop->host->world;
+    struct aq_trace seen[64];
+    char line[256];
+    unsigned n;
+    while (world->trace != NULL && (n = aq_trace_read(loop->ep, seen, 64)) > 0) {
+        for (unsigned i = 0; i < n; i++) {
+            (void)aq_trace_text(&seen[i], line, sizeof line);
+            fprintf(world->trace, "%.6f host %u %s\n", (double)world->now_us / 1e6,
+                    loop->host->index, line);
+        }
+    }
+}
+
 void loop_run_turn(struct aq_loop *loop)
 {
     if (loop->ended)
@@ -471,6 +490,7 @@ void loop_run_turn(struct aq_loop *loop)
         aq_tick(loop->ep, loop->now_us);
     timers_fire(loop);
     work(loop);
+    trace(loop);
     loop->in_turn = false;
     if (loop->stopping && !loop->more
         && (conns_open(loop) == 0 || loop->now_us >= loop->stop_at_us)) {

@@ -98,14 +98,18 @@ bool all_known(struct town *town)
     return all_registered(town);
 }
 
+static bool is_heard(const struct person *p, unsigned other)
+{
+    const struct bond *b = &p->bonds[other];
+    return p->node == NULL || b->state != BOND_UP || b->said == 0 || b->echoed;
+}
+
 static bool all_echoed(struct town *town)
 {
     for (unsigned i = 0; i < town->count; i++)
-        for (unsigned j = 0; j < town->count && town->people[i].node != NULL; j++) {
-            const struct bond *b = &town->people[i].bonds[j];
-            if (b->state == BOND_UP && b->said > 0 && !b->echoed)
+        for (unsigned j = 0; j < town->count; j++)
+            if (!is_heard(&town->people[i], j))
                 return false;
-        }
     return true;
 }
 
@@ -117,8 +121,12 @@ void town_check_talk(struct town *town)
             if (p->bonds[j].state == BOND_UP && !person_say(p, j))
                 world_fail(town->world, "peer %u cannot speak to peer %u", i, j);
         }
-    if (!town_until(town, all_echoed, 20 * SECOND))
-        world_fail(town->world, "somebody is connected, and hears nothing");
+    (void)town_until(town, all_echoed, 20 * SECOND);
+    for (unsigned i = 0; i < town->count; i++)
+        for (unsigned j = 0; j < town->count; j++)
+            if (!is_heard(&town->people[i], j))
+                world_fail(town->world, "peer %u is connected to peer %u, and hears %u of %u bytes",
+                           i, j, town->people[i].bonds[j].heard, town->people[i].bonds[j].said);
 }
 
 void town_check_mutual(struct town *town)
