@@ -185,6 +185,10 @@ static void hear(struct person *p, struct bond *b, const struct aq_iov *iov)
     for (size_t i = 0; i < iov->size; i++, b->heard++)
         if (b->heard >= b->said || iov->data[i] != said_byte(b->heard))
             world_fail(p->town->world, "peer %u hears what it has not said", p->index);
+    uint64_t now = p->town->world->now_us;
+    if (b->heard_us != 0 && now - b->heard_us > b->gap_us)
+        b->gap_us = now - b->heard_us;
+    b->heard_us = now;
 }
 
 static void on_conn(void *user, struct aq_node *node, const struct aq_event *e)
@@ -336,23 +340,41 @@ void person_disconnect(struct person *p, unsigned other)
     leave(p);
 }
 
+/* Writes the next size bytes of what there is to say. */
+static bool say_more(struct person *p, struct bond *b, unsigned size, unsigned flags)
+{
+    uint8_t text[SAY_BYTES];
+    struct aq_iov iov = {text, size};
+    for (unsigned i = 0; i < size; i++)
+        text[i] = said_byte(b->said + i);
+    struct aq_endpoint *ep = aq_loop_endpoint(aq_node_loop(p->node));
+    bool ok = aq_stream_write(ep, b->stream, &iov, 1, flags) == (int64_t)size;
+    b->said += size;
+    leave(p);
+    return ok;
+}
+
+static bool say_first(struct person *p, struct bond *b)
+{
+    struct aq_endpoint *ep = aq_loop_endpoint(aq_node_loop(p->node));
+    b->said = b->heard = 0;
+    b->heard_us = 0;
+    b->echoed = false;
+    return aq_stream_open(ep, b->conn, false, b, &b->stream) == AQ_OK;
+}
+
 bool person_say(struct person *p, unsigned other)
 {
     struct bond *b = &p->bonds[other];
-    uint8_t text[SAY_BYTES];
-    struct aq_iov iov = {text, sizeof text};
-    if (b->state != BOND_UP || !enter(p))
+    return b->state == BOND_UP && enter(p) && say_first(p, b) && say_more(p, b, SAY_BYTES, AQ_FIN);
+}
+
+bool person_chat(struct person *p, unsigned other)
+{
+    struct bond *b = &p->bonds[other];
+    if (b->state != BOND_UP || !enter(p) || (b->stream == 0 && !say_first(p, b)))
         return false;
-    for (unsigned i = 0; i < sizeof text; i++)
-        text[i] = said_byte(i);
-    struct aq_endpoint *ep = aq_loop_endpoint(aq_node_loop(p->node));
-    b->said = sizeof text;
-    b->heard = 0;
-    b->echoed = false;
-    bool ok = aq_stream_open(ep, b->conn, false, b, &b->stream) == AQ_OK
-              && aq_stream_write(ep, b->stream, &iov, 1, AQ_FIN) == (int64_t)sizeof text;
-    leave(p);
-    return ok;
+    return say_more(p, b, CHAT_BYTES, 0);
 }
 
 unsigned person_registered(const struct person *p)

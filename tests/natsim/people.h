@@ -14,7 +14,8 @@ enum {
     KEY_TEXT = 160,
     NAME_TEXT = 128,
     TOWN_BOOTS = AQ_NODE_BOOTSTRAPS,
-    SAY_BYTES = 3000
+    SAY_BYTES = 3000,
+    CHAT_BYTES = 200
 };
 
 enum bond_state {
@@ -37,6 +38,7 @@ struct bond {
     aq_stream stream;
     unsigned said, heard;
     bool echoed;
+    uint64_t heard_us, gap_us; /* when, and the longest silence since somebody has set it to 0 */
     /* Of the last failure. */
     char reason[96];
     enum aq_node_step step;
@@ -108,6 +110,8 @@ int person_connect(struct person *p, unsigned other, unsigned flags);
 void person_disconnect(struct person *p, unsigned other);
 /* Says something to whoever is connected; bond.echoed tells when all of it came back. */
 bool person_say(struct person *p, unsigned other);
+/* A few bytes more on one stream, which stays open. */
+bool person_chat(struct person *p, unsigned other);
 
 /* ---- what must be true -------------------------------------------------------------------------
  */

@@ -334,6 +334,7 @@ const struct scenario scenarios[] = {
     {"restart", play_restart, 10, "every bootstrap node restarts: all come back"},
     {"majority", play_majority, 6, "two of four bootstrap nodes are dead"},
     {"matrix", play_matrix, 228, "every pair of NATs is connected"},
+    {"switch", play_switch, 30, "a conversation goes direct, falls back, and returns"},
     {"crowd", play_crowd, 2, "hundreds of peers under loss"},
 };
 const unsigned scenario_count = sizeof scenarios / sizeof *scenarios;
