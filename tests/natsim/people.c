@@ -283,33 +283,33 @@ void person_kill(struct person *p)
     memset(p->bonds, 0, p->town->count * sizeof *p->bonds);
 }
 
-static bool enter(struct person *p)
+struct aq_endpoint *person_enter(struct person *p)
 {
     if (p->node == NULL || p->stopping)
-        return false;
+        return NULL;
     (void)aq_loop_clock(aq_node_loop(p->node));
-    return true;
+    return aq_loop_endpoint(aq_node_loop(p->node));
 }
 
-static void leave(const struct person *p)
+void person_leave(const struct person *p)
 {
     world_turn(p->host, p->town->world->now_us);
 }
 
 void person_stop(struct person *p)
 {
-    if (!enter(p))
+    if (person_enter(p) == NULL)
         return;
     world_note(p->town->world, "peer %u stops", p->index);
     p->stopping = true;
     aq_node_stop(p->node);
-    leave(p);
+    person_leave(p);
 }
 
 int person_connect(struct person *p, unsigned other, unsigned flags)
 {
     struct bond *b = &p->bonds[other];
-    if (!enter(p))
+    if (person_enter(p) == NULL)
         return AQ_MISUSE;
     world_note(p->town->world, "peer %u calls peer %u, keep %u", p->index, other, flags);
     b->wanted = true;
@@ -322,14 +322,14 @@ int person_connect(struct person *p, unsigned other, unsigned flags)
         if (b->state == BOND_CONNECTING)
             set_state(p, b, BOND_NONE);
     }
-    leave(p);
+    person_leave(p);
     return result;
 }
 
 void person_disconnect(struct person *p, unsigned other)
 {
     struct bond *b = &p->bonds[other];
-    if (!enter(p))
+    if (person_enter(p) == NULL)
         return;
     world_note(p->town->world, "peer %u leaves peer %u", p->index, other);
     b->wanted = b->keep = false;
@@ -337,7 +337,7 @@ void person_disconnect(struct person *p, unsigned other)
     (void)aq_node_disconnect(p->node, p->town->people[other].id, 0, "enough");
     if (!up)
         set_state(p, b, BOND_NONE);
-    leave(p);
+    person_leave(p);
 }
 
 /* Writes the next size bytes of what there is to say. */
@@ -350,7 +350,7 @@ static bool say_more(struct person *p, struct bond *b, unsigned size, unsigned f
     struct aq_endpoint *ep = aq_loop_endpoint(aq_node_loop(p->node));
     bool ok = aq_stream_write(ep, b->stream, &iov, 1, flags) == (int64_t)size;
     b->said += size;
-    leave(p);
+    person_leave(p);
     return ok;
 }
 
@@ -366,13 +366,14 @@ static bool say_first(struct person *p, struct bond *b)
 bool person_say(struct person *p, unsigned other)
 {
     struct bond *b = &p->bonds[other];
-    return b->state == BOND_UP && enter(p) && say_first(p, b) && say_more(p, b, SAY_BYTES, AQ_FIN);
+    return b->state == BOND_UP && person_enter(p) != NULL && say_first(p, b)
+           && say_more(p, b, SAY_BYTES, AQ_FIN);
 }
 
 bool person_chat(struct person *p, unsigned other)
 {
     struct bond *b = &p->bonds[other];
-    if (b->state != BOND_UP || !enter(p) || (b->stream == 0 && !say_first(p, b)))
+    if (b->state != BOND_UP || person_enter(p) == NULL || (b->stream == 0 && !say_first(p, b)))
         return false;
     return say_more(p, b, CHAT_BYTES, 0);
 }

@@ -105,6 +105,10 @@ void boot_kill(struct boot *b, bool kept);
 void boot_stop(struct boot *b);
 void town_reap(struct town *town);
 
+/* Around calls on its endpoint from outside: NULL: it is not running. */
+struct aq_endpoint *person_enter(struct person *p);
+void person_leave(const struct person *p);
+
 /* The calls of an application, with its events checked. */
 int person_connect(struct person *p, unsigned other, unsigned flags);
 void person_disconnect(struct person *p, unsigned other);

@@ -35,6 +35,7 @@ void town_leave(struct town *town);
 void play_faults(struct world *world);  /* faults.c */
 void play_refuse(struct world *world);  /* refuse.c */
 void play_recover(struct world *world); /* recover.c */
+void play_liar(struct world *world);    /* liar.c */
 void play_switch(struct world *world);  /* switch.c */
 void play_matrix(struct world *world);  /* matrix.c */
 
