@@ -146,7 +146,6 @@ static void recv_opened(struct recv *r, struct sealed *s)
 {
     struct conn *c = r->c;
     bool phase = (s->data[0] & 0x04) != 0, updated;
-    bool old_phase = phase != (c->keys.rx_phase & 1) && !c->keys.other_is_next;
     int error = keys_on_opened(&c->keys, phase, s->number, &updated);
     if (error != AQ_OK) {
         struct apply a = {.where = "RFC 9001 6.4: an old key for a newer packet"};
@@ -158,7 +157,9 @@ static void recv_opened(struct recv *r, struct sealed *s)
         trace_key(&c->tracer, AQ_TRACE_KEY_UPDATED, LEVEL_APP, 0, c->keys.rx_phase, r->now);
         conn_arm(c, TIMER_KEYS, r->now + 3 * conn_pto(c, SPACE_APP)); /* RFC 9001 §6.5 */
     }
-    recv_packet(r, SPACE_APP, s, old_phase);
+    /* Of keys before those that we send with; the peer's update is answered by now. */
+    uint64_t of_phase = c->keys.rx_phase - (phase != (c->keys.rx_phase & 1));
+    recv_packet(r, SPACE_APP, s, of_phase < c->keys.tx_phase);
 }
 
 /* A run of 1-RTT packets: unmask all, then open together those under the current key. */

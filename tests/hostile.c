@@ -2,6 +2,7 @@
  * needs more than one packet.
  *
  * Each error must be told to the peer in a CONNECTION_CLOSE, and to the application with the place. */
+#include "core/endpoint.h"
 #include "core/token.h"
 #include "tests/sim/attacks.h"
 #include "tests/sim/hostile.h"
@@ -407,6 +408,74 @@ Test(hostile, key_update_twice)
             judge(peer, "RFC 9001 §6.2: two updates", '1', AQ_KEY_UPDATE_ERROR, 0);
         else if (aq_conn_stats(peer->ep, peer->conn, &stats) == AQ_OK)
             cr_expect_leq(stats.key_updates, 2);
+        hostile_free(peer);
+    }
+}
+
+/* RFC 9001 §6.2: who acknowledges a packet of new keys has them, and must use them. */
+Test(hostile, key_update_acked_under_old_keys)
+{
+    for (unsigned server = 0; server < 2; server++) {
+        struct hostile *peer = done(server);
+        uint8_t frames[32];
+        struct writer w = writer_make(frames, sizeof frames);
+        cr_assert_eq(aq_ping(peer->ep, peer->conn, peer->now_us), AQ_OK);
+        hostile_wait(peer, 1000);
+        const struct conn *c = conn_at((struct endpoint *)peer->ep, 0);
+        write_uint(&w, FRAME_ACK, 1);
+        write_uint(&w, c->app.sent.next - 1, 1), write_uint(&w, 0, 3);
+        hostile_send(peer, PACKET_ONE_RTT, frames, (size_t)(w.p - frames));
+        cr_assert_eq(aq_key_update(peer->ep, peer->conn, peer->now_us), AQ_OK);
+        cr_assert_eq(aq_ping(peer->ep, peer->conn, peer->now_us), AQ_OK);
+        hostile_wait(peer, 1000);
+        cr_assert_eq(peer->unread, 1, "the victim's packet under new keys");
+        w = writer_make(frames, sizeof frames);
+        write_uint(&w, FRAME_ACK, 1);
+        write_uint(&w, c->app.sent.next - 1, 1), write_uint(&w, 0, 3);
+        hostile_send(peer, PACKET_ONE_RTT, frames, (size_t)(w.p - frames));
+        cr_expect(peer->victim_closed && peer->victim_close.code == AQ_KEY_UPDATE_ERROR, "RFC 9001 §6.2: %llx",
+                  (unsigned long long)peer->victim_close.code);
+        hostile_free(peer);
+    }
+}
+
+/* RFC 9001 §6.6, SECURITY.md 20: keys end before their limits: by an update, where one is possible, else by a close. */
+Test(hostile, confidentiality_limit)
+{
+    for (unsigned possible = 0; possible < 2; possible++) {
+        struct hostile *peer = done(false);
+        struct conn *c = conn_at((struct endpoint *)peer->ep, 0);
+        c->keys.tx_count = protect_confidentiality_limit((enum cipher)c->keys.tx.cipher) - 1000;
+        c->keys.phase_acked = possible;
+        send_packet(peer, (struct hostile_packet){.type = PACKET_ONE_RTT});
+        hostile_wait(peer, 30000);
+        cr_expect_eq(c->keys.tx_phase, possible);
+        cr_expect_not(peer->victim_closed);
+        c->keys.tx_count = protect_confidentiality_limit((enum cipher)c->keys.tx.cipher) - 4 * 64;
+        c->keys.phase_acked = false;
+        cr_assert_eq(aq_ping(peer->ep, peer->conn, peer->now_us), AQ_OK);
+        hostile_wait(peer, 30000);
+        cr_expect(peer->victim_closed && peer->victim_close.code == AQ_AEAD_LIMIT_REACHED);
+        hostile_free(peer);
+    }
+}
+
+/* RFC 9001 §6.6, SECURITY.md 20: so many packets that are not authentic, and the connection ends. */
+Test(hostile, integrity_limit)
+{
+    for (unsigned server = 0; server < 2; server++) {
+        struct hostile *peer = done(server);
+        struct conn *c = conn_at((struct endpoint *)peer->ep, 0);
+        struct hostile_packet packet = {.type = PACKET_ONE_RTT, .frames = ping, .size = 1};
+        uint8_t out[200];
+        c->keys.failures = protect_integrity_limit((enum cipher)c->keys.rx.cipher) - 1;
+        for (unsigned i = 0; i < 2; i++) {
+            size_t size = hostile_seal(peer, &packet, out, sizeof out);
+            out[size - 1] ^= 1;
+            hostile_datagram(peer, out, size);
+            cr_expect_eq(peer->close.seen, i == 1, "after %u", i);
+        }
+        judge(peer, "RFC 9001 §6.6: integrity limit", '1', AQ_AEAD_LIMIT_REACHED, 0);
         hostile_free(peer);
     }
 }
