@@ -365,13 +365,23 @@ static bool decode_ack_ranges(struct reader *r, uint64_t largest, uint64_t count
     if (r->bad || first > largest || count > reader_left(r) / 2)
         return false;
     uint64_t smallest = largest - first;
+    struct reader ranges = *r; /* a copy stays in registers: there may be hundreds */
     for (uint64_t i = 0; i < count; i++) {
-        uint64_t gap = read_varint(r), size = read_varint(r);
+        uint64_t gap, size;
+        if (reader_left(&ranges) >= 2
+            && !((ranges.p[0] | ranges.p[1]) & 0xc0)) { /* of a byte each */
+            gap = *ranges.p++;
+            size = *ranges.p++;
+        } else {
+            gap = read_varint(&ranges);
+            size = read_varint(&ranges);
+        }
         /* RFC 9000 §19.3.1: any computed packet number that is negative is an encoding error. */
         if (smallest < gap + 2 || size > smallest - gap - 2)
             return false;
         smallest -= gap + 2 + size;
     }
+    *r = ranges;
     return !r->bad;
 }
 
@@ -516,18 +526,4 @@ void ack_iter_init(struct ack_iter *it, const struct frame_ack *ack)
     it->next_hi = ack->largest + 1;
     it->left = ack->range_count + 1;
     it->first = true;
-}
-
-bool ack_iter_next(struct ack_iter *it, uint64_t *lo, uint64_t *hi)
-{
-    if (it->left == 0)
-        return false;
-    it->left--;
-    /* RFC 9000 §19.3.1: largest = previous smallest - gap - 2; hi is one above it. */
-    *hi = it->first ? it->next_hi : it->next_hi - read_varint(&it->r) - 1;
-    *lo = *hi - 1 - read_varint(&it->r);
-    it->next_hi = *lo;
-    it->first = false;
-    assert(!it->r.bad && *lo < *hi); /* frame_decode has checked the whole */
-    return true;
 }

@@ -207,6 +207,18 @@ struct ack_iter {
 };
 void ack_iter_init(struct ack_iter *it, const struct frame_ack *ack);
 /* Next range [*lo, *hi) downwards; false at the end. */
-bool ack_iter_next(struct ack_iter *it, uint64_t *lo, uint64_t *hi);
+static inline bool ack_iter_next(struct ack_iter *it, uint64_t *lo, uint64_t *hi)
+{
+    if (it->left == 0)
+        return false;
+    it->left--;
+    /* RFC 9000 §19.3.1: largest = previous smallest - gap - 2; hi is one above it. */
+    *hi = it->first ? it->next_hi : it->next_hi - read_varint(&it->r) - 1;
+    *lo = *hi - 1 - read_varint(&it->r);
+    it->next_hi = *lo;
+    it->first = false;
+    assert(!it->r.bad && *lo < *hi); /* frame_decode has checked the whole */
+    return true;
+}
 
 #endif
