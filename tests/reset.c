@@ -105,6 +105,33 @@ Test(reset, rate)
     pair_free(p);
 }
 
+/* RFC 9000 §10.3.3, SECURITY.md 19: two that know nothing of each other, and whose resets look to
+ * the other as if they went to an id of its own: each is smaller than the last, so that they end,
+ * however slowly they come. */
+Test(reset, no_loop)
+{
+    struct pair *p[2] = {server_with(AQ_RETRY_ALWAYS, 8, 8), server_with(AQ_RETRY_ALWAYS, 8, 8)};
+    uint8_t id[1200], bytes[1200];
+    size_t size = short_packet(bytes, sizeof bytes);
+    unsigned resets = 0;
+    memcpy(id, bytes, sizeof id);
+    for (; resets < 100; resets++) {
+        struct pair *to = p[resets % 2];
+        struct pair_datagram d;
+        to->now_us += 1000000;
+        memcpy(bytes + 1, id + 1, 8);
+        give(to, &stranger, bytes, size);
+        if (!side_take(&to->server, &d))
+            break;
+        cr_assert_lt(d.size, size);
+        size = d.size;
+        memcpy(bytes, d.data, size);
+    }
+    cr_expect(resets > 1 && resets < 30, "%u resets", resets);
+    pair_free(p[0]);
+    pair_free(p[1]);
+}
+
 /* RFC 9000 §10.3, §10.3.1: a server that begins anew with its secret ends a connection of its
  * former life at the first packet, in one round trip, and the client knows why; with another secret
  * it cannot, and the client waits for its timeout. */

@@ -151,3 +151,43 @@ Test(source, one_address_does_not_take_all)
     pair_free(p);
     pair_free(q);
 }
+
+/* SECURITY.md 7: Initials from addresses that nobody has, a hundred for each honest client: at
+ * least 95 in a hundred of these get in all the same, and what is kept for the others has its
+ * bounds. */
+Test(source, spoofed_initials)
+{
+    enum {
+        FLIGHTS = 250,
+        EACH = 100
+    };
+    struct pair *p = pair_of(false), *q = pair_of(true);
+    static struct pair_datagram flight[FLIGHTS];
+    unsigned confirmed = 0;
+    for (unsigned i = 0; i < FLIGHTS; i++) {
+        pair_dial(q);
+        side_turn(&q->client, p->now_us);
+        cr_assert(side_take(&q->client, &flight[i]));
+        q->client.outs = 0;
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        for (unsigned k = 0; k < EACH; k++) {
+            struct aq_addr nobody = addr4(1000 + EACH * i + k);
+            const struct pair_datagram *d = &flight[(EACH * i + k) % FLIGHTS];
+            side_recv(&p->server, &nobody, d->data, d->size, p->now_us);
+        }
+        side_turn(&p->server, p->now_us);
+        p->server.outs = 0; /* answers to nobody */
+        p->client.addr = addr4(i);
+        pair_dial(p);
+        pair_run(p, 100000);
+        confirmed += side_count(&p->client, AQ_EVENT_CONFIRMED);
+        p->client.events = p->server.events = 0;
+    }
+    struct aq_endpoint_stats stats = side_stats(&p->server);
+    cr_expect_geq(confirmed, 95, "%u of 100 clients got in", confirmed);
+    cr_expect_leq(stats.half_open_high, HALF_OPEN / 4 + 2, "%u half open", stats.half_open_high);
+    cr_expect_gt(stats.retries, 1000);
+    pair_free(p);
+    pair_free(q);
+}
