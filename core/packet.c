@@ -40,13 +40,14 @@ static void read_cid(struct reader *r, struct cid *cid)
         memcpy(cid->bytes, bytes, size);
 }
 
-/* RFC 9000 §17.2.1: Version Negotiation lists whole versions to the datagram's end. */
+/* RFC 9000 §17.2.1: Version Negotiation lists whole versions to the datagram's end; RFC 8999 §6:
+ * one that lists none, or half of one, is ignored. */
 static int parse_versions(struct reader *r, struct packet_head *head)
 {
     head->type = PACKET_VERSION_NEGOTIATION;
     head->versions_size = reader_left(r);
     head->versions = read_bytes(r, head->versions_size);
-    return !r->bad && head->versions_size % 4 == 0 ? AQ_OK : AQ_DROPPED;
+    return head->versions_size && head->versions_size % 4 == 0 ? AQ_OK : AQ_DROPPED;
 }
 
 /* RFC 9000 §17.2.5: a token, and the tag in the last 16 bytes. */

@@ -137,7 +137,7 @@ Test(packet, what_is_dropped_and_what_is_not)
         {"unknown version, no fixed bit", "80 1a2a3a4a 00 00", AQ_OK, PACKET_UNKNOWN_VERSION},
         {"unknown version, scid cut", "80 1a2a3a4a 00 01", AQ_DROPPED, 0},
         {"versions", "80 00000000 00 00 00000001", AQ_OK, PACKET_VERSION_NEGOTIATION},
-        {"versions, none", "80 00000000 00 00", AQ_OK, PACKET_VERSION_NEGOTIATION},
+        {"versions, none", "80 00000000 00 00", AQ_DROPPED, 0}, /* RFC 8999 §6 */
         {"versions, not whole", "80 00000000 00 00 00000001 00", AQ_DROPPED, 0},
         {"short", "40 0102030405060708", AQ_OK, PACKET_ONE_RTT},
         {"short, fixed bit clear", "00 0102030405060708", AQ_DROPPED, 0},
