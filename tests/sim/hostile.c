@@ -183,6 +183,13 @@ static void frames_read(struct hostile *peer, enum packet_type type, const uint8
             fprintf(stderr, "hostile: the victim sent a frame that cannot be read\n");
             abort();
         }
+        /* RFC 9000 §12.5: whatever the victim is driven to, its frames stand where they may. */
+        uint8_t in = type == PACKET_INITIAL ? IN_I : type == PACKET_HANDSHAKE ? IN_H : IN_1;
+        if (frame_allowed(f.type, in, peer->config.server ? BY_CLIENT : BY_SERVER) != AQ_OK) {
+            fprintf(stderr, "hostile: the victim sent frame type %llx where it must not\n",
+                    (unsigned long long)f.type);
+            abort();
+        }
         frame_see(peer, type, &f);
     }
 }
