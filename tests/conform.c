@@ -1,6 +1,7 @@
 /* conform.c -- rules that an endpoint can be caught breaking by what it sends, or does not send,
  * one MUST each: what hostile.c, which looks at errors, has no rows for. A scripted peer asks, and
  * looks at the packets that come back. */
+#include "core/addr.h"
 #include "tests/victim.h"
 
 static const uint8_t ping[] = {FRAME_PING};
@@ -259,4 +260,162 @@ Test(conform, empty_version_negotiation)
         cr_expect(hostile_advance(peer, STAGE_DONE), "half %u", half);
         hostile_free(peer);
     }
+}
+
+/* ---- paths ----------------------------------------------------------------------------------- */
+
+struct challenges {
+    uint8_t last[8];
+    unsigned count, repeated;
+    struct aq_addr to;
+};
+
+static void look_at_challenges(struct hostile *peer, enum packet_type type, const struct frame *f)
+{
+    struct challenges *c = peer->user;
+    (void)type;
+    if (f->type != FRAME_PATH_CHALLENGE || !addr_equal(&peer->sent_to, &peer->addr))
+        return; /* another path is looked at, too */
+    c->repeated += c->count && memcmp(c->last, f->path.data, 8) == 0;
+    memcpy(c->last, f->path.data, 8);
+    c->to = peer->sent_to;
+    c->count++;
+}
+
+static bool respond(struct hostile *peer, const uint8_t data[8])
+{
+    uint8_t frames[9] = {FRAME_PATH_RESPONSE};
+    memcpy(frames + 1, data, 8);
+    return hostile_send(peer, PACKET_ONE_RTT, frames, sizeof frames);
+}
+
+static enum path_state path_at(const struct hostile *peer, const struct aq_addr *addr)
+{
+    const struct conn *c = conn_at((struct endpoint *)peer->ep, 0);
+    for (unsigned i = 0; i < PATHS; i++) {
+        if (c->path[i] && addr_equal(&c->path[i]->remote, addr))
+            return (enum path_state)c->path[i]->state;
+    }
+    return PATH_FAILED;
+}
+
+/* RFC 9000 §8.2.1: each PATH_CHALLENGE holds new, unpredictable bytes, in a datagram of 1,200 bytes
+ * where three times what came allows that. RFC 9000 §8.2.2: it is answered where it came from, and
+ * its answer counts on whatever path it comes. */
+Test(conform, challenges)
+{
+    struct hostile *peer = victim(false, STAGE_DONE);
+    struct challenges seen = {.count = 0};
+    struct aq_addr home = peer->addr, away = home;
+    uint8_t frames[1150] = {FRAME_PATH_CHALLENGE, 1};
+    peer->user = &seen;
+    peer->on_frame = look_at_challenges;
+    away.ip[3]++;
+    peer->addr = away;
+    uint64_t bytes = peer->bytes;
+    hostile_send(peer, PACKET_ONE_RTT, frames, sizeof frames); /* the rest is PADDING */
+    cr_expect_eq(seen.count, 1);
+    cr_expect_geq(peer->bytes - bytes, 1200);
+    cr_expect(addr_equal(&seen.to, &away));
+    cr_expect_eq(peer->frames_seen[FRAME_PATH_RESPONSE], 1);
+    cr_expect(addr_equal(&peer->sent_to, &away), "RFC 9000 §8.2.2: answered elsewhere");
+    hostile_wait(peer, 1500000);
+    cr_expect_gt(seen.count, 1, "asked once only");
+    cr_expect_eq(seen.repeated, 0);
+    peer->addr = home;
+    cr_expect_neq(path_at(peer, &away), PATH_VALID);
+    respond(peer, seen.last);
+    cr_expect_eq(path_at(peer, &away), PATH_VALID, "RFC 9000 §8.2.2: it came on another path");
+    hostile_free(peer);
+}
+
+/* RFC 9000 §14, RFC 9000 §14.2: a path that carries small datagrams, and never 1,200 bytes, is not
+ * used: with no other left the connection closes. */
+Test(conform, a_path_without_1200_bytes)
+{
+    struct hostile *peer = victim(false, STAGE_DONE);
+    struct challenges seen = {.count = 0};
+    peer->user = &seen;
+    peer->on_frame = look_at_challenges;
+    peer->addr.ip[3]++;
+    uint8_t frames[100] = {FRAME_PING};
+    hostile_send(peer, PACKET_ONE_RTT, frames,
+                 sizeof frames); /* credit for less than 1,200 bytes */
+    cr_assert_eq(seen.count, 1);
+    respond(peer, seen.last); /* it was a small one */
+    cr_expect_eq(path_at(peer, &peer->addr), PATH_VALID);
+    for (unsigned i = 0; i < 1000 && !peer->victim_closed; i++) {
+        hostile_send(peer, PACKET_ONE_RTT, ping, 1); /* small ones come all the time */
+        hostile_wait(peer, 100000);
+    }
+    cr_expect(peer->victim_closed && peer->victim_close.code == AQ_NO_VIABLE_PATH, "code %llx",
+              (unsigned long long)peer->victim_close.code);
+    hostile_free(peer);
+}
+
+/* ---- coalesced packets, marks, late CRYPTO ------------------------------------------------------
+ */
+
+/* RFC 9000 §12.2: one that does not open keeps nobody from those behind it. */
+Test(conform, behind_a_bad_packet)
+{
+    for (unsigned server = 0; server < 2; server++) {
+        struct watch w;
+        struct hostile *peer = watched(server, STAGE_HANDSHAKE, &w);
+        struct hostile_packet packet = {.type = PACKET_HANDSHAKE, .frames = ping, .size = 1};
+        uint8_t out[1000];
+        size_t size = hostile_seal(peer, &packet, out, 500);
+        out[size - 1] ^= 1;
+        size += hostile_seal(peer, &packet, out + size, 500);
+        hostile_datagram(peer, out, size);
+        cr_expect_eq(w.acks[PACKET_HANDSHAKE], 1);
+        cr_expect_eq(peer->last_ack.largest, peer->space[1].next - 1);
+        hostile_free(peer);
+    }
+}
+
+/* RFC 9000 §13.4.2.1: an ACK that does not raise the largest acknowledged number says nothing about
+ * marks, and ECN does not fail by it. */
+Test(conform, an_old_ack_without_marks)
+{
+    for (unsigned server = 0; server < 2; server++) {
+        struct hostile *peer = victim(server, STAGE_DONE);
+        const struct conn *c = conn_at((struct endpoint *)peer->ep, 0);
+        struct aq_conn_stats stats = {.size = sizeof stats};
+        uint64_t number[2];
+        for (unsigned i = 0; i < 2; i++) {
+            cr_assert_eq(aq_ping(peer->ep, peer->conn, peer->now_us), AQ_OK);
+            hostile_wait(peer, 1000);
+            number[i] = c->app.sent.next - 1;
+        }
+        uint8_t newer[] = {FRAME_ACK_ECN, (uint8_t)number[1], 0, 0, 0, 2, 0, 0};
+        uint8_t older[] = {FRAME_ACK, (uint8_t)number[0], 0, 0, 0};
+        hostile_send(peer, PACKET_ONE_RTT, newer, sizeof newer);
+        cr_assert_eq(aq_conn_stats(peer->ep, peer->conn, &stats), AQ_OK);
+        enum aq_ecn_state before = stats.ecn_state;
+        hostile_send(peer, PACKET_ONE_RTT, older, sizeof older);
+        cr_assert_eq(aq_conn_stats(peer->ep, peer->conn, &stats), AQ_OK);
+        cr_expect_eq(stats.ecn_state, before);
+        cr_expect_neq(stats.ecn_state, AQ_ECN_STATE_FAILED);
+        hostile_free(peer);
+    }
+}
+
+/* RFC 9000 §7.5: CRYPTO frames that are discarded after the handshake are acknowledged. */
+Test(conform, late_crypto_is_acknowledged)
+{
+    static const uint8_t crypto[] = {FRAME_CRYPTO, 0x40, 0, 0x40, 8, 4, 0, 0, 4, 1, 2, 3, 4};
+    struct watch w;
+    struct hostile *peer = watched(true, STAGE_DONE, &w);
+    hostile_wait(peer, 10000000); /* the client's TLS object is gone */
+    cr_assert_null(conn_at((struct endpoint *)peer->ep, 0)->hand);
+    unsigned acks = w.acks[PACKET_ONE_RTT];
+    for (unsigned i = 0; i < 2; i++)
+        hostile_send(peer, PACKET_ONE_RTT, crypto, sizeof crypto);
+    hostile_wait(peer, 100000);
+
+    cr_expect_gt(w.acks[PACKET_ONE_RTT], acks);
+    cr_expect_eq(peer->last_ack.largest, peer->space[2].next - 1);
+    cr_expect_not(peer->victim_closed);
+    hostile_free(peer);
 }

@@ -41,15 +41,19 @@ static void run_to_pto(struct pair *p, uint64_t n)
 }
 
 /* RFC 9002 §6.2.4: the probe brings the lost bytes, not a PING after which they would still have to
- * be found lost. */
+ * be found lost. RFC 9002 §6.2: the timeout itself declares nothing lost; RFC 9002 §7.5: and probes
+ * are in flight like all else. */
 Test(pto, data)
 {
     struct pair *p = pair_connected(NULL, NULL);
-    uint64_t before = pair_stats(&p->client).pto_count;
+    struct aq_conn_stats start = pair_stats(&p->client);
     aq_stream stream = stream_open(p);
     p->client.mute = true;
     stream_write(p, stream, 1000);
-    run_to_pto(p, before + 1);
+    uint64_t in_flight = pair_stats(&p->client).in_flight_bytes;
+    run_to_pto(p, start.pto_count + 1);
+    cr_expect_eq(pair_stats(&p->client).lost_packets, start.lost_packets);
+    cr_expect_gt(pair_stats(&p->client).in_flight_bytes, in_flight);
     pair_run(p, PAIR_DELAY_US);
     cr_expect_eq(server_readable(p), 1000);
     pair_free(p);

@@ -246,7 +246,7 @@ static void deliver(struct hostile *peer, const uint8_t *data, size_t size)
         .data = buffer.data, .size = (uint32_t)size, .remote = peer->addr, .ttl = 60};
     aq_recv(peer->ep, &d, 1, peer->now_us);
     take_events(peer);
-    while (aq_send(peer->ep, trains, 8, peer->now_us) == 8)
+    while (aq_send(peer->ep, trains, 8, peer->now_us) > 0)
         ;
 }
 

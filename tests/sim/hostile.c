@@ -224,8 +224,14 @@ static bool packet_read(struct hostile *peer, uint8_t *data, const struct packet
     protect_open(key, &s, 1);
     if (!s.ok)
         return false;
-    if (s.number >= space->received)
-        space->received = s.number + 1;
+    /* RFC 9000 §12.3: all packets come, in their order, so each number is higher than the one before; RFC 9000
+     * §17.2, §17.3.1: reserved bits are 0. */
+    if (s.number < space->received || (data[0] & (data[0] & 0x80 ? 0x0c : 0x18))) {
+        fprintf(stderr, "hostile: the victim sent packet number %llu again, or reserved bits\n",
+                (unsigned long long)s.number);
+        abort();
+    }
+    space->received = s.number + 1;
     if (head->type == PACKET_INITIAL && !peer->config.server)
         peer->other = head->scid;
     size_t begin = s.pn_offset + s.pn_size;
@@ -278,6 +284,7 @@ static void victim_turn(struct hostile *peer)
     do {
         n = aq_send(peer->ep, trains, 8, peer->now_us);
         for (unsigned i = 0; i < n; i++) {
+            peer->sent_to = trains[i].remote;
             uint8_t *copy = malloc(trains[i].size);
             if (!copy)
                 abort();
@@ -287,7 +294,7 @@ static void victim_turn(struct hostile *peer)
                               trains[i].size - at < trains[i].segment ? trains[i].size - at : trains[i].segment);
             free(copy);
         }
-    } while (n == 8);
+    } while (n > 0); /* a call gives as many trains as there are buffers for */
     victim_events(peer);
 }
 

@@ -66,6 +66,7 @@ struct hostile {
     bool victim_connected, victim_closed;
     struct aq_close_info victim_close;
     struct aq_addr victim_addr, addr;
+    struct aq_addr sent_to; /* where the victim's last train went */
     uint64_t now_us;
     /* the peer */
     struct tls tls;
