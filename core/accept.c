@@ -46,8 +46,8 @@ static void reply_give(struct endpoint *ep, struct reply *r, size_t size)
 }
 
 /* RFC 9000 §10.3: looks like a short header packet, ends in the token of the id it was sent to, and
- * is smaller than what caused it, so that two endpoints never reset each other for ever
- * (SECURITY.md row 19: and rarely). */
+ * RFC 9000 §10.3.3: is smaller than what caused it, so that two endpoints never reset each other
+ * for ever  * (SECURITY.md row 19: and rarely). */
 static void accept_reset(struct endpoint *ep, const struct aq_datagram *d, const uint8_t *data,
                          uint32_t size, uint64_t now)
 {
@@ -157,6 +157,7 @@ static void accept_refuse(struct endpoint *ep, const struct aq_datagram *d,
     reply_give(ep, r, size);
 }
 
+/* RFC 9000 §17.2.5.1: from another id than the client made up; one for a datagram. */
 static void accept_retry(struct endpoint *ep, const struct aq_datagram *d,
                          const struct packet_head *h, uint64_t now)
 {

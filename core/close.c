@@ -72,6 +72,7 @@ void conn_close(struct conn *c, bool application, uint64_t code, const char *rea
     close_enter(c, CONN_CLOSING, reason, reason ? strlen(reason) : 0, now);
 }
 
+/* RFC 9000 §11.1: told in a CONNECTION_CLOSE. */
 void conn_fail(struct conn *c, int error, const struct apply *a, uint64_t now)
 {
     assert(error > 0);

@@ -239,7 +239,7 @@ static uint64_t conn_loss_time(struct conn *c, enum space_id *space)
     return best;
 }
 
-/* RFC 9002 A.8, SetLossDetectionTimer. */
+/* RFC 9002 §A.8, SetLossDetectionTimer. */
 static void conn_arm_loss(struct conn *c, uint64_t now)
 {
     enum space_id space = SPACE_INITIAL;

@@ -213,7 +213,7 @@ void early_complete(struct conn *c, uint64_t now)
     struct hand *h = c->hand;
     if (c->server && h->tls.early == TLS_EARLY_REJECTED)
         c->early = AQ_EARLY_REJECTED;
-    if (!c->server) /* RFC 9001 §4.9.3: no 0-RTT once 1-RTT keys are there */
+    if (!c->server) /* RFC 9001 §4.9.3, §5.6: no 0-RTT once 1-RTT keys are there */
         early_discard(c);
     h->early_until_us = now + EARLY_LINGER_PTOS * conn_pto(c, SPACE_APP);
 }

@@ -58,6 +58,7 @@ static void counts_take(struct ecn_counts *counts, const struct frame_ack *ack)
         counts->ce = ack->ce;
 }
 
+/* RFC 9000 §13.4.2.2: once failed, nothing is marked any more. */
 uint64_t ecn_on_ack(struct ecn *ecn, struct ecn_counts *counts, const struct frame_ack *ack,
                     uint64_t marked)
 {

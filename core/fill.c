@@ -52,6 +52,7 @@ static bool owes_ack(const struct out *o)
     return ack_is_due(&o->space->ack, o->now) || ack_is_worth(&o->space->ack);
 }
 
+/* RFC 9000 §13.2.6, §17.2.3: of the packets of its own number space. */
 static void fill_ack(struct conn *c, struct out *o)
 {
     struct ack *ack = &o->space->ack;

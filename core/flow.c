@@ -69,7 +69,7 @@ void flow_tx_blocked_lost(struct flow *flow, uint64_t limit)
 int flow_rx_use(struct flow *flow, uint64_t bytes)
 {
     assert(flow->rx_used <= flow->rx_max);
-    /* RFC 9000 §4.1: more than the advertised limit closes the connection. */
+    /* RFC 9000 §4.1, §19.9: more than the advertised limit closes the connection. */
     if (bytes > flow->rx_max - flow->rx_used)
         return AQ_FLOW_CONTROL_ERROR;
     flow->rx_used += bytes;
@@ -104,6 +104,7 @@ static uint64_t flow_rx_target(const struct flow *flow)
     return flow->rx_read + (flow->rx_window < room ? flow->rx_window : room);
 }
 
+/* RFC 9000 §4.2: whether the peer says that it is blocked or not. */
 bool flow_rx_wants_update(const struct flow *flow)
 {
     return flow->rx_max - flow->rx_read <= flow->rx_window / 2

@@ -57,6 +57,8 @@ enum {
  * §12.5 lets a server refuse RETIRE_CONNECTION_ID in 0-RTT as well; the table allows it, and so do
  * we. draft-ietf-quic-ack-frequency §3: its two frames never go in 0-RTT. Rows stand in the order
  * of types, the eight of STREAM as one: frame_row counts on it. */
+/* RFC 9000 §19.21: extensions' frames elicit ACKs and count for congestion control as all others,
+ * where their text says no more. */
 /* clang-format off */
 static const struct frame_row rows[] = {
     /* name                    type                         packets  props  sender     fields */
@@ -225,8 +227,9 @@ void frame_values(const struct frame *f, uint64_t v[3])
 int frame_allowed(uint64_t type, uint8_t in, uint8_t by)
 {
     const struct frame_row *row = frame_row(type);
-    /* RFC 9000 §12.5: in a packet type that does not permit it. RFC 9000 §19.7, RFC 9000 §19.20: a
-     * client's NEW_TOKEN or HANDSHAKE_DONE. */
+    /* RFC 9000 §12.5: in a packet type that does not permit it; RFC 9000 §17.2.4: a Handshake
+     * packet, RFC 9001 §8.3: CRYPTO in 0-RTT. RFC 9000 §19.7, RFC 9000 §19.20: a client's NEW_TOKEN
+     * or HANDSHAKE_DONE. */
     return frame_row_allowed(row, in, by) ? AQ_OK : AQ_PROTOCOL_VIOLATION;
 }
 

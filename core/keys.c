@@ -37,6 +37,7 @@ void keys_set_rx(struct keys_app *k, uint32_t version, const struct secret *secr
     keys_derive_next(k);
 }
 
+/* RFC 9001 §5.5: what opens neither with this key nor with the next is dropped. */
 const struct aead_key *keys_for(const struct keys_app *k, bool phase_bit)
 {
     if (!k->rx.set)

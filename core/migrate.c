@@ -59,7 +59,8 @@ static void paths_move(struct conn *c, struct path *p, uint8_t what, uint64_t no
     conn_wake(c);
 }
 
-/* Leaves the path in use for another one. */
+/* Leaves the path in use for another one. RFC 9000 §21.5.3: only when a response has come, or the
+ * peer itself is there already. */
 static void paths_migrate(struct conn *c, struct path *p, uint64_t now)
 {
     struct path *old = conn_path(c);
@@ -228,7 +229,7 @@ void paths_on_challenge(struct conn *c, const struct apply *a, const uint8_t dat
     struct path *p = a->path != PATH_NONE ? c->path[a->path] : NULL;
     if (!p)
         return;
-    p->response_due = true; /* RFC 9000 §8.2.2: on the path it came on; the newest wins */
+    p->response_due = true; /* RFC 9000 §19.17, §8.2.2: on the path it came on; the newest wins */
     memcpy(p->response, data, CHALLENGE_SIZE);
     conn_wake(c);
 }
@@ -361,7 +362,7 @@ static void paths_failed(struct conn *c, struct path *p, uint64_t now)
             p->due_us = now + FAILED_SPANS * paths_check_span(c);
         else
             paths_end_probe(c, p);
-    } else if (was_valid) { /* RFC 9000 §8.2.4 */
+    } else if (was_valid) { /* RFC 9000 §8.2.4, §14.2 */
         conn_close(c, false, AQ_NO_VIABLE_PATH, "the path does not carry 1,200 bytes",
                    "RFC 9000 8.2.4", now);
     } else { /* RFC 9000 §9.3.2: silently */

@@ -136,6 +136,7 @@ int negotiate_check(const struct conn *c, const struct params *p)
 
 /* ---- long headers of another version ---- */
 
+/* RFC 9000 §5.2.1: not one of another version. */
 bool negotiate_takes(const struct conn *c, const struct packet_head *h)
 {
     if (h->version == c->version)
@@ -177,8 +178,9 @@ static uint32_t common_version(const struct conn *c, const struct packet_head *h
 
 void negotiate_on_versions(struct conn *c, const struct packet_head *h, uint64_t now)
 {
-    /* RFC 9000 §6.2: only in answer to a first flight. RFC 9368 §2.1: servers ignore it; §4: and so
-     * does a client that has reacted to one. */
+    /* RFC 9000 §6.2: only in answer to a first flight. RFC 8999 §7: what it leads to is
+     * authenticated by version_information. RFC 9368 §2.1: servers ignore it; §4: and so does a
+     * client that has reacted to one. */
     if (c->server || c->got_packet || !c->hand || c->hand->retry_scid.size != 255
         || c->hand->version_anew || !cid_equal(&h->scid, cid_peer_active(&c->peer_cids)))
         return;

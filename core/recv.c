@@ -81,7 +81,7 @@ static void recv_packet(struct recv *r, enum space_id id, const struct sealed *s
         return;
     }
     int error = frames_apply(c, s->data + head, s->size - head - AEAD_TAG_SIZE, &a, r->now);
-    if (error > 0) {
+    if (error > 0) { /* RFC 9000 §5.2: what came before it in the packet has happened */
         conn_fail(c, error, &a, r->now);
         return;
     }

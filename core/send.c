@@ -249,7 +249,7 @@ static void seal_long(struct conn *c, struct batch *b, const struct out *o, unsi
     }
 }
 
-/* RFC 9000 §14.1: a datagram with an Initial is padded to 1,200 when a client sends it, or when it
+/* RFC 9000 §14.1, RFC 9001 §9.3: a datagram with an Initial is padded to 1,200 when a client sends it, or when it
  * elicits an ACK. */
 static bool must_pad(const struct conn *c, const struct out *o, unsigned n)
 {

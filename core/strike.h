@@ -1,5 +1,5 @@
 /* strike.h -- the strike register: ClientHellos whose 0-RTT was accepted, so that none is accepted
- * twice (RFC 8446 §8.2).
+ * twice (RFC 8446 §8.2, RFC 9001 §9.2).
  *
  * Fixed memory of buckets; an entry lives STRIKE_LIFE_S, longer than BoringSSL believes a ticket's
  * age (60 s either way). A full bucket refuses: 0-RTT is then rejected, which costs a round trip,

@@ -26,8 +26,8 @@ void token_key_rotate(struct token_key *key, const uint8_t secret[32])
 }
 
 /* A Retry's token is bound to address and port, answered at once on the same path; a NEW_TOKEN's
- * only to the address: the next connection comes from another port (RFC 9000 §8.1.4). The kind is
- * the first byte, so that one can never pass for the other. */
+ * only to the address: the next connection comes from another port (RFC 9000 §8.1.4). RFC 9000
+ * §8.1.1: the kind is the first byte, so that one can never pass for the other. */
 static size_t token_ad(enum token_kind kind, const struct aq_addr *remote, uint8_t out[21])
 {
     out[0] = (uint8_t)kind;

@@ -311,7 +311,7 @@ static size_t unknown_version(uint8_t *out, size_t size, unsigned dcid_size, uns
 }
 
 /* RFC 9000 §6.1; RFC 8999 §6: the ids come back exchanged, whatever their size, with the
- * versions spoken here and a reserved one (RFC 9000 §6.3). */
+ * versions spoken here and a reserved one (RFC 9000 §6.3). RFC 9000 §17.2.1 */
 Test(accept, version_negotiation)
 {
     static const uint8_t sizes[][2] = {{8, 8}, {0, 0}, {20, 20}, {21, 0}, {255, 255}, {0, 255}};

@@ -27,7 +27,7 @@ static uint64_t send_one(struct ackfreq *f)
 }
 
 /* draft-ietf-quic-ack-frequency §3: nothing is asked of a peer that does not offer it, and it is
- * pinged as RFC 9000 says. */
+ * pinged as RFC 9000 says. RFC 9000 §19.21 */
 Test(ackfreq, only_where_offered)
 {
     struct ackfreq f;

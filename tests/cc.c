@@ -141,7 +141,8 @@ Test(cc, slow_start)
     }
 }
 
-/* RFC 9002 §7.3.2, RFC 9438 §4.6: one reduction a round trip, and no growth from before it. */
+/* RFC 9002 §7.3.2, RFC 9438 §4.6: one reduction a round trip, and no growth from before it. RFC
+ * 9000 §13.3: what is lost has its effect. */
 Test(cc, recovery_period)
 {
     struct rtt rtt = rtt_make(100 * MS);

@@ -123,7 +123,7 @@ static void watch_closes(struct hostile *peer, enum packet_type type, const stru
 }
 
 /* RFC 9000 §10.2.3: an application's close in Initial and Handshake packets is APPLICATION_ERROR
- * without its reason, in a frame of type 0x1c; the own application is told what it asked for. */
+ * without its reason, in a frame of type 0x1c; the own application is told what it asked for. RFC 9000 §12.5: 0x1d stands in the application space alone. */
 Test(close, application_error_before_one_rtt)
 {
     static const enum hostile_stage stages[] = {STAGE_START, STAGE_INITIAL, STAGE_HANDSHAKE};
@@ -406,7 +406,7 @@ Test(close, stateless_reset)
 }
 
 /* The same under an id that the client does not know, as it may be when the client's id was
- * unknown to the server. */
+ * unknown to the server. RFC 9000 §10.3: with a long header, too. */
 Test(close, stateless_reset_with_any_id)
 {
     for (unsigned known = 0; known < 2; known++) {

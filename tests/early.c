@@ -147,7 +147,8 @@ static struct conn *conn_of(const struct side *s)
 }
 
 /* RFC 9001 §4.6, RFC 9001 §4.6.1, RFC 9001 §5.7: the request is with the server after half a round
- * trip, and its answer is with the client after a whole one. */
+ * trip, and its answer is with the client after a whole one. RFC 9000 §13.2.6, RFC 9000 §17.2.3:
+ * acknowledged in 1-RTT packets, with numbers of their own. */
 Test(early, accepted)
 {
     struct early *e = early_new(true);
@@ -179,7 +180,8 @@ Test(early, accepted)
     early_free(e);
 }
 
-/* A server that does not opt in makes no tickets for it, and the client does not offer it. */
+/* A server that does not opt in makes no tickets for it, and the client does not offer it. RFC 9001
+ * §5.6: nor unless the application asks for it. */
 Test(early, not_unless_the_server_opts_in)
 {
     struct early *e = early_new(false);
@@ -190,6 +192,11 @@ Test(early, not_unless_the_server_opts_in)
     pair_run(e->p, 300000);
     cr_expect_eq(told(&e->p->client), AQ_EARLY_NO);
     cr_expect_eq(side_count(&e->p->client, AQ_EVENT_EARLY), 0);
+    early_free(e);
+    e = early_new(true);
+    dial(e, false);
+    cr_expect_eq(aq_stream_open(e->p->client.ep, e->p->client.conn, false, NULL, &stream),
+                 AQ_BLOCKED);
     early_free(e);
 }
 
@@ -439,7 +446,7 @@ Test(early, what_a_ticket_remembers)
 }
 
 /* RFC 9001 §4.9.3: the server's keys are gone three PTOs after the handshake, the client's with
- * it. */
+ * it. RFC 9000 §17.2.3, RFC 9001 §5.6: and no 0-RTT is sent then. */
 Test(early, keys_go)
 {
     struct early *e = early_new(true);

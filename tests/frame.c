@@ -320,7 +320,7 @@ Test(frame, allowed_where_table_3_says)
 
 /* PROTOCOL §1: never before the application's packet number space; addresses are the server's to
  * add and to remove, the client's to punch; only OBSERVED_ADDRESS is a probing frame, and all are
- * ack-eliciting. */
+ * ack-eliciting. RFC 9000 §19.21: and they elicit ACKs. */
 Test(frame, extensions_are_allowed_where_they_say)
 {
     static const struct {

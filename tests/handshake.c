@@ -151,7 +151,7 @@ Test(handshake, keys_go)
 
 /* RFC 9001 §4.1.1, §4.1.2: complete when TLS is, which for the server is confirmed too; a client
  * waits for HANDSHAKE_DONE, and can use its streams meanwhile. RFC 9001 §4.1.2: without it, it
- * is not confirmed. */
+ * is not confirmed. RFC 9000 §19.20: HANDSHAKE_DONE is not sent before. */
 Test(handshake, complete_and_confirmed)
 {
     struct pair *p = traced();
@@ -217,7 +217,7 @@ Test(handshake, coalesced)
 }
 
 /* Packets ahead of their keys wait: the datagrams of the server's flight in the wrong order cost
- * nothing. */
+ * nothing. RFC 9001 §5.7: 1-RTT packets that come ahead wait. */
 Test(handshake, reordered)
 {
     struct pair *p = pair_new(NULL, NULL);
@@ -251,7 +251,7 @@ Test(handshake, reordered)
 }
 
 /* RFC 9002 §2: PADDING counts as in flight: a client's first datagram with all its 1,200 bytes,
- * and one that holds nothing but an ACK and PADDING too. */
+ * and one that holds nothing but an ACK and PADDING too. RFC 9001 §9.3 */
 Test(handshake, padding_is_in_flight)
 {
     struct pair *p = pair_new(NULL, NULL);

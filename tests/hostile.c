@@ -83,6 +83,7 @@ static void attack_run(const struct attack *row, bool peer_server)
     hostile_free(peer);
 }
 
+/* RFC 9000 §5.2, RFC 9000 §10.3, RFC 9000 §11.1: each error is told in a CONNECTION_CLOSE, also behind frames that were good. RFC 9000 §12.3: numbers only rise (sim/hostile.c looks at each packet). */
 Test(hostile, frames)
 {
     for (unsigned i = 0; i < attacks_count; i++) {
@@ -95,6 +96,7 @@ Test(hostile, frames)
 
 /* ---- the cross product of RFC 9000 §12.4, table 3 ---------------------------------------------------------- */
 
+/* RFC 9000 §17.2.4: Handshake packets, too. */
 Test(hostile, frame_and_packet_type)
 {
     for (unsigned i = 0; i < attack_cross_count; i++) {
@@ -439,7 +441,7 @@ Test(hostile, key_update_acked_under_old_keys)
     }
 }
 
-/* RFC 9001 §6.6, SECURITY.md 20: keys end before their limits: by an update, where one is possible, else by a close. */
+/* RFC 9001 §6.6, SECURITY.md 20: keys end before their limits: by an update, where one is possible, else by a close. RFC 9001 §5.3 */
 Test(hostile, confidentiality_limit)
 {
     for (unsigned possible = 0; possible < 2; possible++) {
@@ -509,7 +511,7 @@ Test(hostile, peer_closes)
     }
 }
 
-/* RFC 9000 §8.2.2: a PATH_CHALLENGE is answered with its bytes. */
+/* RFC 9000 §8.2.2: a PATH_CHALLENGE is answered with its bytes. RFC 9000 §19.17 */
 Test(hostile, path_challenge_answered)
 {
     for (unsigned server = 0; server < 2; server++) {

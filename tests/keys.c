@@ -178,7 +178,8 @@ Test(keys, old_key_for_newer_number)
     }
 }
 
-/* RFC 9001 §6.3: a forged phase bit changes nothing: the packet does not open. */
+/* RFC 9001 §6.3: a forged phase bit changes nothing: the packet does not open. RFC 9001 §5.5: it is
+ * dropped. */
 Test(keys, forged_phase)
 {
     struct ends e = ends_new();

@@ -250,7 +250,7 @@ Test(migrate, address_rebinds)
 }
 
 /* RFC 9000 §8.2.1, §8.2.3: the first challenge went in a small datagram, for want of credit: its
- * answer proves the address alone, and a second one of 1,200 bytes the rest. */
+ * answer proves the address alone, and a second one of 1,200 bytes the rest. RFC 9000 §8.2.2: nothing is expanded beyond three times what came. */
 Test(migrate, small_then_full)
 {
     struct net *n = net_connected(NULL, NULL);
@@ -440,7 +440,7 @@ Test(migrate, client_stays)
     net_free(n);
 }
 
-/* Each refusal has its name. */
+/* Each refusal has its name. RFC 9000 §9, RFC 9000 §18.2: not before confirmation, not where the peer forbids it. */
 Test(migrate, refusals)
 {
     struct aq_config server;
@@ -497,7 +497,7 @@ static struct net *preferred(bool refused, bool dead)
     return n;
 }
 
-/* RFC 9000 §9.6.1, RFC 9000 §9.6.2: validated, then taken, by both. */
+/* RFC 9000 §9.6.1, RFC 9000 §9.6.2: validated, then taken, by both. RFC 9000 §21.5.3: nothing but probes goes there before. */
 Test(migrate, preferred_address)
 {
     struct net *n = preferred(false, false);

@@ -157,7 +157,8 @@ static void forge_versions(struct pair *p, const uint32_t *versions, unsigned co
 }
 
 /* RFC 9368 §4: a forged list makes the client begin with what it likes less: the server's
- * parameters tell; where the client likes it best, nothing was lost. */
+ * parameters tell; where the client likes it best, nothing was lost. RFC 8999 §7: the list was not
+ * authentic, and the handshake shows it. */
 Test(negotiate, forged_list)
 {
     static const uint32_t likes_v1[AQ_VERSIONS_MAX] = {V1, V2},

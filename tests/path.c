@@ -142,7 +142,8 @@ static struct path path_checked(void)
     return p;
 }
 
-/* RFC 9000 §8.2.3: by a response to any challenge that is remembered, and to no other. */
+/* RFC 9000 §8.2.3: by a response to any challenge that is remembered, and to no other. RFC 9000
+ * §8.2.1 */
 Test(path, answers)
 {
     static const struct {

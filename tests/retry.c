@@ -119,7 +119,7 @@ static struct pair_datagram next_initial(struct client *c)
 
 /* RFC 9000 §8.1.2, RFC 9000 §17.2.5.1, RFC 9000 §17.2.5.2, RFC 9000 §17.2.5.3: the same ClientHello
  * goes again to the Retry's id, with its token, from the same id, and packet numbers go on; so does
- * every Initial after that. */
+ * every Initial after that. RFC 9000 §8.1.3: the Retry's token replaces any other. */
 Test(retry, followed)
 {
     struct client c = client_new();
@@ -144,7 +144,7 @@ Test(retry, followed)
 }
 
 /* RFC 9000 §17.2.5.1, RFC 9000 §17.2.5.2: discarded, each for its reason; the client goes on as if
- * it had not come. */
+ * it had not come. RFC 9000 §7.2: until a packet came, all go to the same id. */
 Test(retry, discarded)
 {
     for (enum how how = TAG; how <= VERSION; how++) {

@@ -206,7 +206,7 @@ Test(security, chosen_ids)
 
 /* SECURITY.md 15: what ICMP says of a connection's peer changes nothing in it, whatever it says;
  * nor do answers to other addresses. Before the peer's first packet it gives a timeout its words,
- * and no more. */
+ * and no more. RFC 9000 §14.2.1: no MTU comes of it, neither less nor more. */
 Test(security, forged_icmp)
 {
     for (unsigned server = 0; server < 2; server++) {

@@ -166,7 +166,7 @@ Test(sent, building_and_rolling_back)
 }
 
 /* RFC 9000 §21.4: a skipped number takes a place and is let go like any other; a reservation
- * covers both. */
+ * covers both. RFC 9000 §12.3: numbers rise by one at least. */
 Test(sent, skipping)
 {
     struct world w = world_make(UINT64_MAX);

@@ -217,6 +217,7 @@ Test(stream, misuse_of_the_missing_side)
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
+/* RFC 9000 §2.2: an ordered stream of bytes. */
 Test(stream, receives_reads_and_ends)
 {
     struct fixture *f = fixture_new(0, true);
@@ -613,7 +614,7 @@ Test(stream, fin_alone_from_ready)
     fixture_end(f);
 }
 
-/* RFC 9000 §4.1: within both limits; §19.13: says once that the stream's own holds it back. */
+/* RFC 9000 §4.1: within both limits; §19.13: says once that the stream's own holds it back. RFC 9000 §2.2, RFC 9000 §19.9, RFC 9000 §19.10: never more than the peer allows. */
 Test(stream, stays_within_both_limits)
 {
     struct fixture *f = fixture_new(2, false);
@@ -723,7 +724,7 @@ Test(stream, references_are_released)
     fixture_end(f);
 }
 
-/* RFC 9000 §3.1, §4.5: reset from each state; the final size is what was sent. */
+/* RFC 9000 §3.1, §4.5: reset from each state; the final size is what was sent. RFC 9000 §13.3: and does not change when it is sent again. */
 Test(stream, resets)
 {
     for (unsigned sent = 0; sent < 3; sent++) {

@@ -111,7 +111,7 @@ Test(streams, ids_of_ours)
 }
 
 /* RFC 9000 §4.6, §19.14: at the peer's limit; one STREAMS_BLOCKED for each limit; a lower limit
- * changes nothing. */
+ * changes nothing. RFC 9000 §19.11 */
 Test(streams, open_at_the_limit)
 {
     struct world *w = world_new(false, SLOTS);

@@ -255,7 +255,8 @@ Test(tables, lost_stream_limits)
 }
 
 /* RFC 9000 §13.3: HANDSHAKE_DONE (RFC 9001 §4.1.2), NEW_TOKEN, and CRYPTO of every level. The
- * n-th datagram of a side is lost, for each n. */
+ * n-th datagram of a side is lost, for each n. RFC 9001 §4, RFC 9001 §4.9: at the level that they
+ * were sent at. */
 Test(tables, lost_handshake_frames)
 {
     for (unsigned side = 0; side < 2; side++) {

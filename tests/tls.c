@@ -151,7 +151,7 @@ Test(tls, signing_elsewhere)
 
 /* ---- application protocols ------------------------------------------------------------------- */
 
-/* RFC 9001 §8.1 */
+/* RFC 9001 §8.1. RFC 9000 §7: and there is no handshake without one. */
 Test(tls, alpn)
 {
     static const char *const mine[] = {"h3", "perf"}, *const strange[] = {"h3x", "x"};

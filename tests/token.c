@@ -50,7 +50,7 @@ Test(token, retry_round)
 }
 
 /* RFC 9000 §8.1.3: a token of NEW_TOKEN is another kind; servers must be able to tell them
- * apart. */
+ * apart. RFC 9000 §8.1.1 */
 Test(token, kinds)
 {
     struct made m = make(TOKEN_NEW, &home);

@@ -129,7 +129,7 @@ Test(version, types)
     }
 }
 
-/* RFC 9369 §3.3.2, A.1; the key update's label, A.5. */
+/* RFC 9369 §3.3.1, §3.3.2, A.1; the key update's label, A.5. */
 Test(version, keys)
 {
     struct secret client, server, next, secret = {.size = 32, .cipher = CIPHER_CHACHA20};
