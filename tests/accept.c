@@ -264,6 +264,31 @@ Test(accept, new_token)
     }
 }
 
+/* RFC 9000 §8.1.4: whoever comes from another address than the token was given to is not validated
+ * by it: three times what came is all that is sent there. */
+Test(accept, new_token_elsewhere)
+{
+    for (unsigned elsewhere = 0; elsewhere < 2; elsewhere++) {
+        struct pair *p = server_with(AQ_RETRY_NEVER, 8, 8);
+        struct aq_addr from = p->client.addr;
+        from.ip[3] = (uint8_t)(from.ip[3] + elsewhere);
+        pair_dial(p);
+        pair_run(p, 500000);
+        cr_assert_eq(p->client.token_size, NEGOTIATE_PREFIX + TOKEN_SIZE);
+        struct pair_datagram initial = first_flight(p);
+        uint64_t before = p->server.sent_bytes;
+        give(p, &from, initial.data, initial.size);
+        for (unsigned i = 0; i < 50; i++) { /* its flight goes again, and again */
+            p->now_us += 100000;
+            side_turn(&p->server, p->now_us);
+            p->server.outs = 0;
+        }
+        cr_expect_eq(p->server.sent_bytes - before <= 3 * initial.size, elsewhere, "%u: %llu bytes",
+                     elsewhere, (unsigned long long)(p->server.sent_bytes - before));
+        pair_free(p);
+    }
+}
+
 /* After a new secret tokens of the one before still hold; after a second one they do not. */
 Test(accept, token_outlives_one_secret)
 {

@@ -385,7 +385,7 @@ Test(conform, an_old_ack_without_marks)
         uint64_t number[2];
         for (unsigned i = 0; i < 2; i++) {
             cr_assert_eq(aq_ping(peer->ep, peer->conn, peer->now_us), AQ_OK);
-            hostile_wait(peer, 1000);
+            hostile_wait(peer, 0);
             number[i] = c->app.sent.next - 1;
         }
         uint8_t newer[] = {FRAME_ACK_ECN, (uint8_t)number[1], 0, 0, 0, 2, 0, 0};

@@ -77,6 +77,35 @@ echo '/* RFC 9000 §8.1 */' >"$tmp/tree/tests/x.c"
 bad 'a mark without a test' 'RFC 9000 §19.2.1' sh "$t/rfc.sh" "$tmp/tree"
 echo 'RFC 9000 §19.2.1' >"$tmp/tree/tests/rfc_open.txt"
 good 'an accepted mark' sh "$t/rfc.sh" "$tmp/tree"
+: >"$tmp/tree/tests/rfc_open.txt"
+echo '/* RFC 9000 §8.1, §8.2. RFC 9000 §19.2.1
+ * and §19.3 */
+Test(x, y)' >"$tmp/tree/tests/x.c"
+good 'marks in a list' sh "$t/rfc.sh" "$tmp/tree"
+musts() { # musts ROW: the list of sentences
+    printf '%s\n' '# a comment' "$1" >"$tmp/tree/tests/rfc_musts.txt"
+}
+musts 'RFC 9000 §8.1 1 | x/y | A server MUST NOT send more.'
+good 'a sentence with its test' sh "$t/rfc.sh" "$tmp/tree"
+same 'which is counted' '1 sentences with MUST or MUST NOT: 1 with code and test, 0 with a reason' "$(tail -n 1 "$tmp/log")"
+musts 'RFC 9000 §8.1 1 | - the kernel does it | A server MUST NOT send more.'
+good 'a sentence with a reason' sh "$t/rfc.sh" "$tmp/tree"
+musts 'RFC 9000 §8.1 1 | x/z | A server MUST NOT send more.'
+bad 'a sentence with a test that is not there' 'no test x/z' sh "$t/rfc.sh" "$tmp/tree"
+musts 'RFC 9000 §8.2 1 | x/y | An endpoint MUST answer.'
+bad 'a sentence without a mark in the code' 'not marked in the code' sh "$t/rfc.sh" "$tmp/tree"
+echo '/* RFC 9000 §8.1 §19.2.1: another section. */
+Test(x, y)' >"$tmp/tree/tests/x.c"
+echo '/* RFC 9000 §19.2.1, §8.1 */' >"$tmp/tree/tests/z.c"
+musts 'RFC 9000 §19.2.1 1 | x/y | An endpoint MUST answer.'
+bad 'a sentence without a mark in its test' 'not marked in tests/x.c' sh "$t/rfc.sh" "$tmp/tree"
+
+# ---- mutation/: a mutant whose place is gone, and places that are two
+good 'mutants that apply' sh "$t/mutants.sh" "$src"
+mkdir -p "$tmp/mutants"
+(cd "$src" && tar cf - core nat tests/mutation) | tar xf - -C "$tmp/mutants"
+sed -i 's/if (ack->largest >= ring->next)/if (ring->next <= ack->largest)/' "$tmp/mutants/core/loss.c"
+bad 'a mutant without its place' '1a no longer applies: core/loss.c: 0 places' sh "$t/mutants.sh" "$tmp/mutants"
 
 # ---- listed.sh
 tree core/x.c 'int x;'

@@ -58,8 +58,11 @@ static void judge(const struct hostile *peer, const char *mark, char packet, int
               peer->victim_close.where ? peer->victim_close.where : "nothing");
 }
 
+static unsigned runs; /* rows played, each role by itself */
+
 static void attack_run(const struct attack *row, bool peer_server)
 {
+    runs++;
     struct hostile_config config = {.server = peer_server, .stage = stage_of(row->packet)};
     struct hostile *peer = hostile_new(&config);
     uint8_t frames[HOSTILE_MAX_FRAMES];
@@ -92,6 +95,7 @@ Test(hostile, frames)
         if (attacks[i].victim & VICTIM_CLIENT)
             attack_run(&attacks[i], true);
     }
+    printf("%u rows of frames, played %u times\n", attacks_count, runs);
 }
 
 /* ---- the cross product of RFC 9000 §12.4, table 3 ---------------------------------------------------------- */
@@ -114,6 +118,7 @@ Test(hostile, frame_and_packet_type)
             }
         }
     }
+    printf("%u frames in each packet type from each role: %u cases\n", attack_cross_count, runs);
 }
 
 /* ---- transport parameters ---------------------------------------------------------------------------------- */
@@ -149,6 +154,18 @@ static const struct params_row params_rows_bad[] = {
     {"RFC 9000 §18.2: a client's retry_source_connection_id", VICTIM_SERVER, 0, "10 4 x01020304",
      AQ_TRANSPORT_PARAMETER_ERROR, 0},
     {"RFC 9000 §18.2: a short stateless_reset_token", VICTIM_CLIENT, 0, "2 f *15", AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9000 §18.2: a long stateless_reset_token", VICTIM_CLIENT, 0, "2 11 *17", AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9000 §18.2: an id of 21 bytes", VICTIM_BOTH, WITHOUT(PARAM_INITIAL_SCID), "f 15 *21",
+     AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9000 §18.2: a preferred_address cut", VICTIM_CLIENT, 0, "d 2c *24 x04 x01020304 *15",
+     AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9000 §18.2: a preferred_address with an id of 21 bytes", VICTIM_CLIENT, 0, "d 3e *24 x15 *21 *16",
+     AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9000 §18.2: active_connection_id_limit 0", VICTIM_BOTH, WITHOUT(PARAM_ACTIVE_CID_LIMIT), "e 1 0",
+     AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9000 §18: a number without bytes", VICTIM_BOTH, 0, "1 0", AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9000 §18: a length beyond the end", VICTIM_BOTH, 0, "1b 3fffffffffffffff", AQ_TRANSPORT_PARAMETER_ERROR, 0},
+    {"RFC 9000 §18.1: a reserved parameter", VICTIM_BOTH, 0, "3a 2 *2", AQ_OK, 0},
     {"RFC 9000 §18.2: max_udp_payload_size 1199", VICTIM_BOTH, 0, "3 2 4af", AQ_TRANSPORT_PARAMETER_ERROR, 0},
     {"RFC 9000 §18.2: max_udp_payload_size 1200", VICTIM_BOTH, 0, "3 2 4b0", AQ_OK, 0},
     {"RFC 9000 §18.2: ack_delay_exponent 21", VICTIM_BOTH, 0, "a 1 15", AQ_TRANSPORT_PARAMETER_ERROR, 0},
@@ -220,6 +237,7 @@ Test(hostile, transport_parameters)
                                             .extra = extra};
             if (!(row->victim & (server ? VICTIM_CLIENT : VICTIM_SERVER)))
                 continue;
+            runs++;
             config.extra_size = frames_of(row->extra, server, extra, sizeof extra);
             params_without = row->without;
             struct hostile *peer = hostile_new(&config);
@@ -230,6 +248,7 @@ Test(hostile, transport_parameters)
             hostile_free(peer);
         }
     }
+    printf("%zu rows of transport parameters, played %u times\n", sizeof params_rows_bad / sizeof *params_rows_bad, runs);
 }
 
 /* ---- what needs more than one packet ------------------------------------------------------------------------- */
@@ -462,7 +481,8 @@ Test(hostile, confidentiality_limit)
     }
 }
 
-/* RFC 9001 §6.6, SECURITY.md 20: so many packets that are not authentic, and the connection ends. */
+/* RFC 9001 §5.5: packets that do not open are dropped; RFC 9001 §6.6, SECURITY.md 20: after so many, the connection
+ * ends. */
 Test(hostile, integrity_limit)
 {
     for (unsigned server = 0; server < 2; server++) {

@@ -133,7 +133,7 @@ def main():
     args = parser.parse_args()
     sys.stdout.reconfigure(line_buffering=True)
     mutants = [m for m in defences.MUTANTS + rules.MUTANTS
-               if not args.names or m.name in args.names or m.name.split(".")[0] in args.names]
+               if not args.names or m.name in args.names]
     if args.applies:
         bad = [(m.name, texts(args.src, m)[1]) for m in mutants if texts(args.src, m)[0] is None]
         for name, error in bad:
@@ -164,7 +164,7 @@ def main():
         print(f"| {mutant.name} | {mutant.what} | {'' if killed else 'NONE: '}{what} |")
     if not args.names:
         print("\nNot by a mutant:")
-        for row, reason in defences.STRUCTURAL:
+        for row, reason in defences.STRUCTURAL + rules.DRAWN_WITHOUT:
             print(f"  {row}: {reason}")
     print(f"\n{len(mutants) - failed} passed, {failed} failed")
     return failed > 0

@@ -1,2 +1,112 @@
-from mutant import mutant
-MUTANTS = []
+"""rules.py -- rules of the RFCs turned round, whose tests must fail.
+
+The first part was drawn: random.Random(4).sample of the sentences of tests/rfc_musts.txt that name a test, in order,
+until there were twenty; see DRAWN. The second part is the conformance tests' own. Names are sections and the number
+of the sentence in it."""
+from mutant import Mutant, mutant
+
+# Drawn, and without a mutant, because what decides is not ours.
+DRAWN_WITHOUT = [
+    ("9001-5.7-2", "BoringSSL gives a server its 1-RTT read keys when the handshake is complete, not before"),
+]
+
+MUTANTS = [
+    mutant("9000-10.2.3-3", "a close before 1-RTT tells nothing of the application", "core/fill.c",
+           "    f.close.reason_size = hide || !c->closing.reason ?", "    f.close.reason_size = !c->closing.reason ?",
+           "close/application_error_before_one_rtt"),
+    mutant("9000-13.2.5-1", "the delay is that of the largest number", "core/ack.c",
+           "    if (!late)\n        ack->largest_time_us = now;", "    ack->largest_time_us = now;", "ack/delay"),
+    mutant("9000-7.4.1-2", "ack_delay_exponent is not remembered", "core/params.c",
+           "KIND_INT,     BY_BOTH,   false, AT(ack_delay_exponent),", "KIND_INT,     BY_BOTH,   true,  AT(ack_delay_exponent),",
+           "params/the_table"),
+    mutant("9000-17.2.5.2-3", "a Retry has the right tag", "core/handshake.c",
+           "        || !packet_check_retry(data, h->size, c->version, &hand->odcid))", "        || !data)",
+           "retry/discarded"),
+    mutant("9000-19.15-8", "an id that comes late is retired", "core/cid.c",
+           "        return cid_peer_push_retire(p, (uint32_t)seq);", "        return AQ_OK;", "cid/peer_late"),
+    mutant("9000-8.1.4-4", "a token of another address validates nothing", "core/accept.c",
+           "    start.validated = open;", "    start.validated = h->token_size > 0;", "accept/new_token_elsewhere"),
+    mutant("9000-7.3-1", "the ids in the parameters are those in the packets", "core/handshake.c",
+           "    if (!params_has(p, PARAM_INITIAL_SCID) || !cid_equal(&p->initial_scid, &c->peer_cids.v[0].cid))",
+           "    if (!params_has(p, PARAM_INITIAL_SCID))", "hostile/transport_parameters"),
+    mutant("9000-5.2.1-1", "packets of another version are discarded", "core/recv.c",
+           "h.type == PACKET_UNKNOWN_VERSION || !negotiate_takes(c, &h)) {", "!negotiate_takes(c, &h) && false) {",
+           "conform/another_version"),
+    mutant("9000-3.3-1", "nothing is sent in a terminal state", "core/stream.c",
+           "    if (!tx_is_open(s))\n        return false;\n    return sendq_wants",
+           "    if (s->tx == TX_NONE)\n        return false;\n    return sendq_wants", "stream/resets"),
+    mutant("9000-17.2.5.3-1", "after a Retry the same ClientHello goes", "core/handshake.c",
+           "    loss_forget(&hand->space[0].sent, &c->quota, true, &apply_sink, &arg, bytes);\n"
+           "    cc_on_left(&conn_path(c)->cc, bytes[0]);\n    early_again",
+           "    loss_forget(&hand->space[0].sent, &c->quota, false, &apply_sink, &arg, bytes);\n"
+           "    cc_on_left(&conn_path(c)->cc, bytes[0]);\n"
+           "    begin_tls(c, &(struct conn_start){.tls = hand->tls.shared});\n    early_again", "retry/followed"),
+    mutant("9000-13.1-1", "only what was processed is acknowledged", "core/recv.c",
+           "        recv_drop(r, AQ_DROP_MEMORY, s->size);\n        return;\n",
+           "        recv_drop(r, AQ_DROP_MEMORY, s->size);\n", "floods/crypto_gaps"),
+    mutant("9000-5.1.1-4", "no more ids than the limit", "core/cid.c",
+           "    if (count + 1 > p->limit)", "    if (count > p->limit)", "hostile/frames", "cid/peer_limit"),
+    mutant("9000-10.1-1", "an idle timeout of at least three PTOs", "core/conn.c",
+           "        uint64_t least = 3 * conn_pto(c, SPACE_APP);", "        uint64_t least = 0;",
+           "close/idle_timeout_at_least_three_ptos"),
+    mutant("9001-4.9-2", "CRYPTO bytes go at the level that TLS gave them for", "core/handshake.c",
+           "    return crypto_write(&c->hand->crypto[space_of(level)], &c->quota, data, size);",
+           "    return crypto_write(&c->hand->crypto[level == LEVEL_APP ? SPACE_HANDSHAKE : space_of(level)],\n"
+           "                        &c->quota, data, size);", "tables/lost_handshake_frames"),
+    mutant("9001-5.5-1", "what does not open is discarded", "core/recv.c",
+           "            if (v[j].ok)\n", "            if (v[j].size > 21)\n", "hostile/integrity_limit"),
+    mutant("9000-17.2.1-1", "the unused bits of Version Negotiation are ignored", "core/packet.c",
+           "    if (head->version == 0)\n        return parse_versions(&r, head);",
+           "    if (head->version == 0)\n        return data[0] & 0x3f ? AQ_DROPPED : parse_versions(&r, head);",
+           "packet/versions_round_trip"),
+    Mutant("9000-12.4-1", "a packet holds a frame",
+           [("core/send.c", "    size_t sample = o->pn_offset + 4 + HP_SAMPLE_SIZE;\n"
+             "    packet_pad(o, sample > packet_least(c) ? sample : packet_least(c));",
+             "    (void)c;\n    (void)o;\n    (void)packet_least;"),
+            ("core/fill.c", "    frame_encode(&o->w, f);\n    return filled(o, kind);",
+             "    if (f->type != FRAME_PING)\n        frame_encode(&o->w, f);\n    return filled(o, kind);")],
+           ["conform/an_old_ack_without_marks"]),
+    mutant("9000-8.2.2-4", "a response counts on whatever path it comes", "core/apply.c",
+           "    (void)a;\n    /* RFC 9000 §19.18", "    if (a->path == PATH_NONE || c->path[a->path]->state == PATH_VALID)\n"
+           "        return AQ_OK;\n    /* RFC 9000 §19.18", "conform/challenges"),
+    mutant("9000-7.4.1-4", "limits are remembered", "core/params.c",
+           "KIND_INT,     BY_BOTH,   true,  AT(max_data), ", "KIND_INT,     BY_BOTH,   false, AT(max_data), ",
+           "early/what_a_ticket_remembers"),
+    mutant("9000-12.2-2", "packets of one datagram go to one id", "core/send.c",
+           "cid_peer_active(&c->peer_cids), &own, &token, o->pn_size);",
+           "id == SPACE_HANDSHAKE ? &own : cid_peer_active(&c->peer_cids),\n"
+           "                                         &own, &token, o->pn_size);", "handshake/coalesced"),
+
+    # ---- of conform.c and retry.c, and what was found while they were written
+    mutant("8999-6-2", "an empty Version Negotiation is ignored", "core/packet.c",
+           "    return head->versions_size && head", "    return head", "conform/empty_version_negotiation"),
+    mutant("9000-13.2.6-1", "ACKs go in the space that they are about", "core/fill.c",
+           "    return ack_is_due(&o->space->ack, o->now) || ack_is_worth(&o->space->ack);",
+           "    return o->id != SPACE_HANDSHAKE && (ack_is_due(&o->space->ack, o->now) || ack_is_worth(&o->space->ack));",
+           "conform/acknowledged_in_its_space"),
+    mutant("9000-8.2.2-5", "a PATH_RESPONSE goes in 1,200 bytes", "core/send.c",
+           "    if (full)\n        packet_pad(&o, MTU_BASE);", "    if (full && p->challenge_due)\n        packet_pad(&o, MTU_BASE);",
+           "conform/responses_are_expanded"),
+    mutant("9000-14.1-3", "a small Initial is discarded", "core/recv.c",
+           "        } else if (h.type == PACKET_INITIAL && c->server && size < INITIAL_MIN_DATAGRAM) {",
+           "        } else if (false) {", "conform/small_initials_close_nothing"),
+    mutant("9000-14.2-1", "a path that does not carry 1,200 bytes is not used", "core/migrate.c",
+           "    if (was_valid && ++p->mtu_fails < MTU_TRIES) {", "    if (was_valid) {",
+           "conform/a_path_without_1200_bytes"),
+    mutant("9000-12.2-4", "packets behind a bad one are processed", "core/recv.c",
+           "            recv_long(r, data + at, &h);\n        }\n",
+           "            recv_long(r, data + at, &h);\n            if (!r->processed)\n                return;\n        }\n",
+           "conform/behind_a_bad_packet"),
+    mutant("9000-13.4.2.1-1", "an old ACK says nothing of marks", "core/apply.c",
+           "    if (a->space == SPACE_APP && space->sent.largest_acked != largest)\n",
+           "    (void)largest;\n    if (a->space == SPACE_APP)\n", "conform/an_old_ack_without_marks"),
+    mutant("9000-5.1.1-2", "ids that were given out are accepted", "core/endpoint.c",
+           "        || !cid_local_is_active(&c->cids, f.seq))", "        || f.seq)", "conform/ids_given_out"),
+    mutant("9000-17.2.5.2-1", "one Retry is followed", "core/handshake.c",
+           "        || hand->retry_scid.size != 255 || !h->token_size || h->token_size > TOKEN_MAX\n",
+           "        || !h->token_size || h->token_size > TOKEN_MAX\n", "retry/only_the_first"),
+    mutant("9000-10.2.3-1", "a close goes where the peer can read it", "core/send.c",
+           "        if (!can_seal(c, id) || !packet_begin(c, &o[n], id, out + size, limit - size))",
+           "        if (id != SPACE_INITIAL || !packet_begin(c, &o[n], id, out + size, limit - size))",
+           "conform/closes_in_their_space"),
+]

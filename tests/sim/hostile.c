@@ -176,6 +176,10 @@ static void frames_read(struct hostile *peer, enum packet_type type, const uint8
 {
     struct reader r = reader_make(data, size);
 
+    if (!size) {
+        fprintf(stderr, "hostile: the victim sent a packet without frames (RFC 9000 §12.4)\n");
+        abort();
+    }
     while (reader_left(&r)) {
         struct frame f;
         const uint8_t *before = r.p;
