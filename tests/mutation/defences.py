@@ -34,9 +34,8 @@ MUTANTS = [
            "migrate/small_then_full"),
 
     mutant("4", "retirements that wait are bounded", "core/cid.c",
-           "    if (p->retire_count + p->retire_flight >= CID_RETIRE_MAX)\n"
-           "        return AQ_CONNECTION_ID_LIMIT_ERROR;",
-           "    if (p->retire_count + p->retire_flight >= CID_RETIRE_MAX)\n        return AQ_OK;",
+           "    if (p->retire_count + p->retire_flight >= most)\n        return AQ_CONNECTION_ID_LIMIT_ERROR;",
+           "    if (p->retire_count + p->retire_flight >= most)\n        return AQ_OK;",
            "floods/retirement_storm", "cid/peer_storm"),
 
     mutant("5a", "ids that others choose are hashed with SipHash", "core/endpoint.c",
@@ -209,6 +208,16 @@ MUTANTS = [
     mutant("25j", "who asks pays", "nat/coordinate.c",
            "    *wait_us = limit_take_one(&initiator->initiated_full_us, &c->initiator_rate, now);\n", "",
            "nat_coordinate/rates"),
+    mutant("25k", "a probe to who has not answered is small", "core/migrate.c",
+           "flags & AQ_PROBE_SMALL ? PROBE_SMALL_BUDGET : PATH_TRUSTED;", "flags & AQ_PROBE_SMALL ? PATH_TRUSTED : PATH_TRUSTED;",
+           "nat_paths/nobody_answers"),
+    mutant("25l", "32 addresses of a peer", "core/natframes.c",
+           "    if (address_count(n) == AQ_NAT_ADDRESSES)\n", "    if (address_count(n) > AQ_NAT_ADDRESSES)\n",
+           "nat_frames/addresses_are_bounded"),
+    mutant("25m", "a round has no more pairs than were allowed", "core/natframes.c",
+           "    if (n->pair_count == n->limit)\n        return AQ_PROTOCOL_VIOLATION;\n",
+           "    if (n->pair_count == NAT_LIMIT_MAX)\n        return AQ_PROTOCOL_VIOLATION;\n",
+           "nat_frames/server_hears_pairs"),
     mutant("25e", "the target consents", "nat/coordinate.c",
            "    if (!couple.target || couple.target->conn != in->conn || q->type != m->type)",
            "    if (!couple.target || q->type != m->type)", "nat_coordinate/strangers_do_not_answer"),
