@@ -143,11 +143,11 @@ void fill_path(struct conn *c, struct out *o, bool full)
         if (fill_frame(o, &f, RECORD_PATH_CHALLENGE))
             paths_challenged(c, p, data, full, o->now);
     }
-    bool respond = p->response_due;
+    bool respond = p->responses;
     f = (struct frame){.type = FRAME_PATH_RESPONSE};
-    f.path.data = p->response;
-    if (respond && fill_frame(o, &f, RECORD_PATH_RESPONSE))
-        p->response_due = false; /* RFC 9000 §8.2.2: once */
+    f.path.data = p->response[0];
+    while (p->responses && fill_frame(o, &f, RECORD_PATH_RESPONSE))
+        path_responded(p); /* RFC 9000 §8.2.2: once */
     if (p->observed_due && p->state == PATH_VALID)
         natframes_fill_observed(c, o);
     if (p != conn_path(c))

@@ -229,8 +229,8 @@ void paths_on_challenge(struct conn *c, const struct apply *a, const uint8_t dat
     struct path *p = a->path != PATH_NONE ? c->path[a->path] : NULL;
     if (!p)
         return;
-    p->response_due = true; /* RFC 9000 §19.17, §8.2.2: on the path it came on; the newest wins */
-    memcpy(p->response, data, CHALLENGE_SIZE);
+    /* RFC 9000 §19.17, RFC 9000 §8.2.2: on the path it came on, each of them */
+    path_respond(p, data);
     conn_wake(c);
 }
 

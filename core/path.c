@@ -125,6 +125,20 @@ enum path_answer path_on_response(struct path *p, const uint8_t data[CHALLENGE_S
     return PATH_ANSWER_NONE;
 }
 
+void path_respond(struct path *p, const uint8_t data[CHALLENGE_SIZE])
+{
+    if (p->responses == RESPONSES)
+        path_responded(p);
+    memcpy(p->response[p->responses++], data, CHALLENGE_SIZE);
+}
+
+void path_responded(struct path *p)
+{
+    assert(p->responses);
+    p->responses--;
+    memmove(p->response[0], p->response[1], (size_t)p->responses * CHALLENGE_SIZE);
+}
+
 uint64_t path_deadline(const struct path *p)
 {
     return p->due_us < p->give_up_us ? p->due_us : p->give_up_us;

@@ -27,6 +27,7 @@ enum {
     MTU_BASE = 1200,
     MTU_PROBES = 3,
     CHALLENGES = 2, /* remembered; a response to an older one comes too late */
+    RESPONSES = 2,  /* that wait to be sent; of more the newest win: SECURITY.md row 3 */
     CHALLENGE_SIZE = 8,
     /* What may go to an address that is only said to be the peer's, until something comes from
      * there: 12 datagrams of 64 bytes. It is too little for one of 1,200, and a probe needs no
@@ -66,11 +67,11 @@ struct path {
     uint32_t cid_seq; /* the peer's that is sent to */
 
     /* validation */
-    bool response_due;  /* one pending PATH_RESPONSE, the newest wins: SECURITY.md row 3 */
+    uint8_t responses;  /* PATH_RESPONSEs to be sent, the oldest first */
     bool challenge_due; /* a PATH_CHALLENGE is to be sent */
     uint8_t challenges; /* sent in this validation, at most 255 */
     uint8_t full;       /* bit by place: that challenge went in a datagram of 1,200 bytes */
-    uint8_t response[CHALLENGE_SIZE];
+    uint8_t response[RESPONSES][CHALLENGE_SIZE];
     uint8_t challenge[CHALLENGES][CHALLENGE_SIZE];
 
     uint8_t ttl; /* hop limit of the last authentic packet, 0 unknown */
@@ -113,7 +114,7 @@ static inline bool path_is_checked(const struct path *p)
  * the window may be lost because nobody knows yet which path works. */
 static inline bool path_wants_probe(const struct path *p, uint64_t now)
 {
-    return (p->challenge_due || p->response_due || p->observed_due)
+    return (p->challenge_due || p->responses || p->observed_due)
            && (cc_room(&p->cc) >= MTU_BASE || now >= p->beyond_us);
 }
 /* It is being sent. */
@@ -130,6 +131,10 @@ enum path_answer {
     PATH_ANSWER_FULL,  /* validated: the validation is over */
 };
 enum path_answer path_on_response(struct path *p, const uint8_t data[CHALLENGE_SIZE]);
+/* A PATH_CHALLENGE came: its bytes are to be sent back. */
+void path_respond(struct path *p, const uint8_t data[CHALLENGE_SIZE]);
+/* The oldest response has been sent. */
+void path_responded(struct path *p);
 /* The validation, if any, ends without a result. */
 void path_check_end(struct path *p);
 /* When path_on_time wants to be called, AQ_NEVER: not. */

@@ -374,7 +374,7 @@ static uint32_t send_probe(struct conn *c, struct path *p, uint8_t *out, struct 
     uint64_t room = path_room(p);
     /* RFC 9000 §8.2.1, §8.2.2: 1,200 bytes, unless the 3x limit forbids it; or, PROTOCOL §1, our
      * own limit for an address that is only said to be the peer's. */
-    bool full = room >= MTU_BASE && (p->challenge_due || p->response_due);
+    bool full = room >= MTU_BASE && (p->challenge_due || p->responses);
     uint64_t most = room < MTU_BASE ? room : MTU_BASE;
     struct batch b = {.count = 0};
     struct out o = {.path = p, .now = now};

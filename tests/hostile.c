@@ -531,6 +531,44 @@ Test(hostile, peer_closes)
     }
 }
 
+/* What an on_frame below saw of PATH_RESPONSEs. */
+struct responses {
+    unsigned count;
+    uint8_t first[64]; /* of each its first byte */
+};
+
+static void note_response(struct hostile *peer, enum packet_type type, const struct frame *f)
+{
+    struct responses *seen = peer->user;
+    (void)type;
+    if (f->type == FRAME_PATH_RESPONSE && seen->count < sizeof seen->first)
+        seen->first[seen->count++] = f->path.data[0];
+}
+
+/* RFC 9000 §8.2.2: challenges that come together have a response each, and once; of a flood in one
+ * packet the newest few (SECURITY.md row 3). */
+Test(hostile, path_challenges_answered)
+{
+    for (unsigned n = 1; n <= 40; n += n < 4 ? 1 : 36) {
+        struct hostile *peer = done(true);
+        struct responses seen = {0};
+        uint8_t frames[40 * 9] = {0};
+        unsigned want = n < 2 ? n : 2;
+        peer->on_frame = note_response;
+        peer->user = &seen;
+        for (unsigned i = 0; i < n; i++) {
+            frames[i * 9] = FRAME_PATH_CHALLENGE;
+            frames[i * 9 + 1] = (uint8_t)(100 + i);
+        }
+        hostile_send(peer, PACKET_ONE_RTT, frames, n * 9);
+        hostile_wait(peer, 1000000);
+        cr_assert_eq(seen.count, want, "%u responses to %u challenges", seen.count, n);
+        for (unsigned i = 0; i < want; i++)
+            cr_expect_eq(seen.first[i], 100 + n - want + i);
+        hostile_free(peer);
+    }
+}
+
 /* RFC 9000 §8.2.2: a PATH_CHALLENGE is answered with its bytes. RFC 9000 §19.17 */
 Test(hostile, path_challenge_answered)
 {

@@ -223,7 +223,7 @@ Test(path, probes_and_the_window)
 {
     struct path p = path_new();
     cr_expect_not(path_wants_probe(&p, BEGIN));
-    p.response_due = true;
+    p.responses = 1;
     cr_expect(path_wants_probe(&p, BEGIN));
     p.cc.in_flight_bytes = p.cc.cwnd_bytes - MTU_BASE + 1;
     cr_expect(path_wants_probe(&p, BEGIN));
@@ -232,6 +232,25 @@ Test(path, probes_and_the_window)
     cr_expect(path_wants_probe(&p, BEGIN + p.rtt.smoothed_us));
     p.cc.in_flight_bytes--;
     cr_expect(path_wants_probe(&p, BEGIN));
+}
+
+/* RFC 9000 §8.2.2: each challenge has its response, in the order in which they came; of more than
+ * are kept the newest (SECURITY.md row 3). */
+Test(path, responses)
+{
+    struct path p = path_new();
+    for (uint8_t i = 0; i < RESPONSES; i++)
+        path_respond(&p, (const uint8_t[CHALLENGE_SIZE]){i});
+    cr_expect_eq(p.responses, RESPONSES);
+    path_responded(&p);
+    cr_expect_eq(p.response[0][0], 1);
+    for (uint8_t i = 0; i < 2; i++)
+        path_respond(&p, (const uint8_t[CHALLENGE_SIZE]){(uint8_t)(RESPONSES + i)});
+    for (uint8_t i = 0; i < RESPONSES; i++) {
+        cr_expect_eq(p.response[0][0], 2 + i);
+        path_responded(&p);
+    }
+    cr_expect_eq(p.responses, 0);
 }
 
 /* RFC 9000 §9.4: what goes over to a path that differs in the port; what is in flight does not. */
