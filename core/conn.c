@@ -310,6 +310,7 @@ static void fire_loss(struct conn *c, uint64_t now)
     c->pto_count++;
     c->counts.pto_count++;
     sp->probes = 2; /* RFC 9002 §6.2.4: one, or two */
+    ecn_on_pto(&conn_path(c)->ecn);
     conn_probe(c, space, now);
     trace_pto(&c->tracer, space, c->pto_count, now);
     paths_on_pto(c, now);

@@ -10,7 +10,8 @@
 #include "core/frame.h"
 
 enum {
-    LENGTH_MAX_SIZE = 2 /* of a datagram's length: packets are below 16,384 bytes */
+    LENGTH_MAX_SIZE = 2,      /* of a datagram's length: packets are below 16,384 bytes */
+    LONG_MORE = 4 + 1 + 1 + 2 /* a long header's version, the ids' sizes, and Length */
 };
 
 /* The connection's block, taken with the first datagram. NULL: no memory. */
@@ -80,6 +81,8 @@ static size_t datagram_room(const struct conn *c)
     const struct path *p = conn_path(c);
     size_t around = 1U + cid_peer_active(&c->peer_cids)->size + 4 + AEAD_TAG_SIZE;
     size_t frame = p->mtu - around;
+    if (early_sends(c)) /* in a long header, whatever id the server takes for itself */
+        frame = MTU_BASE - (1U + CID_MAX + 4 + AEAD_TAG_SIZE) - LONG_MORE - c->ep->cid_key.size;
     if (frame > c->peer.datagram_max) /* RFC 9221 §3 */
         frame = c->peer.datagram_max;
     return frame > 1 + LENGTH_MAX_SIZE ? frame - 1 - LENGTH_MAX_SIZE : 0;
@@ -142,7 +145,7 @@ static struct conn *find(struct aq_endpoint *ep, aq_conn conn)
 size_t aq_datagram_max(struct aq_endpoint *ep, aq_conn conn)
 {
     struct conn *c = find(ep, conn);
-    return c && c->params_known && c->peer.datagram_max ? datagram_room(c) : 0;
+    return c && c->peer.datagram_max ? datagram_room(c) : 0;
 }
 
 int aq_datagram_send(struct aq_endpoint *ep, aq_conn conn, const struct aq_iov *iov, unsigned n)
@@ -151,7 +154,8 @@ int aq_datagram_send(struct aq_endpoint *ep, aq_conn conn, const struct aq_iov *
     size_t size = 0, max = aq_datagram_max(ep, conn);
     if (!c)
         return AQ_GONE;
-    if (c->state == CONN_HANDSHAKE)
+    /* RFC 9221 §3: in 0-RTT as the server's parameters are remembered. */
+    if (c->state == CONN_HANDSHAKE && !early_is_open(c))
         return AQ_BLOCKED;
     for (unsigned i = 0; i < n && size <= UINT16_MAX; i++)
         size += iov[i].size <= UINT16_MAX ? iov[i].size : UINT16_MAX + 1;

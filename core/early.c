@@ -42,7 +42,7 @@ static size_t keep_encode(const struct params *p, uint8_t *out, size_t size)
 
 /* ---- client ---- */
 
-/* The limits for what we send. */
+/* The limits for what we send, and the frames that the peer knows. */
 static void early_limits(struct conn *c, const struct params *p)
 {
     c->streams.tx_bidi_local = p->max_stream_data_bidi_remote; /* his "remote" is what we open */
@@ -51,6 +51,9 @@ static void early_limits(struct conn *c, const struct params *p)
     c->streams.peer_max[STREAMS_BIDI] = p->max_streams_bidi;
     c->streams.peer_max[STREAMS_UNI] = p->max_streams_uni;
     flow_tx_raise(&c->flow, p->max_data);
+    c->peer.reset_stream_at = p->reset_stream_at;
+    c->peer.datagram_max =
+        (uint16_t)(p->max_datagram_frame < UINT16_MAX ? p->max_datagram_frame : UINT16_MAX);
 }
 
 const uint8_t *early_ticket_open(struct conn *c, const uint8_t *ticket, size_t *size, bool *early)

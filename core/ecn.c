@@ -15,12 +15,13 @@ unsigned ecn_may_mark(const struct ecn *ecn, unsigned n)
     return ecn->state == ECN_CAPABLE || n < left ? n : left;
 }
 
-void ecn_on_sent(struct ecn *ecn, struct ecn_counts *counts, unsigned n)
+void ecn_on_sent(struct ecn *ecn, struct ecn_counts *counts, unsigned n, unsigned mute)
 {
     counts->sent += n;
     if (ecn->state != ECN_TESTING)
         return;
     ecn->tested = (uint8_t)(ecn->tested + n);
+    ecn->tested_mute = (ecn->tested_mute + mute) & 127;
     if (ecn->tested >= ECN_TEST_PACKETS)
         ecn->state = ECN_UNKNOWN;
 }
@@ -32,8 +33,16 @@ void ecn_on_lost(struct ecn *ecn)
         return;
     if (ecn->tested_lost < UINT8_MAX)
         ecn->tested_lost++;
-    if (ecn->state == ECN_UNKNOWN && ecn->tested_lost >= ecn->tested)
+    if (ecn->state == ECN_UNKNOWN && ecn->tested_lost >= ecn->tested - ecn->tested_mute)
         ecn->state = ECN_FAILED;
+}
+
+/* The marks may be why nothing arrives: what goes now goes without. Should one of the packets so
+ * far be acknowledged after all, marks are used. */
+void ecn_on_pto(struct ecn *ecn)
+{
+    if (ecn->state == ECN_TESTING && ecn->tested && !ecn->any_acked)
+        ecn->state = ECN_UNKNOWN;
 }
 
 /* RFC 9000 §13.4.2.1: what an ACK reports against what was reported before it. */

@@ -26,10 +26,11 @@ enum {
 
 /* A path's. */
 struct ecn {
-    uint8_t state;       /* enum ecn_state */
-    uint8_t tested;      /* marked packets sent while testing */
-    uint8_t tested_lost; /* of them, up to the first that was acknowledged */
-    bool any_acked;      /* a marked packet was */
+    uint8_t state;           /* enum ecn_state */
+    uint8_t tested;          /* marked packets sent while testing */
+    uint8_t tested_lost;     /* of them, up to the first that was acknowledged */
+    uint8_t tested_mute : 7; /* of them ACKs alone, of which nobody will tell */
+    bool any_acked      : 1; /* a marked packet was */
 };
 
 /* What the newest ACK reported, and how many packets were marked; of a connection's 1-RTT space. */
@@ -44,10 +45,12 @@ static inline bool ecn_marks(const struct ecn *ecn)
 }
 /* How many of n packets may be marked: n, or what is left of the test. */
 unsigned ecn_may_mark(const struct ecn *ecn, unsigned n);
-/* n packets were sent with ECT(0). */
-void ecn_on_sent(struct ecn *ecn, struct ecn_counts *counts, unsigned n);
+/* n packets were sent with ECT(0), mute of them elicit no ACK. */
+void ecn_on_sent(struct ecn *ecn, struct ecn_counts *counts, unsigned n, unsigned mute);
 /* A marked packet of this path was declared lost. */
 void ecn_on_lost(struct ecn *ecn);
+/* A PTO fired. */
+void ecn_on_pto(struct ecn *ecn);
 /* An ACK that raised the largest acknowledged number, which newly acknowledges so many marked
  * packets. Returns how many more of them met congestion (CE) than were known to have; 0 when the
  * counts cannot be trusted, and then the path has FAILED. */

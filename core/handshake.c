@@ -261,10 +261,7 @@ static void keep_params(struct conn *c, const struct params *p)
         .no_migration = params_has(p, PARAM_DISABLE_ACTIVE_MIGRATION),
         .active_cid_limit =
             (uint8_t)(p->active_cid_limit < CIDS_MAX ? p->active_cid_limit : CIDS_MAX),
-        .datagram_max =
-            (uint16_t)(p->max_datagram_frame < UINT16_MAX ? p->max_datagram_frame : UINT16_MAX),
         .grease_bit = p->grease_quic_bit,
-        .reset_stream_at = p->reset_stream_at,
     };
     ackfreq_on_params(&c->ackfreq, params_has(p, PARAM_MIN_ACK_DELAY), p->min_ack_delay_us,
                       p->max_ack_delay_us);

@@ -288,6 +288,7 @@ static uint32_t send_coalesced(struct conn *c, uint8_t *out, struct aq_train *tr
         size = limit;
     }
     bool mark = o[n - 1].id == SPACE_APP && ecn_may_mark(&p->ecn, 1);
+    bool mute = !(o[n - 1].flags & SENT_ELICITING);
     for (unsigned i = 0; i < n; i++) {
         b.mark =
             mark && o[i].id == SPACE_APP ? SENT_ECT : 0; /* only that space's counts are used */
@@ -297,7 +298,7 @@ static uint32_t send_coalesced(struct conn *c, uint8_t *out, struct aq_train *tr
     finish_train(c, p, train, out, (uint32_t)size, (uint16_t)size);
     if (mark) {
         train->ecn = AQ_ECN_ECT0;
-        ecn_on_sent(&p->ecn, &c->ecn, 1);
+        ecn_on_sent(&p->ecn, &c->ecn, 1, mute);
     }
     if (!c->server && n && c->hand && c->hand->keys[1].tx.set
         && (o[0].id == SPACE_HANDSHAKE || (n > 1 && o[1].id == SPACE_HANDSHAKE)))
@@ -420,6 +421,7 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
 {
     struct path *p = conn_path(c);
     uint32_t prefix = path_prefix(p), mtu = p->mtu, stride = mtu + prefix, at = 0;
+    unsigned mute = 0;
     struct batch b;
     b.count = 0;
     b.mark = ecn_marks(&p->ecn) ? SENT_ECT : 0;
@@ -438,6 +440,7 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
         if (!packet_fill(c, &o))
             break;
         packet_commit(c, &o, &b);
+        mute += !(o.flags & SENT_ELICITING);
         at += b.v[b.count - 1].size + prefix;
         if (b.v[b.count - 1].size < mtu) /* GSO: only the last of a train may be shorter */
             break;
@@ -452,7 +455,7 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
     finish_train(c, p, train, out, at, (uint16_t)(b.count > 1 ? mtu : at));
     if (b.mark) {
         train->ecn = AQ_ECN_ECT0;
-        ecn_on_sent(&p->ecn, &c->ecn, b.count);
+        ecn_on_sent(&p->ecn, &c->ecn, b.count, mute);
     }
     return at;
 }

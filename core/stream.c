@@ -94,6 +94,15 @@ static void event_clear(struct stream *s, enum aq_event_kind kind)
     s->events &= ~(1u << kind);
 }
 
+/* All below was to be delivered and was sent: time for RESET_STREAM_AT. Not before, so that its
+ * Final Size, which is what was sent, is within all limits
+ * (draft-ietf-quic-reliable-stream-reset §4). */
+static void reset_at_due(struct stream *s)
+{
+    if (s->tx_reliable != UINT64_MAX && s->sendq.sent >= s->tx_reliable)
+        s->due |= DUE_RESET;
+}
+
 void stream_rewind(struct stream *s, struct quota *quota)
 {
     s->due &= (uint8_t)~DUE_BLOCKED;
@@ -105,6 +114,8 @@ void stream_rewind(struct stream *s, struct quota *quota)
         assert(s->tx == TX_READY || s->tx == TX_SEND || s->tx == TX_DATA_SENT);
         s->tx = TX_READY;
         sendq_rewind(&s->sendq, quota);
+        s->due &= (uint8_t)~DUE_RESET; /* RESET_STREAM_AT waits for what it promises once more */
+        reset_at_due(s);
     }
 }
 
@@ -388,15 +399,6 @@ int stream_reset(struct stream *s, const struct stream_env *env, uint64_t code)
     if (tx_is_open(s)) /* else it has ended already, perhaps by the peer's STOP_SENDING */
         send_abandon(s, env, code);
     return AQ_OK;
-}
-
-/* All below was to be delivered and was sent: time for RESET_STREAM_AT. Not before, so that its
- * Final Size, which is what was sent, is within all limits
- * (draft-ietf-quic-reliable-stream-reset §4). */
-static void reset_at_due(struct stream *s)
-{
-    if (s->tx_reliable != UINT64_MAX && s->sendq.sent >= s->tx_reliable)
-        s->due |= DUE_RESET;
 }
 
 int stream_reset_at(struct stream *s, const struct stream_env *env, uint64_t code,

@@ -2,6 +2,7 @@
  * under loss, reordering and Retry; what a server must not take and a client must not believe. */
 #include "core/endpoint.h"
 #include "core/frame.h"
+#include "crypto/tls_config.h"
 #include "tests/pair.h"
 
 enum {
@@ -326,6 +327,133 @@ Test(early, loss)
         cr_expect_not(e->p->client.closed);
         early_free(e);
     }
+}
+
+/* Datagrams taken at the server, and the bytes of the first. */
+static unsigned datagrams(struct side *s, uint8_t *first)
+{
+    struct aq_iov iov;
+    unsigned n = 0;
+    for (; aq_datagram_peek(s->ep, s->conn, &iov) == AQ_OK; n++) {
+        if (!n)
+            *first = iov.data[0];
+        aq_datagram_take(s->ep, s->conn);
+    }
+    return n;
+}
+
+static struct early *early_datagrams(bool limits_stay)
+{
+    struct aq_config client;
+    struct early *e = calloc(1, sizeof *e);
+    cr_assert_not_null(e);
+    e->server = tls(true, true, NULL);
+    e->client = tls(false, false, NULL);
+    pair_config(&client, false);
+    pair_config(&e->config, true);
+    client.datagram_max = 65535;
+    e->config.tls = e->server;
+    e->config.datagram_max = 65535;
+    e->p = pair_new(&client, &e->config);
+    learn(e);
+    if (!limits_stay) {
+        e->config.datagram_max = 0;
+        server_again(e);
+    }
+    return e;
+}
+
+/* RFC 9221 §3: datagrams in 0-RTT, as large as one packet of it carries, as the server's parameter
+ * is remembered; and the server's answer before the handshake is done. */
+Test(early, datagrams)
+{
+    struct early *e = early_datagrams(true);
+    static uint8_t bytes[2000] = {17};
+    uint8_t first = 0;
+    dial(e, true);
+    size_t max = aq_datagram_max(e->p->client.ep, e->p->client.conn);
+    cr_expect_gt(max, 1000);
+    struct aq_iov iov = {bytes, max}, more = {bytes, max + 1};
+    cr_expect_eq(aq_datagram_send(e->p->client.ep, e->p->client.conn, &more, 1), AQ_MISUSE);
+    for (unsigned i = 0; i < 3; i++)
+        cr_expect_eq(aq_datagram_send(e->p->client.ep, e->p->client.conn, &iov, 1), AQ_OK);
+    pair_run(e->p, PAIR_DELAY_US);
+    cr_expect_eq(side_count(&e->p->server, AQ_EVENT_CONNECTED), 0);
+    cr_expect(datagrams(&e->p->server, &first) == 3 && first == 17);
+    iov.size = 9;
+    cr_expect_eq(aq_datagram_send(e->p->server.ep, e->p->server.conn, &iov, 1), AQ_OK);
+    pair_run(e->p, PAIR_DELAY_US);
+    cr_expect_eq(datagrams(&e->p->client, &first), 1);
+    pair_run(e->p, 1000000);
+    cr_expect_eq(told(&e->p->client), AQ_EARLY_ACCEPTED);
+    cr_expect_eq(pair_stats(&e->p->client).datagrams_acked, 3);
+    early_free(e);
+}
+
+/* RFC 9221 §5: what was rejected with its packet is lost, and not sent again; nor is what waits
+ * sent to a server that takes none any more. */
+Test(early, datagrams_rejected)
+{
+    struct early *e = early_datagrams(false);
+    struct aq_iov iov = {(const uint8_t *)request, sizeof request};
+    dial(e, true);
+    for (unsigned i = 0; i < 3; i++)
+        cr_expect_eq(aq_datagram_send(e->p->client.ep, e->p->client.conn, &iov, 1), AQ_OK);
+    side_turn(&e->p->client, e->p->now_us);
+    cr_expect_eq(aq_datagram_send(e->p->client.ep, e->p->client.conn, &iov, 1), AQ_OK);
+    pair_run(e->p, 1000000);
+    cr_expect_eq(told(&e->p->client), AQ_EARLY_REJECTED);
+    struct aq_conn_stats stats = pair_stats(&e->p->client);
+    cr_expect_eq(stats.datagrams_sent, stats.datagrams_lost);
+    cr_expect_eq(stats.datagrams_sent + stats.datagrams_dropped_sending, 4);
+    cr_expect_eq(pair_stats(&e->p->server).datagrams_received, 0);
+    cr_expect_eq(aq_datagram_send(e->p->client.ep, e->p->client.conn, &iov, 1), AQ_MISUSE);
+    cr_expect_not(e->p->client.closed);
+    early_free(e);
+}
+
+/* draft-ietf-quic-reliable-stream-reset §3: the parameter is remembered; RFC 9001 §4.6.2: a reset
+ * that was rejected goes again, behind what it promises. */
+Test(early, reset_at)
+{
+    for (unsigned rejected = 0; rejected < 2; rejected++) {
+        struct early *e = early_new(true);
+        struct aq_iov iov[8];
+        uint64_t got = 0;
+        bool fin;
+        e->config.seed[0] ^= 1;
+        if (rejected)
+            server_again(e);
+        ask(e);
+        cr_expect_eq(aq_stream_reset_at(e->p->client.ep, e->stream, 5, 10), AQ_OK);
+        pair_run(e->p, 1000000);
+        cr_expect_eq(told(&e->p->client), rejected ? AQ_EARLY_REJECTED : AQ_EARLY_ACCEPTED);
+        cr_assert(e->p->server.stream);
+        int n = aq_stream_peek(e->p->server.ep, e->p->server.stream, iov, 8, &fin);
+        for (int i = 0; i < n; i++)
+            got += iov[i].size;
+        cr_expect_geq(got, 10);
+        cr_expect_eq(memcmp(iov[0].data, request, 10), 0);
+        aq_stream_consume(e->p->server.ep, e->p->server.stream, got);
+        pair_run(e->p, 1000000);
+        cr_expect_eq(side_count(&e->p->server, AQ_EVENT_RESET), 1);
+        early_free(e);
+    }
+}
+
+/* RFC 8446 §4.1.4, §4.2.10: a server that asks for another ClientHello takes no 0-RTT; it goes
+ * again, and the second hello resumes. */
+Test(early, hello_retry)
+{
+    static const int late_group[] = {NID_secp384r1};
+    struct early *e = early_new(true);
+    cr_assert(SSL_CTX_set1_curves(e->server->ctx, late_group, 1));
+    expect_rejected(e);
+    struct aq_conn_peer peer = {.size = sizeof peer};
+    cr_assert_eq(aq_conn_peer(e->p->client.ep, e->p->client.conn, &peer), AQ_OK);
+    cr_expect(peer.resumed);
+    cr_expect_not_null(strstr(peer.group, "384"), "%s", peer.group);
+    early_free(e);
 }
 
 /* A 0-RTT packet of the client with frames of the test's choice. */

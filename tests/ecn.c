@@ -17,10 +17,10 @@ static void tested(struct ecn *ecn, struct ecn_counts *counts)
     ecn_init(ecn, true);
     cr_assert_eq(ecn->state, ECN_TESTING);
     cr_assert_eq(ecn_may_mark(ecn, 64), ECN_TEST_PACKETS);
-    ecn_on_sent(ecn, counts, 4);
+    ecn_on_sent(ecn, counts, 4, 0);
     cr_assert_eq(ecn_may_mark(ecn, 64), 6);
     cr_assert_eq(ecn_may_mark(ecn, 2), 2);
-    ecn_on_sent(ecn, counts, 6);
+    ecn_on_sent(ecn, counts, 6, 0);
     cr_assert_eq(ecn->state, ECN_UNKNOWN);
     cr_assert_eq(ecn_may_mark(ecn, 1), 0);
     cr_assert_not(ecn_marks(ecn));
@@ -48,7 +48,7 @@ Test(ecn, capable)
     cr_assert_eq(ecn_on_ack(&ecn, &counts, &ack, 7), 1, "one met congestion");
     cr_assert_eq(ecn.state, ECN_CAPABLE);
     cr_assert_eq(ecn_may_mark(&ecn, 64), 64);
-    ecn_on_sent(&ecn, &counts, 20);
+    ecn_on_sent(&ecn, &counts, 20, 0);
     ack = counts_of(25, 0, 4);
     cr_assert_eq(ecn_on_ack(&ecn, &counts, &ack, 20), 3);
     cr_assert_eq(ecn_on_ack(&ecn, &counts, &ack, 0), 0, "told once");
@@ -78,7 +78,7 @@ Test(ecn, failed)
         tested(&ecn, &counts);
         ecn_on_ack(&ecn, &counts, &first, 8);
         cr_assert_eq(ecn.state, ECN_CAPABLE);
-        ecn_on_sent(&ecn, &counts, 10);
+        ecn_on_sent(&ecn, &counts, 10, 0);
         cr_expect_eq(ecn_on_ack(&ecn, &counts, &rows[i].ack, rows[i].marked), 0);
         cr_expect_eq(ecn.state, ECN_FAILED, "%s", rows[i].why);
         cr_expect_eq(ecn_may_mark(&ecn, 1), 0);
@@ -105,6 +105,45 @@ Test(ecn, all_marked_packets_lost)
     cr_assert_eq(ecn.state, ECN_CAPABLE);
 }
 
+/* ACKs alone are never declared lost: the others decide. */
+Test(ecn, all_that_tell_lost)
+{
+    struct ecn ecn;
+    struct ecn_counts counts = {0};
+    ecn_init(&ecn, true);
+    ecn_on_sent(&ecn, &counts, 8, 6);
+    ecn_on_sent(&ecn, &counts, 2, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        cr_assert_eq(ecn.state, ECN_UNKNOWN);
+        ecn_on_lost(&ecn);
+    }
+    cr_assert_eq(ecn.state, ECN_FAILED);
+}
+
+/* RFC 9000 §13.4.2: where a timeout tells that nothing arrives, what goes next goes without marks;
+ * those that went decide. */
+Test(ecn, timeout_while_testing)
+{
+    struct ecn ecn;
+    struct ecn_counts counts = {0};
+    struct frame_ack ack = counts_of(3, 0, 0);
+    ecn_init(&ecn, true);
+    ecn_on_pto(&ecn);
+    cr_assert_eq(ecn.state, ECN_TESTING, "none was marked");
+    ecn_on_sent(&ecn, &counts, 3, 0);
+    ecn_on_pto(&ecn);
+    cr_assert_eq(ecn.state, ECN_UNKNOWN);
+    cr_assert_eq(ecn_may_mark(&ecn, 4), 0);
+    struct ecn lost = ecn;
+    for (unsigned i = 0; i < 3; i++)
+        ecn_on_lost(&lost);
+    cr_assert_eq(lost.state, ECN_FAILED);
+    ecn_on_ack(&ecn, &counts, &ack, 3);
+    cr_assert_eq(ecn.state, ECN_CAPABLE, "they came after all");
+    ecn_on_pto(&ecn);
+    cr_assert_eq(ecn.state, ECN_CAPABLE);
+}
+
 /* RFC 9000 A.4: a path that marks everything. */
 Test(ecn, all_marked_packets_congested)
 {
@@ -126,12 +165,12 @@ Test(ecn, the_next_path_counts_from_there)
     ecn_on_ack(&ecn, &counts, &ack, 10);
     cr_assert_eq(ecn.state, ECN_FAILED);
     ecn_init(&next, true);
-    ecn_on_sent(&next, &counts, 10);
+    ecn_on_sent(&next, &counts, 10, 0);
     ack = counts_of(10, 0, 0);
     ecn_on_ack(&next, &counts, &ack, 10);
     cr_assert_eq(next.state, ECN_FAILED, "one of ten was seen");
     ecn_init(&next, true);
-    ecn_on_sent(&next, &counts, 10);
+    ecn_on_sent(&next, &counts, 10, 0);
     ack = counts_of(20, 0, 0);
     ecn_on_ack(&next, &counts, &ack, 10);
     cr_assert_eq(next.state, ECN_CAPABLE);

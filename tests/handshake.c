@@ -120,6 +120,34 @@ Test(handshake, names_of_any_length)
     }
 }
 
+/* RFC 8446 §4.1.4: a HelloRetryRequest and the second ClientHello are CRYPTO bytes of the Initial
+ * space like others, whichever datagram of theirs is lost. RFC 9000 §17.2.5.2: a Retry before them,
+ * too. */
+Test(handshake, hello_retry)
+{
+    for (unsigned nth = 0; nth <= 10; nth++) {
+        for (unsigned retry = 0; retry < 2; retry++) {
+            struct aq_config server;
+            struct aq_conn_peer peer = {.size = sizeof peer};
+            pair_config(&server, true);
+            server.tls = sim_tls_server_hello_retry();
+            server.retry = retry ? AQ_RETRY_ALWAYS : AQ_RETRY_NEVER;
+            struct pair *p = pair_new(NULL, &server);
+            (nth % 2 ? &p->client : &p->server)->lose_nth = (nth + 1) / 2;
+            pair_dial(p);
+            pair_run(p, 9000000);
+            cr_assert_eq(side_count(&p->client, AQ_EVENT_CONFIRMED), 1, "%u %u", nth, retry);
+            cr_expect_eq(side_count(&p->server, AQ_EVENT_CONFIRMED), 1);
+            cr_assert_eq(aq_conn_peer(p->client.ep, p->client.conn, &peer), AQ_OK);
+            cr_expect_not_null(strstr(peer.group, "384"), "%s", peer.group);
+            if (nth == 0) /* one round trip more for each */
+                cr_expect_geq(pair_stats(&p->client).handshake_us,
+                              (2 + retry) * 2 * (uint64_t)PAIR_DELAY_US);
+            pair_free(p);
+        }
+    }
+}
+
 /* RFC 9001 §4.9.1: Initial keys go with the client's first Handshake packet, sent or received.
  * RFC 9001 §4.9.2: Handshake keys go when the handshake is confirmed. After that nothing is sent
  * or taken at that level. */

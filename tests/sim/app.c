@@ -33,6 +33,18 @@ static void config_fill(const struct scenario *row, struct aq_config *config)
     config->fixed_mtu = row->fixed_mtu;
     config->cc = row->cc;
     config->key_update_packets = row->key_update_packets;
+    config->datagram_drop_oldest = row->datagram_drop_oldest;
+    if (row->datagram_queue)
+        config->datagram_queue = row->datagram_queue;
+}
+
+/* What each side has for itself. */
+static void config_of_side(const struct scenario *row, bool client, struct aq_config *config)
+{
+    config->datagram_max = row->datagram_max[!client];
+    config->no_ecn = row->no_ecn[!client];
+    if (row->versions[!client][0])
+        memcpy(config->versions, row->versions[!client], sizeof config->versions);
 }
 
 /* The server's second address. Hosts get theirs in turn, the server the second one. */
@@ -48,8 +60,9 @@ static void side_start(struct play *play, struct side *side, bool client)
     struct aq_config config;
 
     config_fill(play->row, &config);
+    config_of_side(play->row, client, &config);
     if (!client) {
-        config.tls = sim_tls_server();
+        config.tls = play->row->hello_retry ? sim_tls_server_hello_retry() : sim_tls_server();
         config.retry = play->row->retry ? AQ_RETRY_ALWAYS : AQ_RETRY_UNDER_LOAD;
         config.no_migration = play->row->no_migration;
         if (play->row->preferred)
@@ -84,6 +97,8 @@ static void play_connect(struct play *play)
     connect.remote = play->server.host->addr;
     connect.server_name = "sim.example";
     connect.user = client;
+    connect.version = play->round ? 0 : play->row->version;
+    connect.early_data = play->row->early && play->round;
     if (client->ticket_size) {
         connect.ticket = client->ticket;
         connect.ticket_size = client->ticket_size;
@@ -137,6 +152,13 @@ static void play_disturb(struct play *play, unsigned *done)
     }
 }
 
+/* RFC 9000 §9: an address has to stay until the handshake is confirmed. */
+static void play_addresses_stay(struct play *play)
+{
+    play->client.host->rebind_us = 0;
+    play->client.host->rebind_every = 0;
+}
+
 /* Changes of address, as often as the row says. */
 static void play_paths(struct play *play)
 {
@@ -144,8 +166,7 @@ static void play_paths(struct play *play)
     struct sim_host *host = play->client.host;
     uint64_t now = play->sim->now_us;
 
-    host->rebind_us = 0; /* RFC 9000 §9: an address has to stay until the handshake is confirmed */
-    host->rebind_every = 0;
+    play_addresses_stay(play);
     if (!play->client.confirmed || !play->server.confirmed)
         return;
     host->rebind_every = row->rebind_every;
@@ -162,33 +183,6 @@ static void play_paths(struct play *play)
             sim_fail(play->sim, "aq_conn_migrate: %d", result);
         sim_kick(host);
     }
-}
-
-/* Attackers on the way, and addresses where nothing passes. */
-static bool play_flight(void *user, struct sim_flight **pointer)
-{
-    struct play *play = user;
-    const struct scenario *row = play->row;
-    const struct sim_flight *flight = *pointer;
-    const struct sim_host *client = play->client.host, *server = play->server.host;
-    bool up = flight->to.port == server->addr.port;
-
-    if (row->migrate_nowhere && client->owns > 1 &&
-        (flight->from.port > 5000 || flight->to.port > 5000) && client->outsides == 0)
-        return false;
-    if (row->preferred_dead && (flight->to.port == server->own[1].port || flight->from.port == server->own[1].port))
-        return false;
-    /* He has no better way for large ones. */
-    if (row->link[0].mtu && flight->size > row->link[0].mtu)
-        return true;
-    if (up && play->client.confirmed && sim_rng_chance(&play->sim->rng, row->forward_ppm)) {
-        struct aq_addr from = flight->from;
-        from.ip[from.family == 4 ? 1 : 14] = 200;
-        if (row->spoof)
-            from.port = (uint16_t)(20000 + sim_rng_below(&play->sim->rng, 10000));
-        sim_inject(play->sim, &from, &flight->to, flight->data, flight->size);
-    }
-    return true;
 }
 
 static void link_cut(struct play *play)
@@ -210,6 +204,9 @@ static void play_close(struct play *play)
 {
     enum close_kind kind = play->row->close;
 
+    if (kind <= CLOSE_BY_IDLE)
+        judge_end(play);
+    way_replay(play);
     play->closing = true;
     if (kind == CLOSE_BY_CLIENT || kind == CLOSE_BY_BOTH || kind == CLOSE_EARLY)
         side_close(&play->client, kind == CLOSE_EARLY ? CODE_EARLY : CODE_DONE);
@@ -291,14 +288,16 @@ static void play_round(struct play *play, struct outcome *outcome)
     struct sim *sim = play->sim;
     uint64_t limit = sim->now_us + UINT64_C(7200000000);
     unsigned disturbed = 0;
-    uint64_t begin = sim->now_us;
+    uint64_t begin = play->began_us = sim->now_us;
 
+    play_addresses_stay(play);
     play_connect(play);
     while (!play->closing && sim_step(sim, limit)) {
         uint64_t bytes = play->client.delivered_bytes + play->server.delivered_bytes;
         bool half = row->close == CLOSE_EARLY || row->close == CLOSE_VANISH || row->close == CLOSE_REBOOT;
         play_disturb(play, &disturbed);
         play_paths(play);
+        way_turn(play);
         if (play->client.closed || (play->server.closed && row->expect != EXPECT_DELIVERED))
             play->closing = true;
         else if (half ? play->client.confirmed && bytes >= row->bytes / 2 : play_delivered(play))
@@ -311,10 +310,15 @@ static void play_round(struct play *play, struct outcome *outcome)
                  play->client.connected, play->server.connected, side_open_flow(&play->client, open[0]),
                  side_open_flow(&play->server, open[1]));
     outcome->transfer_us += sim->now_us - begin;
+    bool replayed = false;
     while (!(host_idle(play->client.host) && host_idle(play->server.host) &&
              (play->client.closed || sim->failed)) &&
-           sim_step(sim, limit))
-        continue;
+           sim_step(sim, limit)) {
+        if (replayed || !play->client.closed || !play->server.closed)
+            continue;
+        replayed = true;
+        way_replay(play);
+    }
     sim_step(sim, sim->now_us);
     if (!play->client.closed)
         sim_fail(sim, "the client's connection never ended");
@@ -328,6 +332,20 @@ static void play_round(struct play *play, struct outcome *outcome)
         check_empty(play->client.host);
         check_empty(play->server.host);
     }
+}
+
+/* Between two connections: a server that has begun anew takes no 0-RTT of tickets from before. */
+static void play_server_anew(const struct play *play)
+{
+    struct sim_host *server = play->server.host;
+    struct aq_config *config = &server->config;
+
+    if (play->row->early == EARLY_SMALLER) {
+        config->conn_window = config->conn_window / 2 + 1;
+        config->stream_window = config->stream_window / 3 + 1;
+    }
+    if (play->row->early == EARLY_SMALLER || play->row->early == EARLY_REJECTED)
+        sim_host_reboot(server);
 }
 
 void scenario_run(const struct scenario *row, FILE *trace, struct outcome *outcome,
@@ -345,13 +363,8 @@ void scenario_run(const struct scenario *row, FILE *trace, struct outcome *outco
     play->server.peer = &play->client;
     side_start(play, &play->client, true);
     side_start(play, &play->server, false);
-    for (unsigned i = 0; i < 2; i++)
-        sim_link_set(sim, i, 1 - i, &row->link[i]);
+    way_begin(play);
     sim->paths_free = true;
-    if (row->forward_ppm || row->migrate_nowhere || row->preferred_dead) {
-        sim->on_flight = play_flight;
-        sim->on_flight_user = play;
-    }
     if (on_sim)
         on_sim(sim, user);
     if (!sim->failed)
@@ -361,6 +374,7 @@ void scenario_run(const struct scenario *row, FILE *trace, struct outcome *outco
         side_again(&play->client);
         side_again(&play->server);
         play->client.host->own[0].port = ++play->client.host->addr.port;
+        play_server_anew(play);
         play->closing = false;
         play->round = 1;
         play_round(play, outcome);
@@ -375,11 +389,13 @@ void scenario_run(const struct scenario *row, FILE *trace, struct outcome *outco
     outcome->dropped = sim->dropped;
     outcome->bytes = sim->bytes;
     outcome->amplification_permille = sim->check->highest_ratio_permille;
+    outcome->features = play->features;
     outcome->hash = sim_hash(sim);
     outcome->ok = !sim->failed;
     memcpy(outcome->why, sim->why, sizeof outcome->why);
     side_again(&play->client);
     side_again(&play->server);
+    way_end(play);
     sim_free(sim);
     free(play->client.flows);
     free(play->server.flows);

@@ -21,6 +21,16 @@ enum close_kind {
     CLOSE_KINDS,
 };
 
+/* What becomes of the 0-RTT of the second connection. */
+enum early_kind {
+    EARLY_NOT = 0,
+    EARLY_ACCEPTED,
+    EARLY_REJECTED, /* the server began anew in between, and knows nothing of its tickets */
+    EARLY_SMALLER,  /* the same, and its windows are smaller */
+    EARLY_REPLAYED, /* accepted; an attacker sends the first flight again, and again */
+    EARLY_KINDS,
+};
+
 enum expect {
     EXPECT_DELIVERED = 0, /* every byte both ways, then the close that was asked for */
     EXPECT_PREFIX,        /* what arrived is right; streams were reset or the close came early */
@@ -45,6 +55,21 @@ struct scenario {
     bool resets;         /* some streams are reset or stopped half way */
     bool again;          /* a second connection, with ticket and token of the first */
     uint64_t key_update_packets;
+    enum early_kind early;  /* with again; a server that asks for another hello rejects it in any case */
+    bool hello_retry;       /* the server has a HelloRetryRequest for each client */
+    uint32_t version;       /* the client's first; 0: the default */
+    uint32_t versions[2][AQ_VERSIONS_MAX]; /* spoken by client, server; first 0: the default */
+    bool reset_at;          /* with resets: some with what has to arrive nevertheless */
+    bool priorities;        /* streams have them, and change them */
+    bool no_ecn[2];         /* client, server do not mark */
+    /* datagrams */
+    unsigned datagrams;        /* each side sends, in moments of up to datagram_burst; 0: none */
+    unsigned datagram_burst;
+    uint64_t datagram_gap_us;  /* between two moments */
+    uint16_t datagram_max[2];  /* client, server take no larger frame; 0: none at all */
+    uint32_t datagram_queue;   /* 0: the default */
+    bool datagram_drop_oldest;
+    bool datagram_slow;        /* readers leave some for later */
     uint64_t window;        /* stream and connection window at the start; 0: the defaults */
     uint64_t late_us;       /* hosts wake up to this late */
     uint64_t clock_step_us; /* both clocks, at different times */
@@ -63,14 +88,53 @@ struct scenario {
     bool preferred;         /* the server has a preferred address */
     bool preferred_dead;    /* where nothing passes */
     bool no_migration;      /* the server says disable_active_migration */
+    uint64_t mtu_change_us; /* so often each link carries other sizes, */
+    uint32_t mtu_low;       /* from here to its own at first, */
+    bool mtu_grows;         /* never smaller ones than before */
     enum close_kind close;
     enum expect expect;
 };
+
+/* What a simulation had in it: bits of outcome.features. */
+enum feature {
+    FEATURE_RETRY,
+    FEATURE_HELLO_RETRY,
+    FEATURE_VERSION_2, /* spoken in the end, the draft's number included */
+    FEATURE_VERSION_NEGOTIATION,
+    FEATURE_VERSION_COMPATIBLE, /* another than the first, without such a packet */
+    FEATURE_RESUMED,
+    FEATURE_EARLY_ACCEPTED,
+    FEATURE_EARLY_REJECTED,
+    FEATURE_EARLY_REPLAYED,
+    FEATURE_DATAGRAMS,
+    FEATURE_DATAGRAMS_DROPPED,
+    FEATURE_DATAGRAMS_LOST,
+    FEATURE_DATAGRAMS_EARLY,
+    FEATURE_RESETS,
+    FEATURE_RESETS_AT,
+    FEATURE_PRIORITIES,
+    FEATURE_KEY_UPDATES,
+    FEATURE_REBINDS,
+    FEATURE_MIGRATIONS,
+    FEATURE_PREFERRED,
+    FEATURE_FORWARDED,
+    FEATURE_MTU_RAISED,
+    FEATURE_MTU_CHANGED,
+    FEATURE_ECN_CAPABLE,
+    FEATURE_ECN_BROKEN,
+    FEATURE_ECN_MARKED,
+    FEATURE_LOSS_30,
+    FEATURE_CLOCK_STEPS,
+    FEATURE_SUSPENDED,
+    FEATURES
+};
+const char *feature_name(enum feature feature);
 
 struct outcome {
     bool ok;
     char why[640];
     uint64_t hash;
+    uint64_t features; /* 1 << enum feature: what happened in it */
     uint64_t transfer_us; /* virtual time until the last byte was there */
     uint64_t total_us;    /* until everything had ended */
     uint64_t datagrams, dropped, bytes, delivered_bytes;

@@ -1,7 +1,8 @@
-/* base.c -- what every simulation shares: the generator of its chance, and its two TLS objects.
+/* base.c -- what every simulation shares: the generator of its chance, and its TLS objects.
  *
  * Ed25519 signatures and a fixed clock keep every handshake message at the same size from run to run;
  * what TLS draws by itself changes bytes, never sizes or times. */
+#include "crypto/tls_config.h"
 #include "tests/sim/sim.h"
 
 #include <stdlib.h>
@@ -53,38 +54,50 @@ bool sim_rng_chance(struct sim_rng *rng, uint32_t ppm)
 
 /* ---- TLS ------------------------------------------------------------------------------------------------------- */
 
-static struct aq_tls *tls_server, *tls_client;
+static struct aq_tls *tls_server, *tls_hello_retry, *tls_client;
 
-static void tls_make(void)
+static struct aq_tls *tls_new(struct aq_tls_config *config)
 {
     static const char *const alpn[] = {"sim"};
-    struct aq_tls_config config;
     char error[256];
-    uint8_t pin[32];
 
+    config->alpn = alpn;
+    config->alpn_count = 1;
+    config->unix_s = SIM_UNIX_S;
+    struct aq_tls *tls = aq_tls_new(config, error, sizeof error);
+    if (!tls) {
+        fprintf(stderr, "sim: no TLS: %s\n", error);
+        exit(2);
+    }
+    return tls;
+}
+
+/* Servers of one key. */
+static void tls_make(void)
+{
+    static const int late_group[] = {NID_secp384r1};
+    struct aq_tls_config config;
+    char key[512], error[256];
+
+    if (!aq_key_make(AQ_KEY_ED25519, key, sizeof key, error, sizeof error)) {
+        fprintf(stderr, "sim: no key: %s\n", error);
+        exit(2);
+    }
     aq_tls_config_init(&config);
     config.server = true;
-    config.self_signed = AQ_KEY_ED25519;
-    config.alpn = alpn;
-    config.alpn_count = 1;
-    config.unix_s = SIM_UNIX_S;
+    config.early_data = true;
+    config.key.pem = key;
+    config.key.pem_size = strlen(key);
     memset(config.ticket_key, 0x5a, sizeof config.ticket_key);
-    tls_server = aq_tls_new(&config, error, sizeof error);
-    if (!tls_server || !aq_tls_pin(tls_server, pin)) {
-        fprintf(stderr, "sim: no server TLS: %s\n", error);
-        exit(2);
-    }
+    tls_server = tls_new(&config);
+    tls_hello_retry = tls_new(&config);
     aq_tls_config_init(&config);
     config.verify = AQ_VERIFY_PIN;
-    memcpy(config.pin, pin, sizeof pin);
-    config.alpn = alpn;
-    config.alpn_count = 1;
-    config.unix_s = SIM_UNIX_S;
-    tls_client = aq_tls_new(&config, error, sizeof error);
-    if (!tls_client) {
-        fprintf(stderr, "sim: no client TLS: %s\n", error);
+    if (!aq_tls_pin(tls_server, config.pin) || !SSL_CTX_set1_curves(tls_hello_retry->ctx, late_group, 1)) {
+        fprintf(stderr, "sim: no server TLS\n");
         exit(2);
     }
+    tls_client = tls_new(&config);
 }
 
 struct aq_tls *sim_tls_server(void)
@@ -92,6 +105,13 @@ struct aq_tls *sim_tls_server(void)
     if (!tls_server)
         tls_make();
     return tls_server;
+}
+
+struct aq_tls *sim_tls_server_hello_retry(void)
+{
+    if (!tls_server)
+        tls_make();
+    return tls_hello_retry;
 }
 
 struct aq_tls *sim_tls_client(void)
@@ -104,6 +124,7 @@ struct aq_tls *sim_tls_client(void)
 void sim_tls_free(void)
 {
     aq_tls_free(tls_server);
+    aq_tls_free(tls_hello_retry);
     aq_tls_free(tls_client);
-    tls_server = tls_client = NULL;
+    tls_server = tls_hello_retry = tls_client = NULL;
 }

@@ -32,6 +32,15 @@ static bool is_damaged(const struct sim_flight *flight, uint32_t begin, uint32_t
     return false;
 }
 
+/* A long header's packet type by the numbers of version 1: RFC 9369 §3.2 has others. */
+static unsigned packet_type(const uint8_t *data)
+{
+    static const uint8_t version1[4] = {0, 0, 0, 1};
+    unsigned type = data[0] >> 4 & 3;
+
+    return memcmp(data + 1, version1, 4) == 0 ? type : (type + 3) % 4;
+}
+
 /* Walks the coalesced packets of one datagram. A packet that was damaged on its flight proves nothing. */
 static struct seen datagram_see(const uint8_t *data, uint32_t size, const struct sim_flight *flight)
 {
@@ -39,7 +48,7 @@ static struct seen datagram_see(const uint8_t *data, uint32_t size, const struct
     uint32_t at = 0, begin;
 
     while (at + 7 < size && (data[at] & 0x80)) {
-        unsigned type = data[at] >> 4 & 3;
+        unsigned type = packet_type(data + at);
         begin = at;
         seen = (struct seen){0};
         if (memcmp(data + at + 1, (uint8_t[4]){0}, 4) == 0) {
@@ -102,14 +111,14 @@ void check_delivered(struct sim_host *host, const struct sim_flight *flight)
         if (reached && !flight->foreign)
             reached->reached = true;
     }
+    for (unsigned i = host->sim->check->addresses; host->server && host->sim->paths_free && i-- > 0;) {
+        struct check_address *a = &host->sim->check->address[i];
+        a->validated |= a->reached && a->host == host->index;
+    }
     struct check_address *address = host->server ? address_of(host, &flight->from) : NULL;
 
     if (!address)
         return;
-    for (unsigned i = host->sim->check->addresses; host->sim->paths_free && i-- > 0;) {
-        struct check_address *a = &host->sim->check->address[i];
-        a->validated |= a->reached && a->host == host->index;
-    }
     address->received_bytes += flight->size;
     struct seen seen = datagram_see(flight->data, flight->size, flight);
     address->validated |= !flight->foreign && (seen.handshake || (seen.initial && seen.token));

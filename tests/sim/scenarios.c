@@ -7,10 +7,9 @@
  *     sim --twice N [--first SEED]    each seed twice: the traces must be identical
  *     ... --cc NAME                   seeds with this congestion control, whatever they would have
  *
- * The grid is loss 0 to 30 %, round trips of 1 to 800 ms, bursts, reordering, duplication, corruption,
- * rates and queues, MTU 1,200 to 9,000, late hosts, stepped clocks; a seed names one point of it, so a
- * seed is all that is needed to see a failure again. Each delivers every byte both ways. */
-#include "tests/sim/app.h"
+ * The grid is in grid.c; a seed names one point of it, so a seed is all that is needed to see a failure
+ * again. Each delivers every byte both ways, or as far as was promised where streams are reset. */
+#include "tests/sim/grid.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -18,9 +17,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MS(n) ((uint64_t)(n) * 1000)
-#define SECONDS(n) ((uint64_t)(n) * 1000000)
-#define PERCENT(n) ((uint32_t)(n) * 10000)
 /* The same faults both ways. */
 #define LINKS(...) .link = {{__VA_ARGS__}, {__VA_ARGS__}}
 
@@ -165,155 +161,12 @@ static const struct scenario rows[] = {
 };
 /* clang-format on */
 
-/* ---- the grid ------------------------------------------------------------------------------------------ */
-
-static uint64_t pick(struct sim_rng *rng, uint64_t from, uint64_t to)
-{
-    return from + sim_rng_below(rng, to - from + 1);
-}
-
-/* True for one in n. */
-static bool one_in(struct sim_rng *rng, unsigned n)
-{
-    return sim_rng_below(rng, n) == 0;
-}
-
-/* Even in the logarithm: small values are as interesting as large ones. */
-static uint64_t pick_scale(struct sim_rng *rng, uint64_t from, uint64_t to)
-{
-    uint64_t top = from;
-
-    while (top < to && sim_rng_below(rng, 8))
-        top = top * 3 / 2 + 1;
-    return pick(rng, from, top < to ? top : to);
-}
-
-static void grid_link(struct sim_rng *rng, struct sim_link *link, uint64_t rtt_us)
-{
-    link->delay_us = rtt_us / 2;
-    link->jitter_us = one_in(rng, 3) ? pick(rng, 0, rtt_us / 4) : 0;
-    if (one_in(rng, 4)) {
-        link->rate_bytes = pick_scale(rng, 64000, 20000000);
-        link->queue_bytes = (uint32_t)pick(rng, 20000, 20000 + link->rate_bytes / 4);
-    }
-    link->loss_ppm = one_in(rng, 4) ? 0 : (uint32_t)pick_scale(rng, 100, PERCENT(30));
-    if (one_in(rng, 16))
-        link->loss_ppm = PERCENT(30);
-    if (one_in(rng, 6) && link->loss_ppm < PERCENT(10)) {
-        link->burst_ppm = (uint32_t)pick(rng, 100, 5000);
-        link->burst_size = (uint32_t)pick(rng, 2, 30);
-    }
-    if (one_in(rng, 3)) {
-        link->reorder_ppm = (uint32_t)pick_scale(rng, 1000, PERCENT(30));
-        link->reorder_us = pick(rng, 1, rtt_us + 1000);
-    }
-    link->duplicate_ppm = one_in(rng, 3) ? (uint32_t)pick_scale(rng, 100, PERCENT(20)) : 0;
-    link->corrupt_ppm = one_in(rng, 3) ? (uint32_t)pick_scale(rng, 100, PERCENT(5)) : 0;
-    link->ce_ppm = one_in(rng, 4) ? (uint32_t)pick_scale(rng, 100, PERCENT(5)) : 0;
-}
-
-/* What becomes of addresses is drawn from the seed alone too. */
-static void grid_paths(uint64_t seed, struct scenario *row)
-{
-    struct sim_rng rng;
-
-    sim_rng_init(&rng, sim_mix(seed ^ 0x7a7a));
-    if (!one_in(&rng, 3))
-        return;
-    /* A client whose NAT has forgotten it hears nothing until it says something. */
-    row->keep_alive_us = SECONDS(1);
-    row->preferred = one_in(&rng, 3);
-    row->preferred_dead = one_in(&rng, 4);
-    row->no_migration = one_in(&rng, 4);
-    row->keep_old = one_in(&rng, 2);
-    if (one_in(&rng, 2)) {
-        row->rebind_us = pick_scale(&rng, MS(100), SECONDS(10));
-        row->rebind_address = one_in(&rng, 2);
-    }
-    /* Where each answer finds its port forgotten, nobody can go on. */
-    uint64_t rtt_us = 2 * (row->link[0].delay_us + row->link[0].jitter_us);
-    if (row->link[0].rate_bytes || row->link[1].rate_bytes)
-        rtt_us += MS(250);
-    if (row->rebind_us && row->rebind_us < 4 * rtt_us)
-        row->rebind_us = 4 * rtt_us;
-    /* Nor where each path is left before an id for the next one can have come (RFC 9000 §9.5). */
-    if (one_in(&rng, 3))
-        row->migrate_us = pick_scale(&rng, MS(200), SECONDS(10)) + 6 * rtt_us;
-    if (one_in(&rng, 8) && !row->preferred && !row->migrate_us) {
-        row->rebind_every = (unsigned)pick_scale(&rng, 1, 1000);
-        row->keep_old = true;
-    }
-    if (one_in(&rng, 4)) {
-        row->forward_ppm = (uint32_t)pick_scale(&rng, 100, PERCENT(20));
-        row->spoof = one_in(&rng, 2);
-    }
-}
-
-/* One point of the grid. */
-static void grid_point(uint64_t seed, struct scenario *row)
-{
-    struct sim_rng rng;
-
-    sim_rng_init(&rng, sim_mix(seed));
-    *row = (struct scenario){.name = "grid", .seed = seed};
-    uint64_t rtt_us = pick_scale(&rng, 1000, 800000);
-    grid_link(&rng, &row->link[0], rtt_us);
-    grid_link(&rng, &row->link[1], rtt_us);
-    uint32_t mtu = (uint32_t)(one_in(&rng, 4) ? 1200 : pick_scale(&rng, 1200, 9000));
-    row->link[0].mtu = row->link[1].mtu = mtu;
-    /* Mostly what the path carries; sometimes more, so that the probes must find it out. */
-    row->max_udp_payload = (uint16_t)(one_in(&rng, 3) ? pick(&rng, mtu, 9000) : mtu);
-    row->bytes = pick_scale(&rng, 64 << 10, 1 << 20);
-    row->streams = (unsigned)pick(&rng, 1, 12);
-    row->streams_uni = (unsigned)pick(&rng, 0, 4);
-    row->max_streams = one_in(&rng, 4) ? (uint32_t)pick(&rng, 1, 4) : 0;
-    row->retry = one_in(&rng, 4);
-    row->cc = one_in(&rng, 4) ? "newreno" : "cubic";
-    if (sim_mix(~seed) % 3 == 0)
-        row->cc = "bbr"; /* by the seed alone: all else of its point is the same */
-    row->by_reference = one_in(&rng, 3);
-    row->slow_reader = one_in(&rng, 6);
-    row->key_update_packets = one_in(&rng, 4) ? pick(&rng, 20, 500) : 0;
-    row->window = one_in(&rng, 6) ? pick(&rng, 4096, 65536) : 0;
-    row->late_us = one_in(&rng, 3) ? pick(&rng, 1, 5000) : 0;
-    row->clock_step_us = one_in(&rng, 8) ? pick(&rng, 1, SECONDS(20)) : 0;
-    row->suspend_us = one_in(&rng, 16) ? pick(&rng, 1, SECONDS(10)) : 0;
-    row->again = one_in(&rng, 16);
-    row->close = (enum close_kind)pick(&rng, CLOSE_BY_CLIENT, CLOSE_BY_BOTH);
-    grid_paths(seed, row);
-}
-
-static void row_print(const struct scenario *row)
-{
-    for (unsigned i = 0; i < 2; i++) {
-        const struct sim_link *l = &row->link[i];
-        printf("  %s delay %llu us, jitter %llu us, rate %llu B/s, queue %u, loss %u ppm, burst %u ppm of %u, "
-               "reorder %u ppm by %llu us, duplicate %u, corrupt %u, ce %u ppm, mtu %u\n",
-               i ? "down" : "up  ", (unsigned long long)l->delay_us, (unsigned long long)l->jitter_us,
-               (unsigned long long)l->rate_bytes, l->queue_bytes, l->loss_ppm, l->burst_ppm, l->burst_size,
-               l->reorder_ppm, (unsigned long long)l->reorder_us, l->duplicate_ppm, l->corrupt_ppm, l->ce_ppm,
-               l->mtu);
-    }
-    printf("  %llu bytes, %u+%u streams, limit %u, payload %u, %s,%s%s%s%s key update %llu, window %llu, "
-           "late %llu us, step %llu us, suspend %llu us, close %d\n",
-           (unsigned long long)row->bytes, row->streams, row->streams_uni, row->max_streams,
-           row->max_udp_payload, row->cc ? row->cc : "cubic", row->retry ? " retry," : "",
-           row->by_reference ? " by reference," : "", row->slow_reader ? " slow reader," : "",
-           row->again ? " again," : "", (unsigned long long)row->key_update_packets,
-           (unsigned long long)row->window, (unsigned long long)row->late_us,
-           (unsigned long long)row->clock_step_us, (unsigned long long)row->suspend_us, (int)row->close);
-    printf("  rebinds %llu us%s%s, each %u datagrams, migrates %llu us, preferred%s%s%s, forwards %u ppm%s\n",
-           (unsigned long long)row->rebind_us, row->rebind_address ? " address," : "",
-           row->keep_old ? " keeping" : "", row->rebind_every, (unsigned long long)row->migrate_us,
-           row->preferred ? " yes" : " no", row->preferred_dead ? ", dead" : "",
-           row->no_migration ? ", no migration" : "", row->forward_ppm, row->spoof ? " spoofed" : "");
-}
-
 /* ---- running ------------------------------------------------------------------------------------------------ */
 
 struct totals {
     unsigned passed, failed;
     uint64_t transfer_us, datagrams, dropped, delivered_bytes, amplification_permille;
+    unsigned feature[FEATURES]; /* scenarios that had it */
     double real_s;
 };
 
@@ -368,7 +221,7 @@ static void run(const struct options *options, const struct scenario *row, bool 
     }
     again_write(options, row, named);
     if (options->verbose)
-        row_print(row);
+        grid_print(row);
     fflush(stdout);
     scenario_run(row, trace, &outcome, NULL, NULL);
     totals->real_s += real_now() - begin;
@@ -378,6 +231,8 @@ static void run(const struct options *options, const struct scenario *row, bool 
     totals->delivered_bytes += outcome.delivered_bytes;
     if (outcome.amplification_permille > totals->amplification_permille)
         totals->amplification_permille = outcome.amplification_permille;
+    for (unsigned i = 0; i < FEATURES; i++)
+        totals->feature[i] += outcome.features >> i & 1;
     if (trace)
         fclose(trace);
     if (outcome.ok && options->twice) {
@@ -485,6 +340,9 @@ int main(int argc, char **argv)
            (double)totals.transfer_us / 1e6 / (totals.real_s > 0 ? totals.real_s : 1),
            (unsigned long long)totals.datagrams, (unsigned long long)totals.dropped,
            (unsigned long long)(totals.delivered_bytes >> 20), (double)totals.amplification_permille / 10);
+    for (unsigned i = 0; i < FEATURES; i++)
+        printf("%s%s %u%s", i % 6 ? ", " : "  ", feature_name((enum feature)i), totals.feature[i],
+               i % 6 == 5 || i == FEATURES - 1 ? "\n" : "");
     printf("%u passed, %u failed\n", totals.passed, totals.failed);
     return totals.failed != 0;
 }

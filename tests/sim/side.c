@@ -51,6 +51,17 @@ static uint64_t flow_size(const struct play *play, uint64_t id, bool from_client
 
 /* ---- streams ---------------------------------------------------------------------------------------------- */
 
+/* Now and then, and at the beginning. */
+static void flow_prioritize(struct side *side, struct flow *flow)
+{
+    if (!side->play->row->priorities || !flow->sends)
+        return;
+    int result = aq_stream_set_priority(side->host->ep, flow->stream, (unsigned)sim_rng_below(&side->rng, 8),
+                                        sim_rng_below(&side->rng, 2));
+    if (result != AQ_OK)
+        sim_fail(side->play->sim, "priority of stream %llu: %d", (unsigned long long)flow->id, result);
+}
+
 static void flow_new(struct side *side, aq_stream stream, bool opened_by_us)
 {
     struct play *play = side->play;
@@ -79,6 +90,7 @@ static void flow_new(struct side *side, aq_stream stream, bool opened_by_us)
         pattern_fill(pattern_key(play, flow->id, side->client), 0, flow->bytes, flow->send_size);
     }
     aq_stream_set_user(side->host->ep, stream, flow);
+    flow_prioritize(side, flow);
     if (aq_stream_conn(side->host->ep, stream) != side->conn)
         sim_fail(play->sim, "stream %llu names another connection", (unsigned long long)flow->id);
 }
@@ -98,6 +110,24 @@ static void flow_release(struct side *side, struct flow *flow)
     flow->released = (uint64_t)released;
 }
 
+/* Breaks off sending, but for a part of what was written; perhaps less of it in a second thought. */
+static int flow_reset_at(struct side *side, struct flow *flow)
+{
+    uint64_t size = sim_rng_below(&side->rng, flow->sent + 1);
+    int result = aq_stream_reset_at(side->host->ep, flow->stream, CODE_RESET, size);
+
+    if (result == AQ_MISUSE && !flow->fin_sent)
+        sim_fail(side->play->sim, "stream %llu: reset at %llu of %llu refused", (unsigned long long)flow->id,
+                 (unsigned long long)size, (unsigned long long)flow->sent);
+    if (result == AQ_OK && sim_rng_below(&side->rng, 4) == 0) {
+        size = sim_rng_below(&side->rng, size + 1);
+        result = aq_stream_reset_at(side->host->ep, flow->stream, CODE_RESET, size);
+    }
+    flow->reliable = size;
+    play_feature(side->play, FEATURE_RESETS_AT);
+    return result;
+}
+
 /* Breaks off sending, receiving, or both; what is not broken off goes on to its end. */
 static void flow_abandon(struct side *side, struct flow *flow)
 {
@@ -107,10 +137,16 @@ static void flow_abandon(struct side *side, struct flow *flow)
     flow->abandon_at = AQ_NEVER;
     if (choice != 1) {
         flow->abandoned = true;
-        result = aq_stream_reset(side->host->ep, flow->stream, CODE_RESET);
+        if (side->play->row->reset_at && sim_rng_below(&side->rng, 3))
+            result = flow_reset_at(side, flow);
+        else
+            result = aq_stream_reset(side->host->ep, flow->stream, CODE_RESET);
     }
-    if (choice != 0 && result == AQ_OK)
+    if (choice != 0 && result == AQ_OK) {
+        flow->stopped = true;
         result = aq_stream_stop(side->host->ep, flow->stream, CODE_STOP);
+    }
+    play_feature(side->play, FEATURE_RESETS);
     if (result != AQ_OK && result != AQ_MISUSE && result != AQ_GONE)
         sim_fail(side->play->sim, "abandoning stream %llu: %d", (unsigned long long)flow->id, result);
 }
@@ -156,6 +192,12 @@ static void flow_write(struct side *side, struct flow *flow)
             return;
         flow->fin_sent = flags & AQ_FIN;
     }
+}
+
+void side_wake_at(struct side *side, uint64_t when_us)
+{
+    if (when_us < side->host->wake_us)
+        side->host->wake_us = when_us;
 }
 
 static void flow_read_end(struct side *side, struct flow *flow)
@@ -206,9 +248,7 @@ static void flow_read(struct side *side, struct flow *flow)
         if (fin && consume == size) {
             flow_read_end(side, flow);
         } else if (consume < size) {
-            uint64_t wake = sim->now_us + 1000 + sim_rng_below(&side->rng, 20000);
-            if (wake < side->host->wake_us)
-                side->host->wake_us = wake;
+            side_wake_at(side, sim->now_us + 1000 + sim_rng_below(&side->rng, 20000));
             return;
         }
     }
@@ -267,6 +307,18 @@ static void keep(uint8_t *out, size_t room, size_t *size, const struct aq_event 
     }
 }
 
+/* The peer's reset is told when what it promised was consumed. */
+static void flow_judge_reset(struct side *side, const struct flow *flow)
+{
+    const struct side *peer = side->peer;
+
+    for (unsigned i = 0; i < peer->count && !flow->stopped; i++)
+        if (peer->flows[i].id == flow->id && flow->received < peer->flows[i].reliable)
+            sim_fail(side->play->sim, "stream %llu reset after %llu bytes, %llu were promised",
+                     (unsigned long long)flow->id, (unsigned long long)flow->received,
+                     (unsigned long long)peer->flows[i].reliable);
+}
+
 static void side_stream_event(struct side *side, const struct aq_event *event)
 {
     struct flow *flow = event->stream_user;
@@ -282,6 +334,8 @@ static void side_stream_event(struct side *side, const struct aq_event *event)
     } else if (event->kind == AQ_EVENT_READABLE) {
         flow_read(side, flow);
     } else if (event->kind == AQ_EVENT_WRITABLE) {
+        if (sim_rng_below(&side->rng, 4) == 0)
+            flow_prioritize(side, flow);
         flow_write(side, flow);
     } else if (event->kind == AQ_EVENT_RELEASED) {
         flow_release(side, flow);
@@ -296,6 +350,8 @@ static void side_stream_event(struct side *side, const struct aq_event *event)
                      (unsigned long long)event->value, (int)event->kind);
         if (event->kind == AQ_EVENT_STOPPED)
             flow->abandoned = true;
+        else
+            flow_judge_reset(side, flow);
     }
 }
 
@@ -312,6 +368,8 @@ static void side_connected(struct side *side)
         sim_fail(side->play->sim, "the ticket did not resume");
     else if (side->client && !peer.resumed && !peer.verified)
         sim_fail(side->play->sim, "connected to a peer that was not verified");
+    else
+        judge_connected(side, &peer);
 }
 
 void side_event(struct sim_host *host, const struct aq_event *event)
@@ -332,12 +390,25 @@ void side_event(struct sim_host *host, const struct aq_event *event)
         if (side->play->row->expect == EXPECT_REFUSED)
             aq_refuse(host->ep, event->conn, "not today", sim_now(host));
     } else if (event->conn != side->conn) {
-        return; /* a handshake begun by a datagram that came twice or too late; its close is checked */
-    } else if (event->kind == AQ_EVENT_CONNECTED || event->kind == AQ_EVENT_STREAMS) {
+        /* A handshake begun by a datagram that came twice, too late, or from an attacker; its close is
+         * checked. */
+        if (event->kind == AQ_EVENT_EARLY || event->kind == AQ_EVENT_DATAGRAM)
+            sim_fail(host->sim, "a replay was executed");
+    } else if (event->kind == AQ_EVENT_CONNECTED || event->kind == AQ_EVENT_STREAMS ||
+               event->kind == AQ_EVENT_EARLY) {
+        side->early |= event->kind == AQ_EVENT_EARLY;
         if (event->kind == AQ_EVENT_CONNECTED)
             side_connected(side);
-        if (side->connected)
+        if (side->connected || side->early)
             side_open(side);
+        dgrams_send(side);
+    } else if (event->kind == AQ_EVENT_DATAGRAM) {
+        dgrams_read(side, false);
+    } else if (event->kind == AQ_EVENT_DATAGRAM_ROOM) {
+        if (!side->dgrams.room_wanted)
+            sim_fail(host->sim, "room for a datagram that nobody wanted");
+        side->dgrams.room_wanted = false;
+        dgrams_send(side);
     } else if (event->kind == AQ_EVENT_CONFIRMED) {
         side->confirmed = true;
     } else if (event->kind == AQ_EVENT_PATH) {
@@ -356,12 +427,18 @@ void side_event(struct sim_host *host, const struct aq_event *event)
     }
 }
 
-/* A slow reader comes back for what it left. */
+/* A slow reader comes back for what it left, and datagrams are due. */
 void side_wake(struct sim_host *host)
 {
     struct side *side = host->user;
 
-    for (unsigned i = 0; i < side->count && !side->closed; i++)
+    if (!side->conn || side->closed)
+        return;
+    dgrams_send(side);
+    dgrams_read(side, false);
+    if (side->dgrams.sent && side->dgrams.next_us != AQ_NEVER)
+        side_wake_at(side, side->dgrams.next_us);
+    for (unsigned i = 0; i < side->count; i++)
         if (side->flows[i].live && side->flows[i].received < side->flows[i].recv_size)
             flow_read(side, &side->flows[i]);
         else if (side->flows[i].live && !side->flows[i].fin_seen)
@@ -374,6 +451,7 @@ void side_again(struct side *side)
         free(side->flows[i].bytes);
     side->count = side->closed_flows = side->opened_bidi = side->opened_uni = 0;
     side->conn = 0;
-    side->connected = side->confirmed = side->closed = false;
+    side->connected = side->confirmed = side->closed = side->early = false;
+    side->dgrams = (struct dgrams){0};
     side->delivered_bytes = 0;
 }

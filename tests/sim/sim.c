@@ -216,12 +216,13 @@ uint16_t sim_own_add(struct sim_host *host)
     return (uint16_t)host->owns++;
 }
 
-static bool line_loses(struct sim *sim, struct sim_line *line, uint32_t size)
+static bool line_loses(struct sim *sim, struct sim_line *line, const struct sim_flight *flight)
 {
     const struct sim_link *link = &line->link;
 
     line->taken++;
-    if (link->cut || (link->cut_after && line->taken > link->cut_after) || (link->mtu && size > link->mtu))
+    if (link->cut || (link->cut_after && line->taken > link->cut_after) ||
+        (link->mtu && flight->size > link->mtu) || (flight->ecn && link->marks == MARKS_LOST))
         return true;
     if (line->in_burst) {
         line->in_burst = sim->now_us < line->burst_end_us &&
@@ -262,9 +263,16 @@ void sim_damage(struct sim_flight *flight, uint32_t offset, uint8_t mask)
 }
 
 /* Flips a few bits, or cuts the end off. Never a short header's form: it would be read as a long one,
- * with ids of sizes that the cipher made, and TLS's chance is not ours: the trace would differ. */
+ * with ids of sizes that the cipher made, and TLS's chance is not ours: the trace would differ. Nor in a
+ * Version Negotiation packet, nor so that it becomes one: it is believed, and UDP's checksum is what
+ * guards it. */
 static void flight_damage(struct sim *sim, struct sim_flight *flight)
 {
+    static const uint8_t no_version[4];
+    bool versions = flight->size >= 5 && (flight->data[0] & 0x80);
+
+    if (versions && memcmp(flight->data + 1, no_version, 4) == 0)
+        return;
     if (sim_rng_below(&sim->rng, 8) == 0) {
         flight->size = (uint32_t)sim_rng_below(&sim->rng, flight->size + 1);
         return;
@@ -274,7 +282,10 @@ static void flight_damage(struct sim *sim, struct sim_flight *flight)
         uint64_t span = sim_rng_chance(&sim->rng, SIM_PPM / 2) && flight->size > 32 ? 32 : flight->size;
         uint32_t at = (uint32_t)sim_rng_below(&sim->rng, span);
         unsigned bits = at == 0 && !(flight->data[0] & 0x80) ? 7 : 8;
-        sim_damage(flight, at, (uint8_t)(1U << sim_rng_below(&sim->rng, bits)));
+        uint8_t mask = (uint8_t)(1U << sim_rng_below(&sim->rng, bits));
+        sim_damage(flight, at, mask);
+        if (versions && memcmp(flight->data + 1, no_version, 4) == 0)
+            flight->data[at] ^= mask;
     }
 }
 
@@ -288,8 +299,14 @@ static void flight_depart(struct sim *sim, struct sim_line *line, struct sim_fli
         free(flight);
         return;
     }
-    if (flight->ecn != AQ_ECN_NOT && sim_rng_chance(&sim->rng, line->link.ce_ppm))
+    if (flight->ecn != AQ_ECN_NOT && sim_rng_chance(&sim->rng, line->link.ce_ppm)) {
         flight->ecn = AQ_ECN_CE;
+        line->ce++;
+    }
+    if (line->link.marks == MARKS_CLEARED)
+        flight->ecn = AQ_ECN_NOT;
+    else if (line->link.marks == MARKS_CHANGED && flight->ecn == AQ_ECN_ECT0)
+        flight->ecn = AQ_ECN_ECT1;
     if (sim_rng_chance(&sim->rng, line->link.corrupt_ppm))
         flight_damage(sim, flight);
     heap_push(sim, flight);
@@ -308,7 +325,7 @@ static void link_send(struct sim_host *from, struct sim_flight *flight)
     }
     to = host_at(sim, &flight->to);
     struct sim_line *line = to ? &sim->line[from->index][to->index] : NULL;
-    if (!line || line_loses(sim, line, flight->size)) {
+    if (!line || line_loses(sim, line, flight)) {
         note_datagram(sim, "loses", flight);
         sim->dropped++;
         free(flight);

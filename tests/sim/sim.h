@@ -26,6 +26,14 @@ uint64_t sim_rng_below(struct sim_rng *rng, uint64_t bound); /* 0 where bound is
 bool sim_rng_chance(struct sim_rng *rng, uint32_t ppm);
 uint64_t sim_mix(uint64_t x); /* one 64-bit finalizer: patterns and derived seeds */
 
+/* What a link does to datagrams that bear a mark of ECN. */
+enum sim_marks {
+    MARKS_PASS = 0,
+    MARKS_CLEARED,
+    MARKS_CHANGED, /* ECT(0) becomes ECT(1) */
+    MARKS_LOST,    /* with the datagram */
+};
+
 /* One direction between two hosts. Zero means: no such fault, no such limit. */
 struct sim_link {
     uint64_t delay_us, jitter_us; /* jitter alone keeps the order */
@@ -37,6 +45,7 @@ struct sim_link {
     uint32_t reorder_ppm;         /* delayed by up to reorder_us more, order not kept */
     uint64_t reorder_us;
     uint32_t duplicate_ppm, corrupt_ppm, ce_ppm;
+    enum sim_marks marks;
     uint32_t mtu; /* largest UDP payload that passes */
     bool cut;     /* nothing passes */
     uint32_t cut_after; /* nothing passes after so many datagrams; 0: no such end */
@@ -97,6 +106,7 @@ struct sim_line { /* a link and where it stands */
     struct sim_link link;
     uint64_t free_us, last_us, burst_end_us;
     uint64_t taken; /* datagrams offered to it */
+    uint64_t ce;    /* of these marked so by it */
     bool in_burst;
 };
 
@@ -164,9 +174,13 @@ void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(pr
 /* Fingerprint of all that happened so far. */
 uint64_t sim_hash(const struct sim *sim);
 
-/* TLS of all simulations of this process: an Ed25519 server, and a client that pins it, with a fixed clock. */
+/* TLS of all simulations of this process: an Ed25519 server that takes 0-RTT, and a client that pins it,
+ * with a fixed clock. */
 struct aq_tls *sim_tls_server(void);
 struct aq_tls *sim_tls_client(void);
+/* The same server, but it takes only a group for which clients send no key share at first: each handshake
+ * has a HelloRetryRequest. */
+struct aq_tls *sim_tls_server_hello_retry(void);
 void sim_tls_free(void);
 
 /* Wall time of every simulation. */
