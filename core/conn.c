@@ -304,14 +304,13 @@ static void fire_loss(struct conn *c, uint64_t now)
     }
     if (conn_pto_time(c, now, &space) > now)
         return;
-    struct space *sp = conn_space(c, space);
-    if (!sp)
+    if (!conn_space(c, space))
         return;
     c->pto_count++;
     c->counts.pto_count++;
-    sp->probes = 2; /* RFC 9002 §6.2.4: one, or two */
     ecn_on_pto(&conn_path(c)->ecn);
-    conn_probe(c, space, now);
+    conn_probe(c, space, 2, now); /* RFC 9002 §6.2.4: one, or two */
+    conn_probe_others(c, space, 2, now);
     trace_pto(&c->tracer, space, c->pto_count, now);
     paths_on_pto(c, now);
 }

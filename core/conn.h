@@ -393,8 +393,10 @@ struct sink_arg {
  * it. */
 void records_end(struct sink_arg *k);
 void conn_detect_loss(struct conn *c, enum space_id space, uint64_t now);
-void conn_probe(struct conn *c, enum space_id space,
-                uint64_t now); /* a PTO: what is in flight is queued once more */
+void conn_probe(struct conn *c, enum space_id space, uint8_t probes,
+                uint64_t now); /* so many packets, whatever the window says, with what is owed */
+void conn_probe_others(struct conn *c, enum space_id space, uint8_t probes, uint64_t now);
+void conn_hurry(struct conn *c, uint64_t now);
 
 /* ---- send.c, bulk.c, fill.c ---- */
 /* Builds one train into out; returns its size, 0: nothing now. */
@@ -424,6 +426,8 @@ struct out { /* the packet being built */
     uint64_t now;
 };
 void frames_fill(struct conn *c, struct out *o);
+/* Whether anything but an ACK or a PING is owed in o->space. */
+bool frames_wait(const struct conn *c, const struct out *o);
 /* Whether nothing but streams' frames is owed in o->space. */
 bool frames_only_streams(const struct conn *c, const struct out *o);
 void fill_close(struct conn *c, struct out *o);

@@ -503,6 +503,14 @@ void frames_fill(struct conn *c, struct out *o)
     }
 }
 
+bool frames_wait(const struct conn *c, const struct out *o)
+{
+    return owes_crypto(c, o)
+           || (in_app(o)
+               && (owes_done(c, o) || owes_cid(c, o) || owes_flow(c, o) || owes_datagram(c, o)
+                   || owes_stream(c, o)));
+}
+
 bool frames_only_streams(const struct conn *c, const struct out *o)
 {
     for (unsigned i = 0; i < sizeof fillers / sizeof *fillers; i++) {

@@ -64,6 +64,7 @@ struct hand {
     uint8_t *held; /* packets that came before their keys (SECURITY.md row 22): quota block */
     uint32_t held_size;
     uint8_t tickets;                    /* client: how many came */
+    uint8_t hurried;                    /* so often before a PTO (RFC 9002 §6.2.3) */
     struct preferred_address preferred; /* client: the server's; its id of size 0: none */
     /* 0-RTT (early.c): the client's sending, the server's receiving keys; until when the server
      * has them after the handshake; the server's parameters as the client remembers them, encoded

@@ -509,6 +509,8 @@ int handshake_on_crypto(struct conn *c, enum space_id space, const struct frame 
         return AQ_INTERNAL_ERROR;
     if (recvq_pass(&stream->recvq, f->crypto.offset, &data, &fresh)) /* TLS keeps its own copy */
         return handshake_after_tls(c, tls_input(&c->hand->tls, level_of(space), data, fresh), now);
+    if (space != SPACE_APP && f->crypto.offset + f->crypto.size <= stream->recvq.read)
+        conn_hurry(c, now);
     int error = crypto_on_data(stream, &c->quota, f->crypto.offset, f->crypto.data, f->crypto.size);
     while (error == AQ_OK && (data = crypto_peek(stream, &size)) != NULL) {
         error = handshake_after_tls(c, tls_input(&c->hand->tls, level_of(space), data, size), now);
@@ -518,6 +520,16 @@ int handshake_on_crypto(struct conn *c, enum space_id space, const struct frame 
         crypto_consume(stream, &c->quota, size);
     }
     return error;
+}
+
+/* RFC 9002 §6.3: a Retry or Version Negotiation packet tells how long the way is; not where it may
+ * answer either of two Initials. */
+static void guess_rtt(struct conn *c, uint64_t now)
+{
+    uint64_t sent_us = c->hand->space[0].sent.last_eliciting_us;
+    if (c->pto_count == 0 && sent_us && now > sent_us)
+        rtt_guess(&conn_path(c)->rtt, now - sent_us);
+    c->pto_count = 0;
 }
 
 /* RFC 9000 §17.2.5.2: the Initial goes again, with the token, to the id that the Retry gave; packet
@@ -539,10 +551,10 @@ int handshake_on_retry(struct conn *c, const struct packet_head *h, const uint8_
     hand->retry_scid = h->scid;
     cid_peer_replace_first(&c->peer_cids, &h->scid);
     handshake_initial_keys(c, c->version, &hand->keys[0]);
+    guess_rtt(c, now);
     loss_forget(&hand->space[0].sent, &c->quota, true, &apply_sink, &arg, bytes);
     cc_on_left(&conn_path(c)->cc, bytes[0]);
     early_again(c, now); /* RFC 9000 §17.2.5.3: 0-RTT goes again, its numbers go on */
-    c->pto_count = 0;
     TRACE_LINE(&c->tracer, AQ_TRACE_RETRY, 0, 0, 0, 0, now);
     return AQ_OK;
 }
@@ -566,6 +578,7 @@ int handshake_restart(struct conn *c, uint64_t now)
     }
     if (c->early == AQ_EARLY_OFFERED) /* what went in 0-RTT goes again after the handshake */
         early_rejected(c, now);
+    guess_rtt(c, now);
     loss_forget(&space->sent, &c->quota, false, &apply_sink, &arg, bytes);
     cc_on_left(&conn_path(c)->cc, bytes[0]);
     sent_clear(&space->sent, &c->quota);
@@ -580,7 +593,6 @@ int handshake_restart(struct conn *c, uint64_t now)
     rng_fill(&c->ep->rng, h->odcid.bytes, h->odcid.size);
     cid_peer_replace_first(&c->peer_cids, &h->odcid);
     handshake_initial_keys(c, c->version, &h->keys[0]);
-    c->pto_count = 0;
     return begin_tls(c, &start);
 }
 

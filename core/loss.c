@@ -51,6 +51,13 @@ void rtt_init(struct rtt *rtt)
                         .first_sample_us = AQ_NEVER};
 }
 
+void rtt_guess(struct rtt *rtt, uint64_t guess_us)
+{
+    assert(rtt->first_sample_us == AQ_NEVER);
+    rtt->smoothed_us = guess_us < 1 ? 1 : guess_us > RTT_MAX_US ? RTT_MAX_US : guess_us;
+    rtt->var_us = rtt->smoothed_us / 2;
+}
+
 void rtt_sample(struct rtt *rtt, uint64_t latest_us, uint64_t ack_delay_us, uint64_t now)
 {
     /* At least 1, so that nobody divides by zero. */

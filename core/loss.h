@@ -29,6 +29,8 @@ struct rtt {
     uint8_t reorder_packets, reorder_eighths, calm;
 };
 void rtt_init(struct rtt *rtt);
+/* Before the first sample: about so long it seems to be. */
+void rtt_guess(struct rtt *rtt, uint64_t guess_us);
 /* §5.3. ack_delay_us already limited to the peer's max_ack_delay where that applies. */
 void rtt_sample(struct rtt *rtt, uint64_t latest_us, uint64_t ack_delay_us, uint64_t now);
 /* §5.2: after persistent congestion the minimum starts again from the newest sample. */

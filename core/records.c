@@ -233,7 +233,7 @@ static bool record_is_owed(const struct record *r)
 /* RFC 9002 §6.2.4: a probe carries what is most wanted: the frames of the two oldest packets that
  * have any to be sent again are queued once more, while the packets themselves stay in flight with
  * their fate open. Behind them goes new data; a PING only where there is neither. */
-void conn_probe(struct conn *c, enum space_id id, uint64_t now)
+void conn_probe(struct conn *c, enum space_id id, uint8_t probes, uint64_t now)
 {
     struct space *space = conn_space(c, id);
     struct sent_ring *ring = &space->sent;
@@ -251,5 +251,34 @@ void conn_probe(struct conn *c, enum space_id id, uint64_t now)
         }
         packets += owed;
     }
+    space->probes = probes;
     conn_wake(c);
+}
+
+/* RFC 9002 §6.2.4: what waits in the other spaces goes along: one datagram may bring it all. */
+void conn_probe_others(struct conn *c, enum space_id id, uint8_t probes, uint64_t now)
+{
+    for (enum space_id i = SPACE_INITIAL; i < SPACES; i++) {
+        const struct space *space = conn_space(c, i);
+        if (i != id && space && space->sent.eliciting_in_flight)
+            conn_probe(c, i, probes, now);
+    }
+}
+
+/* RFC 9002 §6.2.3: the peer's packet tells that it lacks what we have sent in the handshake: it
+ * goes again before the PTO, a few times at most. */
+void conn_hurry(struct conn *c, uint64_t now)
+{
+    enum {
+        HURRIES = 3
+    };
+    struct hand *h = c->hand;
+    if (!h || c->state == CONN_CONFIRMED || h->hurried >= HURRIES)
+        return;
+    for (unsigned i = 0; i < 2; i++) {
+        if (conn_space(c, (enum space_id)i) && h->space[i].probes)
+            return; /* it is on its way already */
+    }
+    h->hurried++;
+    conn_probe_others(c, SPACES, 1, now);
 }

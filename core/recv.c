@@ -138,6 +138,8 @@ static void recv_hold(struct recv *r, const uint8_t *data, size_t size)
     p[1] = (uint8_t)size;
     memcpy(p + 2, data, size);
     h->held_size += (uint32_t)size + 2;
+    if (!c->server) /* what comes before it is lost, or late */
+        conn_hurry(c, r->now);
 }
 
 /* ---- short headers ---- */

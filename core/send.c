@@ -164,8 +164,10 @@ static void packet_commit(struct conn *c, struct out *o, struct batch *b)
         cc_on_sent(&p->cc, size, o->now);
         pace_on_sent(&p->pace, size);
     }
-    if (o->flags & SENT_ELICITING && o->space->probes)
-        o->space->probes--;
+    /* RFC 9002 §6.2.4: where the first probe carried all there is, the second repeats it. */
+    if (o->flags & SENT_ELICITING && o->space->probes && --o->space->probes == 1
+        && !frames_wait(c, o))
+        conn_probe(c, o->id, 1, o->now);
     conn_sent(c, 1, o->flags & SENT_ELICITING, o->now);
     trace_packet_sent(&c->tracer, o->id, o->number, size, o->flags, o->now);
     trace_frames(&c->tracer, o->start + o->pn_offset + o->pn_size,

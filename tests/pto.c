@@ -1,8 +1,10 @@
-/* pto.c -- tests of core/conn.c, core/apply.c (conn_probe) and core/send.c for probe timeouts: what
- * a probe carries, how timeouts back off, and that the idle timeout leaves room for them. */
+/* pto.c -- tests of core/conn.c, core/records.c (conn_probe) and core/send.c for probe timeouts:
+ * what a probe carries, in the handshake too, how timeouts back off, that nothing follows from one
+ * that was too early, and that the idle timeout leaves room for them. */
+#include "core/endpoint.h"
 #include "tests/pair.h"
 
-static void stream_write(struct pair *p, aq_stream stream, size_t size)
+static void write_some(struct pair *p, aq_stream stream, size_t size)
 {
     static const uint8_t bytes[4096];
     struct aq_iov iov = {bytes, size};
@@ -10,7 +12,7 @@ static void stream_write(struct pair *p, aq_stream stream, size_t size)
     side_turn(&p->client, p->now_us);
 }
 
-static aq_stream stream_open(struct pair *p)
+static aq_stream open_one(struct pair *p)
 {
     aq_stream stream;
     cr_assert_eq(aq_stream_open(p->client.ep, p->client.conn, true, NULL, &stream), AQ_OK);
@@ -47,9 +49,9 @@ Test(pto, data)
 {
     struct pair *p = pair_connected(NULL, NULL);
     struct aq_conn_stats start = pair_stats(&p->client);
-    aq_stream stream = stream_open(p);
+    aq_stream stream = open_one(p);
     p->client.mute = true;
-    stream_write(p, stream, 1000);
+    write_some(p, stream, 1000);
     uint64_t in_flight = pair_stats(&p->client).in_flight_bytes;
     run_to_pto(p, start.pto_count + 1);
     cr_expect_eq(pair_stats(&p->client).lost_packets, start.lost_packets);
@@ -67,12 +69,12 @@ Test(pto, data_behind_pings)
     client.keep_alive_us = 50000;
     struct pair *p = pair_connected(&client, NULL);
     uint64_t before = pair_stats(&p->client).pto_count;
-    aq_stream stream = stream_open(p);
+    aq_stream stream = open_one(p);
     p->client.mute = true;
     cr_assert_eq(aq_ping(p->client.ep, p->client.conn, p->now_us), AQ_OK);
     side_turn(&p->client, p->now_us);
     for (unsigned i = 0; i < 3; i++)
-        stream_write(p, stream, 1000);
+        write_some(p, stream, 1000);
     run_to_pto(p, before + 1);
     pair_run(p, PAIR_DELAY_US);
     cr_expect_geq(server_readable(p), 2000, "two probes, two packets' bytes: %llu",
@@ -85,11 +87,11 @@ Test(pto, new_data)
 {
     struct pair *p = pair_connected(NULL, NULL);
     uint64_t before = pair_stats(&p->client).pto_count;
-    aq_stream stream = stream_open(p);
+    aq_stream stream = open_one(p);
     p->client.mute = true;
-    stream_write(p, stream, 100);
+    write_some(p, stream, 100);
     run_to_pto(p, before + 1);
-    stream_write(p, stream, 200);
+    write_some(p, stream, 200);
     pair_run(p, PAIR_DELAY_US);
     cr_expect_eq(server_readable(p), 300);
     pair_free(p);
@@ -101,9 +103,9 @@ Test(pto, backoff)
 {
     struct pair *p = pair_connected(NULL, NULL);
     uint64_t count = pair_stats(&p->client).pto_count, at[6];
-    aq_stream stream = stream_open(p);
+    aq_stream stream = open_one(p);
     p->client.mute = true;
-    stream_write(p, stream, 1000);
+    write_some(p, stream, 1000);
     uint64_t begin = p->now_us;
     for (unsigned i = 0; i < 6; i++) {
         while (pair_stats(&p->client).pto_count == count)
@@ -120,7 +122,7 @@ Test(pto, backoff)
     pair_run(p, 100000);
     cr_expect_eq(server_readable(p), 1000);
     p->client.mute = true;
-    stream_write(p, stream, 1000);
+    write_some(p, stream, 1000);
     begin = p->now_us;
     count = pair_stats(&p->client).pto_count;
     while (pair_stats(&p->client).pto_count == count)
@@ -143,9 +145,9 @@ Test(pto, idle_timeout)
     uint64_t var_us = 4 * stats.rtt_var_us > 1000 ? 4 * stats.rtt_var_us : 1000;
     uint64_t pto_us = stats.rtt_us + var_us + 25000;
     cr_assert(!p->client.closed);
-    aq_stream stream = stream_open(p);
+    aq_stream stream = open_one(p);
     p->client.mute = true;
-    stream_write(p, stream, 100);
+    write_some(p, stream, 100);
     uint64_t begin = p->now_us;
     while (!p->client.closed && p->now_us < begin + 10000000) {
         if (pair_stats(&p->client).pto_count > before + 2)
@@ -156,5 +158,129 @@ Test(pto, idle_timeout)
     cr_expect_eq(p->client.close.by, AQ_BY_TIMEOUT);
     cr_expect_geq(p->now_us - begin, 3 * pto_us - 200);
     cr_expect_leq(p->now_us - begin, 3 * pto_us + 200);
+    pair_free(p);
+}
+
+/* RFC 9002 §7.5, §7.6: a timeout is no sign of congestion. When all that it took for lost is
+ * acknowledged after all, nothing was lost, the window is what it was, and the next timeout is as
+ * far as the first. */
+Test(pto, spurious)
+{
+    struct pair *p = pair_connected(NULL, NULL);
+    aq_stream stream = open_one(p);
+    for (unsigned i = 0; i < 40; i++) {
+        write_some(p, stream, 4096);
+        pair_run(p, 2 * PAIR_DELAY_US);
+    }
+    pair_run(p, 1000000);
+    struct aq_conn_stats before = pair_stats(&p->client);
+    for (unsigned i = 0; i < 4; i++)
+        write_some(p, stream, 1000);
+    uint64_t end_us = p->now_us + PAIR_DELAY_US;
+    for (; p->now_us < end_us; p->now_us += 1000) /* all goes to the server, nothing comes back */
+        side_turn(&p->client, p->now_us);
+    pair_deliver(p, &p->client, &p->server);
+    side_turn(&p->server, p->now_us);
+    for (unsigned i = 0; i < 10000 && pair_stats(&p->client).pto_count < before.pto_count + 2;
+         i++) {
+        p->now_us += 1000;
+        side_turn(&p->client, p->now_us);
+    }
+    cr_assert_eq(pair_stats(&p->client).pto_count, before.pto_count + 2);
+    pair_run(p, 1000000);
+    struct aq_conn_stats after = pair_stats(&p->client);
+    cr_expect_eq(after.lost_packets, before.lost_packets);
+    cr_expect_geq(after.cwnd_bytes, before.cwnd_bytes);
+    cr_expect_eq(after.ssthresh_bytes, before.ssthresh_bytes);
+    cr_expect_eq(after.in_flight_bytes, 0);
+    cr_expect_eq(after.pto_count, before.pto_count + 2);
+    cr_expect_eq(endpoint_find_conn((struct endpoint *)p->client.ep, p->client.conn)->pto_count, 0,
+                 "no backoff is left");
+    pair_free(p);
+}
+
+/* ---- in the handshake ---- */
+
+/* RFC 9002 §6.2.4: what was in flight at all levels goes in each of both probes: one of them is
+ * enough. */
+Test(pto, handshake)
+{
+    for (unsigned lost = 0; lost < 2; lost++) {
+        struct pair *p = pair_new(NULL, NULL);
+        pair_dial(p);
+        p->server.mute = true; /* its first flight */
+        pair_run(p, 500000);
+        p->client.mute = true;
+        p->server.mute = false;
+        p->server.lose_nth = p->server.sent + 1 + lost;
+        uint64_t sent = p->server.sent;
+        while (p->server.sent == sent && p->now_us < 9000000)
+            pair_run(p, 1000);
+        cr_assert_eq(p->server.sent, sent + 2, "two probes");
+        pair_run(p, 2 * PAIR_DELAY_US);
+        cr_expect_eq(side_count(&p->client, AQ_EVENT_CONNECTED), 1, "one of them said it all");
+        p->client.mute = false;
+        pair_run(p, 3000000);
+        cr_expect_eq(side_count(&p->client, AQ_EVENT_CONFIRMED), 1);
+        pair_free(p);
+    }
+}
+
+/* RFC 9002 §6.2.3: a client that gets Handshake packets without the Initial packet before them says
+ * its hello again at once, and the server its flight, before any timeout. */
+Test(pto, hurry)
+{
+    struct pair *p = pair_new(NULL, NULL);
+    struct packet_head h;
+    pair_dial(p);
+    pair_run(p, PAIR_DELAY_US);
+    for (unsigned i = 0; i < p->server.outs; i++) { /* the Initial packets are lost */
+        struct pair_datagram *d = &p->server.out[i];
+        cr_assert_eq(packet_parse_greased(d->data, d->size, 8, &h), AQ_OK);
+        if (h.type == PACKET_INITIAL) {
+            d->size -= (uint32_t)h.size;
+            memmove(d->data, d->data + h.size, d->size);
+        }
+    }
+    pair_run(p, 500000);
+    cr_expect_eq(side_count(&p->client, AQ_EVENT_CONFIRMED), 1);
+    cr_expect_eq(side_count(&p->server, AQ_EVENT_CONFIRMED), 1);
+    cr_expect_eq(pair_stats(&p->client).pto_count, 0);
+    pair_free(p);
+}
+
+/* RFC 9002 §6.2.3: a few times: who says it for ever is not answered for ever but by timeouts. */
+Test(pto, hurry_is_bounded)
+{
+    struct pair *p = pair_new(NULL, NULL);
+    pair_dial(p);
+    p->client.mute = true;
+    pair_run(p, 1000);
+    struct conn *client = endpoint_find_conn((struct endpoint *)p->client.ep, p->client.conn);
+    cr_assert_not_null(client);
+    uint64_t sent = p->client.sent;
+    for (unsigned i = 0; i < 20; i++) {
+        conn_hurry(client, p->now_us);
+        pair_run(p, 1000);
+    }
+    cr_expect_gt(p->client.sent, sent);
+    cr_expect_leq(p->client.sent, sent + 3);
+    pair_free(p);
+}
+
+/* RFC 9002 §6.3: a Retry tells how long the way is: what is lost behind it goes again after three
+ * times that, not after a second. */
+Test(pto, after_a_retry)
+{
+    struct aq_config server;
+    pair_config(&server, true);
+    server.retry = AQ_RETRY_ALWAYS;
+    struct pair *p = pair_new(NULL, &server);
+    p->client.lose_nth = 2;
+    pair_dial(p);
+    pair_run(p, 600000);
+    cr_expect_eq(side_stats(&p->server).retries, 1);
+    cr_expect_eq(side_count(&p->client, AQ_EVENT_CONFIRMED), 1);
+    cr_expect_eq(pair_stats(&p->client).pto_count, 1);
     pair_free(p);
 }

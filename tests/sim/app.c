@@ -390,6 +390,7 @@ void scenario_run(const struct scenario *row, FILE *trace, struct outcome *outco
     outcome->bytes = sim->bytes;
     outcome->amplification_permille = sim->check->highest_ratio_permille;
     outcome->features = play->features;
+    outcome->confirmed_us = play->confirmed_us ? play->confirmed_us - sim->start_us : 0;
     outcome->hash = sim_hash(sim);
     outcome->ok = !sim->failed;
     memcpy(outcome->why, sim->why, sizeof outcome->why);

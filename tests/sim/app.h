@@ -135,7 +135,8 @@ struct outcome {
     char why[640];
     uint64_t hash;
     uint64_t features; /* 1 << enum feature: what happened in it */
-    uint64_t transfer_us; /* virtual time until the last byte was there */
+    uint64_t confirmed_us; /* virtual time until the first handshake was confirmed on both sides; 0: never */
+    uint64_t transfer_us; /* until the last byte was there */
     uint64_t total_us;    /* until everything had ended */
     uint64_t datagrams, dropped, bytes, delivered_bytes;
     enum aq_closer client_closed_by;

@@ -156,7 +156,7 @@ static void judge_ecn(struct side *side, const struct aq_conn_stats *s)
     struct play *play = side->play;
     const struct scenario *row = play->row;
     const struct sim_link *link = &row->link[!side->client];
-    bool clean = play->sim->dropped == 0 && !link->corrupt_ppm
+    bool clean = !play->sim->on_flight && play->sim->dropped == 0 && !link->corrupt_ppm
                  && !row->link[side->client].corrupt_ppm && !link->reorder_ppm && !row->suspend_us
                  && link->ce_ppm < SIM_PPM / 20;
     const struct sim_line *in = &play->sim->line[!side->host->index][side->host->index];

@@ -5,6 +5,7 @@
  *     sim --seeds N [--first SEED]    N seeds of the grid
  *     sim --seed S [--trace FILE]     one seed again, with its trace
  *     sim --twice N [--first SEED]    each seed twice: the traces must be identical
+ *     sim --handshakes N              N handshakes at 30 % loss each way, for each of some round trips
  *     ... --cc NAME                   seeds with this congestion control, whatever they would have
  *
  * The grid is in grid.c; a seed names one point of it, so a seed is all that is needed to see a failure
@@ -163,6 +164,8 @@ static const struct scenario rows[] = {
 
 /* ---- running ------------------------------------------------------------------------------------------------ */
 
+enum { HANDSHAKES_PERMILLE = 990 };
+
 struct totals {
     unsigned passed, failed;
     uint64_t transfer_us, datagrams, dropped, delivered_bytes, amplification_permille;
@@ -181,7 +184,7 @@ static double real_now(void)
 struct options {
     const char *program, *row, *trace, *cc;
     bool rows, twice, verbose;
-    uint64_t first, count;
+    uint64_t first, count, handshakes;
 };
 
 /* The command that plays the row at hand again. Written beforehand, so that an assert can tell it too. */
@@ -258,9 +261,47 @@ static void run(const struct options *options, const struct scenario *row, bool 
     fflush(stdout);
 }
 
+static int compare_u64(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Handshakes that lose three datagrams of ten each way, with the default timeouts: how many are confirmed
+ * within the 10 s that there are, and when. A share that is too small fails. */
+static void run_handshakes(const struct options *options, struct totals *totals)
+{
+    static const uint64_t rtts_us[] = {MS(10), MS(50), MS(200)};
+    uint64_t *took_us = calloc(options->handshakes, sizeof *took_us);
+
+    if (!took_us)
+        abort();
+    for (unsigned i = 0; i < sizeof rtts_us / sizeof *rtts_us; i++) {
+        uint64_t done = 0;
+        for (uint64_t n = 0; n < options->handshakes; n++) {
+            struct sim_link link = {.delay_us = rtts_us[i] / 2, .loss_ppm = PERCENT(30)};
+            struct scenario row = {.name = "handshake", .seed = options->first + n, .link = {link, link},
+                                   .bytes = 100, .streams = 1, .retry = n % 4 == 3,
+                                   .handshake_timeout_us = SECONDS(10)};
+            struct outcome outcome;
+            scenario_run(&row, NULL, &outcome, NULL, NULL);
+            if (outcome.confirmed_us)
+                took_us[done++] = outcome.confirmed_us;
+        }
+        qsort(took_us, done, sizeof *took_us, compare_u64);
+        bool enough = done * 1000 >= options->handshakes * HANDSHAKES_PERMILLE;
+        printf("%srtt %3llu ms: %llu of %llu, 50 %% within %.2f s, 90 %% %.2f s, 99 %% %.2f s\n",
+               enough ? "" : "FAILED ", (unsigned long long)(rtts_us[i] / 1000), (unsigned long long)done,
+               (unsigned long long)options->handshakes, (double)took_us[done / 2] / 1e6,
+               (double)took_us[done * 9 / 10] / 1e6, (double)took_us[done * 99 / 100] / 1e6);
+        *(enough ? &totals->passed : &totals->failed) += 1;
+    }
+    free(took_us);
+}
+
 static void usage(const char *program)
 {
-    printf("usage: %s --rows | --row NAME | --seeds N | --seed SEED | --twice N\n"
+    printf("usage: %s --rows | --row NAME | --seeds N | --seed SEED | --twice N | --handshakes N\n"
            "       [--first SEED] [--cc NAME] [--trace FILE] [-v]\n", program);
 }
 
@@ -297,6 +338,8 @@ static void options_read(struct options *options, int argc, char **argv)
             options->trace = value;
         } else if (strcmp(flag, "--first") == 0) {
             options->first = number(argv[0], value);
+        } else if (strcmp(flag, "--handshakes") == 0) {
+            options->handshakes = number(argv[0], value);
         } else if (strcmp(flag, "--seeds") == 0 || strcmp(flag, "--twice") == 0) {
             options->count = number(argv[0], value);
             options->twice |= strcmp(flag, "--twice") == 0;
@@ -329,6 +372,8 @@ int main(int argc, char **argv)
             point.cc = options.cc;
         run(&options, &point, false, &totals);
     }
+    if (options.handshakes)
+        run_handshakes(&options, &totals);
     sim_tls_free();
     if (totals.passed + totals.failed == 0) {
         usage(argv[0]);

@@ -411,6 +411,8 @@ void side_event(struct sim_host *host, const struct aq_event *event)
         dgrams_send(side);
     } else if (event->kind == AQ_EVENT_CONFIRMED) {
         side->confirmed = true;
+        if (side->peer->confirmed && !side->play->confirmed_us)
+            side->play->confirmed_us = host->sim->now_us;
     } else if (event->kind == AQ_EVENT_PATH) {
         side->path_moved += (event->value & AQ_PATH_MOVED) != 0;
         side->path_failed += (event->value & AQ_PATH_FAILED) != 0;

@@ -62,6 +62,7 @@ struct play {
     struct sim_flight *first[FLIGHTS]; /* copies of the client's first flight */
     unsigned firsts, replays;          /* replays so far */
     uint64_t began_us;                 /* this round */
+    uint64_t confirmed_us;             /* when both sides had confirmed the handshake; 0: not yet */
     uint64_t features;
     unsigned refusals;                    /* of aq_conn_migrate */
     bool closing; /* the end was asked for: streams may break off from now on */
