@@ -522,8 +522,9 @@ AQ_API int aq_key_update(struct aq_endpoint *ep, aq_conn conn, uint64_t now_us);
 
 /* Queues a datagram of n pieces, together at most aq_datagram_max bytes; they are copied (RFC
  * 9221). It is sent once, before stream data, as the congestion window allows, and perhaps lost.
- * AQ_OK; AQ_BLOCKED: the queue is full (AQ_EVENT_DATAGRAM_ROOM follows), or the handshake is not
- * done; AQ_MISUSE: too large, or the peer takes none; AQ_GONE. */
+ * With 0-RTT it goes before the handshake is done, and is lost where the server rejects that. AQ_OK;
+ * AQ_BLOCKED: the queue is full (AQ_EVENT_DATAGRAM_ROOM follows), or the handshake is not done;
+ * AQ_MISUSE: too large, or the peer takes none; AQ_GONE. */
 AQ_API int aq_datagram_send(struct aq_endpoint *ep, aq_conn conn, const struct aq_iov *iov,
                             unsigned n);
 /* The largest datagram that could be sent now, bytes; 0: none. It grows with the path's MTU, which

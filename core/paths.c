@@ -200,7 +200,7 @@ static struct path *paths_take(struct conn *c, uint64_t now)
     }
     path_init(p, conn_path(c)->cc.ops, MTU_BASE, conn_path(c)->mtu_max, now);
     ecn_init(&p->ecn, !c->ep->config.no_ecn); /* RFC 9000 §13.4.2: each path anew */
-    if (c->server && active->ecn.state == ECN_FAILED)
+    if (c->server && conn_path(c)->ecn.state == ECN_FAILED)
         p->ecn.state = ECN_FAILED; /* a NAT's next address does not mend what lies behind it */
     cc_attach(&p->cc, &c->quota, now);
     p->index = (uint8_t)index;
