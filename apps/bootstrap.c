@@ -25,7 +25,8 @@ enum {
 };
 
 struct bootstrap_flags {
-    const char *listen, *key, *state, *allow, *relay;
+    struct option_list listen;
+    const char *key, *state, *allow, *relay;
     uint64_t max_peers, pow_bits;
     bool json, verbose;
 };
@@ -54,7 +55,7 @@ struct bootstrap_program {
 
 /* clang-format off */
 static const struct option_row bootstrap_rows[] = {
-    ROW("listen", 0, OPTION_TEXT, listen, "ADDR:PORT", 0, 0, "where to listen (default 0.0.0.0:4433); port 0 picks one"),
+    ROW("listen", 0, OPTION_LIST, listen, "ADDR:PORT", 0, 0, "where to listen (default: port 4433 of every address, IPv4 and IPv6); several: repeat it; port 0 picks one"),
     ROW("key", 0, OPTION_TEXT, key, "FILE", 0, 0, "the key file; ~/.config/antq/key.pem"),
     ROW("state", 0, OPTION_TEXT, state, "FILE", 0, 0, "keep here what must survive a restart"),
     ROW("max-peers", 0, OPTION_NUMBER, max_peers, "N", 1, 900000, "peers registered at once (default 20000); more are refused"),
@@ -341,20 +342,31 @@ static void tell_status(struct bootstrap_program *program, const char *event)
 
 static bool tell_ready(const struct bootstrap_program *program)
 {
-    struct aq_addr listening;
+    struct aq_addr first, all[AQ_BOOTSTRAP_LISTEN];
     uint8_t id[32];
     char address[64], peer[AQ_PEER_ID_TEXT];
+    unsigned count = aq_bootstrap_listening(program->node, all, AQ_BOOTSTRAP_LISTEN);
 
-    aq_bootstrap_self(program->node, &listening, id);
-    (void)aq_addr_text(&listening, address, sizeof address);
+    aq_bootstrap_self(program->node, &first, id);
+    (void)aq_addr_text(&first, address, sizeof address);
     (void)aq_peer_id_text(id, peer);
     if (program->flags.json) {
-        (void)printf("{\"listening\":\"%s\",\"peer_id\":\"%s\"}\n", address, peer);
+        (void)printf("{\"listening\":\"%s\",\"peer_id\":\"%s\",\"addresses\":[", address, peer);
     } else {
         note("peers reach this node with --bootstrap %s@HOST:%u, HOST being this machine's name or "
              "address",
-             peer, listening.port);
-        (void)printf("listening on %s\n", address);
+             peer, first.port);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        (void)aq_addr_text(&all[i], address, sizeof address);
+        if (program->flags.json) {
+            (void)printf("%s\"%s\"", i > 0 ? "," : "", address);
+        } else {
+            (void)printf("listening on %s\n", address);
+        }
+    }
+    if (program->flags.json) {
+        (void)puts("]}");
     }
     if (fflush(stdout) != 0) {
         complain("cannot write to standard output: %s", strerror(errno));
@@ -440,9 +452,17 @@ static bool read_files(struct bootstrap_program *program, struct aq_bootstrap_co
     char error[512];
 
     *code = EXIT_WRONG_USE;
-    if (aq_resolve(flags->listen, DEFAULT_PORT, 0, &config->listen, error, sizeof error) != AQ_OK) {
-        complain("--listen: %s", error);
+    if (flags->listen.count > AQ_BOOTSTRAP_LISTEN) {
+        complain("--listen: at most %d addresses", AQ_BOOTSTRAP_LISTEN);
         return false;
+    }
+    for (size_t i = 0; i < flags->listen.count; i++) {
+        if (aq_resolve(flags->listen.v[i], AQ_BOOTSTRAP_PORT, 0, &config->listen[i], error,
+                       sizeof error)
+            != AQ_OK) {
+            complain("--listen: %s", error);
+            return false;
+        }
     }
     if (flags->relay != NULL && !relay_parse(flags->relay, &config->relay_bytes_per_s)) {
         complain("--relay expects off, or bits a second from 8K to 1000G (10M is 10 Mbit/s), not "
@@ -533,7 +553,6 @@ int bootstrap_main(int argc, char **argv)
     };
     int code = EXIT_FAILED;
 
-    program.flags.listen = "0.0.0.0:4433";
     program.flags.max_peers = 20000;
     if (!command_parse(&command, argc, argv, NULL, &code)) {
         return code;

@@ -124,11 +124,11 @@ struct aq_datagram {
     uint32_t size;    /* all bytes */
     uint16_t segment; /* bytes of each datagram; 0: one datagram */
     uint16_t socket;  /* host's index of the socket it came on */
-    uint32_t ifindex; /* interface, 0 unknown */
+    uint32_t ifindex; /* to answer through this interface, 0 any: local says enough */
     uint8_t ecn;      /* enum aq_ecn */
     uint8_t ttl;      /* received hop limit, 0 unknown */
     uint16_t prefix;  /* bytes in front of each datagram that are the host's, not QUIC's */
-    uint64_t channel;     /* relay channel, 0 none */
+    uint64_t channel; /* relay channel, 0 none */
     struct aq_addr local; /* family 0 where the host does not know it */
     struct aq_addr remote;
     uint64_t reserved[2];
@@ -145,9 +145,9 @@ enum {
     AQ_CHANNEL_PREFIX = 9
 };
 struct aq_train {
-    uint8_t *data; /* the endpoint's; valid until the next aq_send */
-    uint32_t size;       /* all bytes */
-    uint16_t segment;    /* bytes of each datagram, > 0 */
+    uint8_t *data;    /* the endpoint's; valid until the next aq_send */
+    uint32_t size;    /* all bytes */
+    uint16_t segment; /* bytes of each datagram, > 0 */
     uint16_t socket;
     uint32_t ifindex; /* send from this interface, 0 any */
     uint8_t ecn;
@@ -426,8 +426,8 @@ AQ_API void aq_endpoint_set_secret(struct aq_endpoint *ep, const uint8_t secret[
 AQ_API unsigned aq_recv_buffers(struct aq_endpoint *ep, struct aq_buffer *buffers, unsigned max);
 
 /* Gives n received datagrams to the endpoint. data must lie in lent buffers; there may be
- * several calls for one loan. Never fails for what is in them: bad packets are counted (aq_endpoint_stats) or close their connection. AQ_MISUSE:
- * data not lent. */
+ * several calls for one loan. Never fails for what is in them: bad packets are counted
+ * (aq_endpoint_stats) or close their connection. AQ_MISUSE: data not lent. */
 AQ_API int aq_recv(struct aq_endpoint *ep, const struct aq_datagram *datagrams, unsigned n,
                    uint64_t now_us);
 
@@ -471,7 +471,7 @@ struct aq_connect {
     struct aq_addr local; /* family 0: any */
     uint16_t socket;
     uint32_t ifindex;
-    uint64_t channel; /* relayed: the host's name of it; 0 not */
+    uint64_t channel;        /* relayed: the host's name of it; 0 not */
     const char *server_name; /* SNI and verification; NULL: none sent */
     const uint8_t
         *ticket; /* from AQ_EVENT_TICKET of an earlier connection to this server; NULL none */

@@ -126,8 +126,8 @@ static uint32_t pair_open(struct registry *r, uint32_t initiator, uint32_t targe
     struct relay *relay = r->config.relay;
     struct registry_peer *a = registry_peer(r, initiator), *b = registry_peer(r, target);
     const struct relay_end ends[2] = {
-        {.addr = a->observed, .owner = pool_handle(&r->peers, initiator)},
-        {.addr = b->observed, .owner = pool_handle(&r->peers, target)},
+        {.path = a->path, .owner = pool_handle(&r->peers, initiator)},
+        {.path = b->path, .owner = pool_handle(&r->peers, target)},
     };
     uint32_t most = relay->config.max_pairs_per_peer;
     uint32_t pair = a->pairs < most && b->pairs < most ? relay_open(relay, ends, now) : POOL_NONE;
@@ -243,8 +243,8 @@ static unsigned say_go(struct registry *r, const struct couple *couple,
     rng_fill(r->rng, m.punch_key, sizeof m.punch_key);
     for (unsigned i = 0; i < 2; i++) {
         /* PROTOCOL §4: as we observed them, never as claimed. */
-        m.observed = ends[i]->observed;
-        m.peer_address = ends[!i]->observed;
+        m.observed = ends[i]->path.remote;
+        m.peer_address = ends[!i]->path.remote;
         m.delay_ms = delay_ms(ends[i], ends[!i]);
         registry_say(&out[i], ends[i]->conn, &m);
     }

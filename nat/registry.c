@@ -216,7 +216,7 @@ static enum nat_reason newcomer_judge(struct registry *r, const struct registry_
                                       uint64_t *wait_us, uint64_t now)
 {
     const struct registry_config *c = &r->config;
-    *wait_us = limit_take_addr(&r->limiter, &c->address_rate, &in->observed, now);
+    *wait_us = limit_take_addr(&r->limiter, &c->address_rate, &in->path.remote, now);
     if (*wait_us)
         return NAT_RATE_LIMITED;
     bool load = limit_take_one(&r->load_full_us, &c->load_rate, now) != 0;
@@ -307,7 +307,7 @@ static void add_nodes(const struct registry *r, struct message *answer)
 static unsigned register_recv(struct registry *r, const struct registry_in *in,
                               const struct message *m, struct registry_out *out, uint64_t now)
 {
-    struct message answer = {.type = MESSAGE_REGISTERED, .observed = in->observed};
+    struct message answer = {.type = MESSAGE_REGISTERED, .observed = in->path.remote};
     uint64_t wait_us = 0;
     answer.reason = (uint8_t)register_judge(r, in, m, &answer, &wait_us, now);
     r->registered[answer.reason]++;
@@ -349,7 +349,7 @@ static void observe(struct registry *r, const struct registry_in *in)
     uint32_t slot = registry_slot_by_conn(r, in->conn);
     if (slot == POOL_NONE)
         return;
-    registry_peer(r, slot)->observed = in->observed;
+    registry_peer(r, slot)->path = in->path;
     registry_peer(r, slot)->rtt_us = in->rtt_us;
 }
 
@@ -358,7 +358,7 @@ unsigned registry_recv(struct registry *r, const struct registry_in *in,
 {
     struct message m;
     unsigned said;
-    assert(in->conn > 0 && in->observed.family != 0);
+    assert(in->conn > 0 && in->path.remote.family != 0);
     enum message_verdict verdict = message_decode(in->data, in->size, &m);
     if (verdict == MESSAGE_UNKNOWN)
         return 0;

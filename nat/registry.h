@@ -10,7 +10,7 @@
  *           closed  -> registry_closed
  *           time    -> registry_tick   ->  at most two messages to send, again until 0
  *
- * Memory is the sum of the config's limits, taken once; a registered peer costs under 300 bytes
+ * Memory is the sum of the config's limits, taken once; a registered peer costs under 340 bytes
  * besides its connection. Every lookup is O(1), every timer O(log n). */
 #ifndef AQ_NAT_REGISTRY_H
 #define AQ_NAT_REGISTRY_H
@@ -47,7 +47,7 @@ struct registry_config {
 
 struct registry_peer {
     struct peer_id id;
-    struct aq_addr observed;
+    struct aq_path_addr path; /* remote: as observed; and where it reaches us */
     uint64_t conn; /* the host's name of its connection, 0: gone; only the generation is kept */
     uint64_t generation;
     uint64_t lease_end_us;
@@ -66,9 +66,9 @@ struct registry_request {
 };
 
 struct registry_in {
-    uint64_t conn;           /* > 0, not used again for another connection */
-    struct peer_id peer;     /* of the TLS certificate */
-    struct aq_addr observed; /* of the connection's active, validated path */
+    uint64_t conn;            /* > 0, not used again for another connection */
+    struct peer_id peer;      /* of the TLS certificate */
+    struct aq_path_addr path; /* the connection's active, validated one */
     uint64_t rtt_us;
     const uint8_t *data; /* one whole message (message_size) */
     size_t size;

@@ -92,7 +92,7 @@ uint32_t relay_open(struct relay *relay, const struct relay_end ends[2], uint64_
     struct relay_pair *p = relay_pair(relay, pair);
     p->active_us = now;
     for (unsigned i = 0; i < 2; i++) {
-        p->end[i].addr = ends[i].addr;
+        p->end[i].path = ends[i].path;
         p->end[i].owner = ends[i].owner;
         give_channel(relay, pair, i);
     }
@@ -145,9 +145,9 @@ uint64_t relay_room(const struct relay *relay, const uint8_t *header, uint64_t n
 static enum relay_verdict judge(struct relay *relay, struct relay_pair *p, unsigned end,
                                 const struct aq_addr *from, uint64_t bytes, uint64_t now)
 {
-    if (!addr_equal(&p->end[end].addr, from))
+    if (!addr_equal(&p->end[end].path.remote, from))
         return RELAY_WRONG_ADDRESS;
-    if (p->end[!end].addr.family == 0)
+    if (p->end[!end].path.remote.family == 0)
         return RELAY_NO_ADDRESS;
     /* PROTOCOL §4: a target that has not answered has not consented. */
     if (end == 0 && !p->proven && p->unproven + bytes > relay->config.unproven_bytes)
@@ -157,7 +157,7 @@ static enum relay_verdict judge(struct relay *relay, struct relay_pair *p, unsig
 
 enum relay_verdict relay_forward(struct relay *relay, const uint8_t *header,
                                  const struct aq_addr *from, struct relay_run run,
-                                 struct aq_addr *to, uint64_t now)
+                                 struct aq_path_addr *to, uint64_t now)
 {
     uint32_t found = header[0] == DATAGRAM_RELAY ? lookup(relay, relay_channel(header)) : MAP_NONE;
     if (found == MAP_NONE) {
@@ -183,7 +183,7 @@ enum relay_verdict relay_forward(struct relay *relay, const uint8_t *header,
     p->proven |= end == 1;
     p->unproven += end == 0 && !p->proven ? run.bytes : 0;
     p->active_us = now;
-    *to = p->end[!end].addr;
+    *to = p->end[!end].path;
     return RELAY_FORWARD;
 }
 

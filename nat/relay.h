@@ -30,7 +30,8 @@ struct relay_count {
 
 /* One end of a pair; the channel is that of the direction from this end to the other. */
 struct relay_end {
-    struct aq_addr addr; /* family 0: not known yet */
+    /* Where it is (remote; family 0: not known yet), and where it expects us: socket and local. */
+    struct aq_path_addr path;
     uint64_t channel;
     uint64_t owner; /* the registry's handle of the peer */
     struct relay_count count;
@@ -86,12 +87,12 @@ static inline struct relay_pair *relay_pair(const struct relay *relay, uint32_t 
 {
     return pool_at(&relay->pairs, pair);
 }
-/* Where a datagram of `size` bytes with this header goes: *to, the same bytes. Counts it. A run of
- * datagrams with the same header from the same address (GRO) is asked for once, with the sum of
- * their sizes and their number. */
+/* Where a datagram of `size` bytes with this header goes: *to, the same bytes, which leave from the
+ * address that the other end knows. Counts it. A run of datagrams with the same header from the
+ * same address (GRO) is asked for once, with the sum of their sizes and their number. */
 enum relay_verdict relay_forward(struct relay *relay, const uint8_t *header,
                                  const struct aq_addr *from, struct relay_run run,
-                                 struct aq_addr *to, uint64_t now);
+                                 struct aq_path_addr *to, uint64_t now);
 
 /* Bytes that the pair's rate allows now: a longer run is better cut than dropped whole. */
 uint64_t relay_room(const struct relay *relay, const uint8_t *header, uint64_t now);

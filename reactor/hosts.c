@@ -28,14 +28,6 @@ enum {
 
 /* ---- the addresses --------------------------------------------------------------------------- */
 
-/* An address that means something on one link only, which a peer cannot know. */
-static bool is_link_local(const struct aq_addr *a)
-{
-    if (a->family == 4)
-        return a->ip[0] == 169 && a->ip[1] == 254;
-    return a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80;
-}
-
 static bool can_bind(const struct aq_addr *a)
 {
     union udp_name name;
@@ -56,7 +48,7 @@ static bool read_one(const struct ifaddrs *i, struct aq_addr *addr)
         return false;
     memset(&name, 0, sizeof name);
     memcpy(&name, i->ifa_addr, family == AF_INET ? sizeof name.v4 : sizeof name.v6);
-    return udp_from_sockaddr(&name, addr) && !is_link_local(addr) && can_bind(addr);
+    return udp_from_sockaddr(&name, addr) && !udp_is_link_local(addr) && can_bind(addr);
 }
 
 /* How many there are, at most AQ_HOSTS_MAX. The kernel's order: by interface, oldest first. */

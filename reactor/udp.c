@@ -2,9 +2,9 @@
  *
  * Receiving is one recvmmsg into 64 KiB buffers. With UDP_GRO the kernel hands over a row of equal
  * datagrams of one flow as one message and tells their size, so that a call brings hundreds of
- * packets. Each message also brings the ECN mark (RFC 9000 §13.4), the local address and the
- * interface, which name the path (RFC 9000 §9), the kernel's count of what it dropped because the
- * buffer was full, and, where somebody wants it, the hop limit.
+ * packets. Each message also brings the ECN mark (RFC 9000 §13.4), the local address, with the
+ * interface where that is one link's only, which name the path (RFC 9000 §9), the kernel's count of
+ * what it dropped because the buffer was full, and, where somebody wants it, the hop limit.
  *
  * IP_RECVERR puts ICMP errors with their destination on an error queue. Without it "connection
  * refused" would be unknown on a socket that is not connected; with it the kernel also makes the
@@ -98,6 +98,13 @@ bool udp_from_sockaddr(const union udp_name *name, struct aq_addr *addr)
         return true;
     }
     return false;
+}
+
+bool udp_is_link_local(const struct aq_addr *addr)
+{
+    if (addr->family == 4)
+        return addr->ip[0] == 169 && addr->ip[1] == 254;
+    return addr->ip[0] == 0xfe && (addr->ip[1] & 0xc0) == 0x80;
 }
 
 const char *udp_error_text(int error)
@@ -363,7 +370,7 @@ static void udp_read_v6(const struct cmsghdr *c, struct aq_datagram *d)
         memcpy(d->local.ip, &info.ipi6_addr, 16);
         d->local.family = 6;
         d->ifindex = info.ipi6_ifindex;
-        if (info.ipi6_addr.s6_addr[0] == 0xfe && (info.ipi6_addr.s6_addr[1] & 0xc0) == 0x80)
+        if (udp_is_link_local(&d->local))
             d->local.scope_id = info.ipi6_ifindex;
     }
 }
@@ -396,6 +403,10 @@ static bool udp_read_message(struct udp *udp, struct udp_io *io, unsigned i, str
     d->socket = udp->index;
     udp_read_control(udp, io, msg, d);
     d->local.port = d->local.family != 0 ? udp->local.port : 0;
+    /* An answer that names the interface is sent through it even where no route to the remote is: a
+     * host with two ways in and one way out would not answer what comes by the other. */
+    if (!udp_is_link_local(&d->local))
+        d->ifindex = 0;
     if ((msg->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
         io->counts.truncated++;
         return false;

@@ -98,6 +98,9 @@ void udp_errors(struct udp *udp, struct udp_io *io);
 /* The local address the kernel would use towards remote, without a port. 0 or an errno. */
 int udp_route(const struct aq_addr *remote, struct aq_addr *local);
 
+/* Whether it means something on one link only: 169.254.0.0/16, fe80::/10. */
+bool udp_is_link_local(const struct aq_addr *addr);
+
 /* Between our addresses and the kernel's. */
 socklen_t udp_to_sockaddr(const struct aq_addr *addr, union udp_name *name);
 bool udp_from_sockaddr(const union udp_name *name, struct aq_addr *addr);

@@ -1,6 +1,6 @@
-/* bootstrap.c -- tests nat/node/bootstrap: a node and peers on two loops of one thread, on loopback:
- * what nat_registry and nat_relay test of the machines goes over the wire here. Longer than 600 lines,
- * because all of it needs the same node and the same peers. */
+/* bootstrap.c -- tests nat/node/bootstrap: a node and peers on two loops of one thread, on
+ * loopback: what nat_registry and nat_relay test of the machines goes over the wire here. Longer
+ * than 600 lines, because all of it needs the same node and the same peers. */
 #include "nat/node/antq_bootstrap.h"
 #include "tests/boot_peers.h"
 
@@ -81,7 +81,7 @@ static void node_start(void)
     node = aq_bootstrap_new(&config, error, sizeof error);
     cr_assert_not_null(node, "%s", error);
     aq_bootstrap_self(node, &at, id);
-    config.listen = at; /* a restarted one has the same port */
+    config.listen[0] = at; /* a restarted one has the same port */
 }
 
 static void setup(void)
@@ -90,7 +90,7 @@ static void setup(void)
     if (node_pem[0] == '\0')
         cr_assert(aq_key_make(AQ_KEY_ED25519, node_pem, sizeof node_pem, error, sizeof error));
     aq_bootstrap_config_init(&config);
-    config.listen = (struct aq_addr){.family = 4, .ip = {127, 0, 0, 1}};
+    config.listen[0] = (struct aq_addr){.family = 4, .ip = {127, 0, 0, 1}};
     config.key = (struct aq_pem){.pem = node_pem, .pem_size = strlen(node_pem)};
     config.max_peers = 100;
     config.max_pairs = 8;
@@ -391,7 +391,7 @@ Test(bootstrap, bad_configs)
         config = keep;                                                        \
     } while (0)
     REFUSED(config.size = 1, "aq_bootstrap_config_init");
-    REFUSED(config.listen.family = 0, "IPv4 or IPv6");
+    REFUSED(config.listen[0].family = 5, "IPv4 or IPv6");
     REFUSED(config.key.pem = NULL, "needs a key");
     REFUSED(config.key.pem = "nonsense"; config.key.pem_size = 8, "no private key");
     REFUSED(config.max_peers = 0, "max_peers");

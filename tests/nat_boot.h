@@ -63,7 +63,7 @@ static inline void boot_bytes(unsigned n, uint64_t conn, const uint8_t *data, si
 {
     struct registry_in in = {.conn = conn,
                              .peer = boot_id(n),
-                             .observed = boot_addr(n),
+                             .path.remote = boot_addr(n),
                              .rtt_us = n * 1000,
                              .data = data,
                              .size = size};

@@ -274,15 +274,16 @@ Test(nat_coordinate, connect)
     cr_expect_not(message_has(&heard[0], FIELD_PEER_ADDRESS), "no address at all");
     /* And the channels work, from the addresses that were observed. */
     uint8_t header[RELAY_HEADER];
-    struct aq_addr a = boot_addr(1), b = boot_addr(2), to;
+    struct aq_addr a = boot_addr(1), b = boot_addr(2);
+    struct aq_path_addr to;
     relay_header(header, heard[1].channel_out);
     cr_expect_eq(relay_forward(&boot_relay, header, &a, (struct relay_run){1, 1300}, &to, 200),
                  RELAY_FORWARD);
-    cr_expect(addr_equal(&to, &b));
+    cr_expect(addr_equal(&to.remote, &b));
     relay_header(header, heard[0].channel_out);
     cr_expect_eq(relay_forward(&boot_relay, header, &b, (struct relay_run){1, 1300}, &to, 200),
                  RELAY_FORWARD);
-    cr_expect(addr_equal(&to, &a));
+    cr_expect(addr_equal(&to.remote, &a));
     /* Its end is the handshake's business: no message when the time to refuse is over. */
     cr_expect_eq(registry_tick(&boot, said, 10000100), 0);
     cr_expect_eq(boot.requests.used, 0);

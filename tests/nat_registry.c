@@ -102,7 +102,7 @@ Test(nat_registry, rate_limited)
     unsigned accepted = 0;
     for (unsigned i = 10; i < 30; i++) { /* many peers at one address */
         struct message n = boot_register(i);
-        struct registry_in in = {.conn = i + 1, .peer = boot_id(i), .observed = boot_addr(500)};
+        struct registry_in in = {.conn = i + 1, .peer = boot_id(i), .path.remote = boot_addr(500)};
         uint8_t data[MESSAGE_MAX];
         in.data = data;
         in.size = message_encode(&n, data, sizeof data);
@@ -262,12 +262,12 @@ Test(nat_registry, observed_addresses_follow_the_connection)
     struct peer_id id = boot_id(1);
     uint8_t data[MESSAGE_MAX];
     boot_join(1, 0);
-    struct registry_in in = {.conn = 2, .peer = id, .observed = moved, .data = data};
+    struct registry_in in = {.conn = 2, .peer = id, .path.remote = moved, .data = data};
     in.size = message_encode(&m, data, sizeof data);
     cr_expect_eq(registry_recv(&boot, &in, said, 10), 1);
     boot_hear();
     cr_expect(addr_equal(&heard[0].observed, &moved));
-    cr_expect(addr_equal(&registry_find(&boot, &id, 10)->observed, &moved));
+    cr_expect(addr_equal(&registry_find(&boot, &id, 10)->path.remote, &moved));
 }
 
 /* The numbers: 20,000 peers, at most 2 KiB each. */

@@ -26,20 +26,29 @@ static struct aq_addr addr(unsigned n)
         .family = 4, .ip = {10, 0, (uint8_t)(n >> 8), (uint8_t)n}, .port = 4433};
 }
 
+/* Each peer is known at a socket and an address of ours of its own. */
+static struct aq_path_addr path(unsigned n)
+{
+    struct aq_path_addr p = {.local = addr(200 + n), .remote = addr(n)};
+    p.socket = (uint16_t)n;
+    return p;
+}
+
 static uint32_t open_pair(unsigned a, unsigned b, uint64_t now)
 {
-    const struct relay_end ends[2] = {{.addr = addr(a), .owner = a}, {.addr = addr(b), .owner = b}};
+    const struct relay_end ends[2] = {{.path = path(a), .owner = a}, {.path = path(b), .owner = b}};
     return relay_open(&relay, ends, now);
 }
 
 static enum relay_verdict forward(uint64_t channel, unsigned from, uint64_t bytes, uint64_t now)
 {
     uint8_t header[RELAY_HEADER];
-    struct aq_addr source = addr(from), to = {0};
+    struct aq_addr source = addr(from);
+    struct aq_path_addr to = {.channel = 0};
     relay_header(header, channel);
     enum relay_verdict verdict =
         relay_forward(&relay, header, &source, (struct relay_run){1, bytes}, &to, now);
-    cr_expect_eq(verdict == RELAY_FORWARD, to.family != 0);
+    cr_expect_eq(verdict == RELAY_FORWARD, to.remote.family != 0);
     return verdict;
 }
 
@@ -52,17 +61,22 @@ Test(nat_relay, both_directions)
     struct relay_pair *p = relay_pair(&relay, pair);
     uint64_t x = p->end[0].channel, y = p->end[1].channel;
     uint8_t header[RELAY_HEADER];
-    struct aq_addr to, a = addr(1), b = addr(2), expect;
+    struct aq_addr a = addr(1), b = addr(2), expect;
+    struct aq_path_addr to;
     cr_assert(x && y && x != y);
     relay_header(header, x);
     cr_expect_eq(relay_forward(&relay, header, &a, (struct relay_run){1, 100}, &to, 1),
                  RELAY_FORWARD);
-    cr_expect(addr_equal(&to, &b));
+    cr_expect(addr_equal(&to.remote, &b));
+    /* PROTOCOL §4: from where the receiver knows us, not from where the sender does. */
+    expect = addr(202);
+    cr_expect(addr_equal(&to.local, &expect) && to.socket == 2);
     relay_header(header, y);
     cr_expect_eq(relay_forward(&relay, header, &b, (struct relay_run){3, 3000}, &to, 1),
                  RELAY_FORWARD);
-    expect = addr(1);
-    cr_expect(addr_equal(&to, &expect));
+    expect = addr(201);
+    cr_expect(addr_equal(&to.remote, &a));
+    cr_expect(addr_equal(&to.local, &expect) && to.socket == 1);
     cr_expect_eq(forward(x, 2, 100, 1), RELAY_WRONG_ADDRESS);
     cr_expect_eq(forward(x, 3, 100, 1), RELAY_WRONG_ADDRESS);
     cr_expect_eq(forward(x ^ 1, 1, 100, 1), RELAY_NO_CHANNEL);
@@ -129,7 +143,7 @@ Test(nat_relay, an_end_without_address)
 {
     relay_config_init(&config);
     start();
-    const struct relay_end ends[2] = {{.addr = addr(1)}, {.owner = 2}};
+    const struct relay_end ends[2] = {{.path = path(1)}, {.owner = 2}};
     struct relay_pair *p = relay_pair(&relay, relay_open(&relay, ends, 0));
     cr_expect_eq(forward(p->end[0].channel, 1, 10, 0), RELAY_NO_ADDRESS);
     cr_expect_eq(forward(p->end[1].channel, 2, 10, 0), RELAY_WRONG_ADDRESS);

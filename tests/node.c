@@ -92,7 +92,7 @@ static void start_boots(unsigned count)
         uint8_t self[32];
         aq_bootstrap_config_init(&c);
         cr_assert(aq_key_make(AQ_KEY_ED25519, pem, sizeof pem, error, sizeof error));
-        c.listen = (struct aq_addr){.family = 4, .ip = {127, 0, 0, 1}};
+        c.listen[0] = (struct aq_addr){.family = 4, .ip = {127, 0, 0, 1}};
         c.key.pem = pem;
         c.key.pem_size = strlen(pem);
         boots[i] = aq_bootstrap_new(&c, error, sizeof error);

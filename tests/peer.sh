@@ -16,16 +16,6 @@ ns_need "$@"
 need nft
 
 ns_add boot hub natA natB hostA hostB
-veth() { # veth NS1 NAME1 ADDR1 NS2 NAME2 ADDR2
-    eval "a=\$NS_$1 b=\$NS_$4"
-    # shellcheck disable=SC2154
-    ip link add "$2" netns "$a" type veth peer name "$5" netns "$b" 2>"$T/veth.err" ||
-        skip "cannot make veth pairs: $(cat "$T/veth.err")"
-    ns_run "$1" ip addr add "$3/24" dev "$2"
-    ns_run "$4" ip addr add "$6/24" dev "$5"
-    ns_run "$1" ip link set "$2" up
-    ns_run "$4" ip link set "$5" up
-}
 nat() { # nat NS: masquerades what leaves through `out`
     ns_run "$1" sysctl -qw net.ipv4.ip_forward=1
     ns_run "$1" nft -f - <<-'NFT' 2>"$T/nft.err" || skip "no nftables NAT here: $(cat "$T/nft.err")"
@@ -50,12 +40,6 @@ ns_run hostB ip route add default via 10.2.0.1
 nat natA
 nat natB
 
-# In the background: exec, so that the process that is ended is the program.
-ns_exec() {
-    eval "ns_pid=\$NS_$1"
-    shift
-    exec nsenter -t "$ns_pid" -n "$@"
-}
 boot_start() {
     ns_exec boot "$ANTQ" bootstrap --listen 192.0.2.2:4433 --key "$T/boot.key" >"$T/boot.out" 2>"$T/boot.err" &
     BOOT_PID=$!

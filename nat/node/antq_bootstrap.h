@@ -1,9 +1,10 @@
 /* antq_bootstrap.h -- Layer C: a bootstrap node, where peers register and find each other.
  *
- * It owns a loop (antq_reactor.h) with one UDP port. Peers connect to it, both sides known by their
- * keys, register for a lease, ask for each other, and where the direct way is not open (yet) have
- * their packets relayed through the same port. It never sees their keys. nat/PROTOCOL.md says what
- * goes over the wire. All memory is taken in aq_bootstrap_new (TLS handshakes excepted). */
+ * It owns a loop (antq_reactor.h) with a UDP port for each address, of either family, that it
+ * listens on. Peers connect to it, both sides known by their keys, register for a lease, ask for
+ * each other, and where the direct way is not open (yet) have their packets relayed through the
+ * same port. It never sees their keys. nat/PROTOCOL.md says what goes over the wire. All memory is
+ * taken in aq_bootstrap_new (TLS handshakes excepted). */
 #ifndef AQ_ANTQ_BOOTSTRAP_H
 #define AQ_ANTQ_BOOTSTRAP_H
 
@@ -16,6 +17,8 @@ extern "C" {
 
 enum {
     AQ_BOOTSTRAP_NODES = 4,
+    AQ_BOOTSTRAP_LISTEN = 8,
+    AQ_BOOTSTRAP_PORT = 4433,
     AQ_BOOTSTRAP_REASONS = 16, /* of PROTOCOL §3, from 0 accepted to 15 no_relay */
 };
 
@@ -35,10 +38,12 @@ struct aq_bootstrap_event {
 };
 
 struct aq_bootstrap_config {
-    size_t size;           /* set by aq_bootstrap_config_init */
-    struct aq_addr listen; /* port 0: any */
-    struct aq_pem key;     /* the node's private key; the PeerId by which peers know it is its */
-    uint32_t max_peers;    /* registered at once, 1 to 1,000,000 [20000] */
+    size_t size; /* set by aq_bootstrap_config_init */
+    /* Up to the first without a family; port 0: any. None: every address of this machine, of IPv4
+     * and, where there is one, IPv6, at AQ_BOOTSTRAP_PORT. */
+    struct aq_addr listen[AQ_BOOTSTRAP_LISTEN];
+    struct aq_pem key;  /* the node's private key; the PeerId by which peers know it is its */
+    uint32_t max_peers; /* registered at once, 1 to 1,000,000 [20000] */
     uint64_t relay_bytes_per_s; /* of a pair, both directions together; 0: no relay [1,250,000] */
     uint32_t max_pairs;         /* relayed at once [4096] */
     uint8_t pow_bits;           /* work asked of every newcomer, at most 40 [0] */
@@ -66,9 +71,12 @@ AQ_API void aq_bootstrap_free(struct aq_bootstrap *bootstrap);
 
 /* Its loop: for aq_loop_run, or to nest it (aq_loop_fd). */
 AQ_API struct aq_loop *aq_bootstrap_loop(struct aq_bootstrap *bootstrap);
-/* Its address with the port, and its PeerId. */
+/* Its first address with the port, and its PeerId. */
 AQ_API void aq_bootstrap_self(const struct aq_bootstrap *bootstrap, struct aq_addr *listening,
                               uint8_t peer_id[32]);
+/* All of its addresses, at most max. Returns how many there are. */
+AQ_API unsigned aq_bootstrap_listening(const struct aq_bootstrap *bootstrap, struct aq_addr *addrs,
+                                       unsigned max);
 /* Tells all peers that it is shutting down, and a quarter of a second later ends the loop. In
  * callbacks of the loop, or between its steps. */
 AQ_API void aq_bootstrap_stop(struct aq_bootstrap *bootstrap);

@@ -64,8 +64,9 @@ static const char *config_problem(const struct aq_bootstrap_config *c)
 {
     if (c->size != sizeof *c)
         return "the config was not made by aq_bootstrap_config_init of this version";
-    if (c->listen.family != 4 && c->listen.family != 6)
-        return "listen must be an IPv4 or IPv6 address";
+    for (unsigned i = 0; i < AQ_BOOTSTRAP_LISTEN && c->listen[i].family != 0; i++)
+        if (c->listen[i].family != 4 && c->listen[i].family != 6)
+            return "listen must be IPv4 or IPv6 addresses";
     if (c->key.file == NULL && c->key.pem == NULL)
         return "a bootstrap node needs a key";
     if (c->max_peers < 1 || c->max_peers > PEERS_MAX)
@@ -205,12 +206,47 @@ static void endpoint_limits(const struct aq_bootstrap *b, struct aq_config *c)
     memcpy(c->secret, b->secret, sizeof c->secret);
 }
 
+static void on_warning(void *user, const char *text)
+{
+    const struct aq_bootstrap *b = user;
+    if (b->config.on_warning != NULL)
+        b->config.on_warning(b->config.user, text);
+}
+
+static bool listen_at(struct aq_bootstrap *b, const struct aq_addr *addr, char *error,
+                      size_t error_size)
+{
+    if (aq_listen(b->loop, addr, &b->listening[b->listen_count], error, error_size) != AQ_OK)
+        return false;
+    b->listen_count++;
+    return true;
+}
+
+/* What was asked for, all of it; or every address. */
+static bool listen_all(struct aq_bootstrap *b, char *error, size_t error_size)
+{
+    const struct aq_addr any4 = {.family = 4, .port = AQ_BOOTSTRAP_PORT};
+    const struct aq_addr any6 = {.family = 6, .port = AQ_BOOTSTRAP_PORT};
+    for (unsigned i = 0; i < AQ_BOOTSTRAP_LISTEN && b->config.listen[i].family != 0; i++)
+        if (!listen_at(b, &b->config.listen[i], error, error_size))
+            return false;
+    if (b->listen_count > 0)
+        return true;
+    if (!listen_at(b, &any4, error, error_size))
+        return false;
+    /* A host without IPv6 is no failure; but whoever has it should know that it is not served. */
+    if (!listen_at(b, &any6, error, error_size))
+        on_warning(b, error);
+    return true;
+}
+
 static bool make_loop(struct aq_bootstrap *b, char *error, size_t error_size)
 {
     struct aq_loop_config config;
     aq_loop_config_init(&config);
     config.on_event = bootstrap_event;
     config.on_datagrams = bootstrap_datagrams;
+    config.on_warning = on_warning;
     config.user = b;
     config.close_code = NAT_SHUTTING_DOWN;
     config.no_gso = b->config.no_gso;
@@ -220,7 +256,7 @@ static bool make_loop(struct aq_bootstrap *b, char *error, size_t error_size)
     if (b->loop == NULL)
         return false;
     b->ep = aq_loop_endpoint(b->loop);
-    return aq_listen(b->loop, &b->config.listen, &b->listening, error, error_size) == AQ_OK;
+    return listen_all(b, error, error_size);
 }
 
 /* ---- the state ------------------------------------------------------------------------------- */
@@ -346,8 +382,15 @@ struct aq_loop *aq_bootstrap_loop(struct aq_bootstrap *b)
 
 void aq_bootstrap_self(const struct aq_bootstrap *b, struct aq_addr *listening, uint8_t peer_id[32])
 {
-    *listening = b->listening;
+    *listening = b->listening[0];
     memcpy(peer_id, b->self.bytes, PEER_ID_SIZE);
+}
+
+unsigned aq_bootstrap_listening(const struct aq_bootstrap *b, struct aq_addr *addrs, unsigned max)
+{
+    for (unsigned i = 0; i < b->listen_count && i < max; i++)
+        addrs[i] = b->listening[i];
+    return b->listen_count;
 }
 
 static void end_loop(void *user)

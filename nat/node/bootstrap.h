@@ -26,7 +26,7 @@ enum {
 struct boot_conn {
     aq_conn conn; /* 0: free. Also the registry's name of it. */
     aq_stream stream;
-    struct aq_addr observed;
+    struct aq_path_addr path; /* where the peer is, and where it reaches us */
     struct peer_id peer;
     bool known; /* the handshake is done: peer is valid */
 };
@@ -46,7 +46,8 @@ struct aq_bootstrap {
     struct peer_set allow;
     char nodes[AQ_BOOTSTRAP_NODES][BOOTSTRAP_NODE_TEXT];
     uint8_t secret[BOOTSTRAP_SECRET];
-    struct aq_addr listening;
+    struct aq_addr listening[AQ_BOOTSTRAP_LISTEN];
+    unsigned listen_count;
     struct peer_id self;
     uint64_t armed_us; /* the loop's timer */
     bool stopping;

@@ -1,5 +1,8 @@
 /* bootstrap_relay.c -- relayed datagrams: from the loop's batches to trains, and counting.
  *
+ * A datagram leaves from the socket and the address that its receiver has registered at: its NAT
+ * lets in nothing else. The sender may use another one, or the other family.
+ *
  * What GRO merged is asked for once for each run of datagrams with the same channel, and leaves as
  * one train from where it lies. Nothing is kept: what the socket does not take now is lost, and
  * counted, so that what came in is what went out and what was dropped, datagram by datagram.
@@ -56,7 +59,7 @@ static void relay_train(struct aq_bootstrap *b, const struct aq_datagram *d, uin
 {
     uint32_t step = d->segment != 0 ? d->segment : d->size;
     struct relay_run run = {(size + step - 1) / step, size};
-    struct aq_addr to;
+    struct aq_path_addr to;
     enum relay_verdict verdict =
         relay_forward(&b->relay, data, &d->remote, run, &to, aq_loop_now(b->loop));
     struct aq_bootstrap_relayed *dropped = counter(b, verdict);
@@ -70,10 +73,11 @@ static void relay_train(struct aq_bootstrap *b, const struct aq_datagram *d, uin
     b->trains[b->train_count++] = (struct aq_train){.data = data,
                                                     .size = size,
                                                     .segment = (uint16_t)step,
-                                                    .socket = d->socket,
+                                                    .socket = to.socket,
+                                                    .ifindex = to.ifindex,
                                                     .ecn = d->ecn,
-                                                    .local = d->local,
-                                                    .remote = to};
+                                                    .local = to.local,
+                                                    .remote = to.remote};
 }
 
 /* As much of a run as the pair's rate allows, then the rest: of a burst that is too long its

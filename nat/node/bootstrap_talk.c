@@ -31,7 +31,7 @@ static bool is_registered(const struct aq_bootstrap *b, aq_conn conn)
 static void tell(struct aq_bootstrap *b, const struct boot_conn *c,
                  enum aq_bootstrap_event_kind kind, unsigned reason)
 {
-    struct aq_bootstrap_event event = {.kind = kind, .observed = c->observed, .reason = reason};
+    struct aq_bootstrap_event event = {.kind = kind, .observed = c->path.remote, .reason = reason};
     if (b->config.on_event == NULL)
         return;
     memcpy(event.peer, c->peer.bytes, sizeof event.peer);
@@ -84,15 +84,21 @@ static void write_all(struct aq_bootstrap *b, unsigned count)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* Where the peer is: the address of the path that is in use, once it has proven itself. */
+/* Where the peer is: the path that is in use, once it has proven itself. Returns the round trip. */
 static uint64_t observe(struct aq_bootstrap *b, struct boot_conn *c)
 {
-    struct aq_conn_stats stats = {.size = offsetof(struct aq_conn_stats, cwnd_bytes)};
-    if (aq_conn_stats(b->ep, c->conn, &stats) != AQ_OK)
-        return 0;
-    if (stats.status != AQ_STATUS_PATH_VALIDATING || c->observed.family == 0)
-        c->observed = stats.remote;
-    return stats.rtt_us;
+    struct aq_path_info paths[AQ_PATHS_MAX];
+    unsigned count = aq_conn_paths(b->ep, c->conn, paths, AQ_PATHS_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        const struct aq_path_info *p = &paths[i];
+        if (!p->active)
+            continue;
+        if (p->validated || c->path.remote.family == 0)
+            c->path = (struct aq_path_addr){
+                .local = p->local, .remote = p->remote, .ifindex = p->ifindex, .socket = p->socket};
+        return p->rtt_us;
+    }
+    return 0;
 }
 
 static void tell_register(struct aq_bootstrap *b, const struct boot_conn *c, bool was,
@@ -114,7 +120,7 @@ static void take_message(struct aq_bootstrap *b, struct boot_conn *c, size_t siz
     bool was = is_registered(b, c->conn);
     struct registry_in in = {.conn = c->conn, .peer = c->peer, .data = b->message, .size = size};
     in.rtt_us = observe(b, c);
-    in.observed = c->observed;
+    in.path = c->path;
     b->stats.messages_in++;
     unsigned said = registry_recv(&b->registry, &in, b->out, now_of(b));
     if (b->config.on_event != NULL)

@@ -88,7 +88,7 @@ static void bootstrap(const uint8_t *data, size_t size)
         uint8_t how = *data++;
         size--;
         struct registry_in in = {.conn = 1 + (how & 7), .peer = {{how & 3}}, .data = data};
-        in.observed = (struct aq_addr){.family = 4, .ip = {how & 3}, .port = 1};
+        in.path.remote = (struct aq_addr){.family = 4, .ip = {how & 3}, .port = 1};
         uint32_t n = message_size(data, size);
         if (n == 0 || n == UINT32_MAX || n > size)
             return;

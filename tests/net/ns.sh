@@ -8,6 +8,9 @@
 #   link_down                 ends it; its counts stand in $T/link.log
 #   link_count WAY KEY        one count of the ended link; WAY is left or right, where packets come from
 #
+#   ns_exec NAME COMMAND...   becomes the command: for the background, so that the process that is ended is it
+#   veth NS1 NAME1 ADDR1 NS2 NAME2 ADDR2    a wire between two, up, with IPv4 addresses (/24)
+#
 # A namespace lives as long as a sleeping process in it does. So names cannot clash, nothing is left in
 # /run/netns, and it works without root. lib.sh's cleanup ends the sleepers.
 # shellcheck shell=sh disable=SC2154
@@ -48,6 +51,22 @@ ns_run() {
     eval "ns_pid=\$NS_$1"
     shift
     nsenter -t "$ns_pid" -n "$@"
+}
+
+ns_exec() {
+    eval "ns_pid=\$NS_$1"
+    shift
+    exec nsenter -t "$ns_pid" -n "$@"
+}
+
+veth() {
+    eval "veth_a=\$NS_$1 veth_b=\$NS_$4"
+    ip link add "$2" netns "$veth_a" type veth peer name "$5" netns "$veth_b" 2>"$T/veth.err" ||
+        skip "cannot make veth pairs: $(cat "$T/veth.err")"
+    ns_run "$1" ip addr add "$3/24" dev "$2"
+    ns_run "$4" ip addr add "$6/24" dev "$5"
+    ns_run "$1" ip link set "$2" up
+    ns_run "$4" ip link set "$5" up
 }
 
 link_up() {
