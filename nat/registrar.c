@@ -32,8 +32,9 @@ void registrar_config_init(struct registrar_config *config)
 
 const char *registrar_reason_name(unsigned reason)
 {
-    static const char *const names[] = {"none",      "unreachable",     "timeout",
-                                        "wrong_pin", "connection_lost", "too_much_work"};
+    static const char *const names[] = {"none",         "unreachable",     "timeout",
+                                        "wrong_pin",    "connection_lost", "no_address",
+                                        "too_much_work"};
     if (reason < FAILURE_NONE)
         return nat_reason_name(reason);
     return reason - FAILURE_NONE < sizeof names / sizeof *names ? names[reason - FAILURE_NONE]

@@ -40,6 +40,7 @@ enum registrar_failure {
     FAILURE_TIMEOUT,       /* 5 s without an answer */
     FAILURE_WRONG_PIN,     /* it has another key than it was named by */
     FAILURE_LOST,          /* the connection ended */
+    FAILURE_NO_ADDRESS,    /* its host name leads nowhere */
     FAILURE_TOO_MUCH_WORK, /* a proof of work beyond what a peer does */
 };
 const char *registrar_reason_name(unsigned reason);

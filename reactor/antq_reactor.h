@@ -75,6 +75,15 @@ AQ_API uint64_t aq_loop_clock(struct aq_loop *loop);
 AQ_API int aq_resolve(const char *text, uint16_t default_port, unsigned family,
                       struct aq_addr *addr, char *error, size_t error_size);
 
+/* The same without blocking, for callbacks: a name is asked for in a thread of its own. Calls fn
+ * once in the loop's thread: before this returns where nobody has to be asked (a number, or an
+ * error), else in a later turn; not at all if the loop is freed before. addr NULL: error says why.
+ * Both are valid during the call. AQ_OK; AQ_FULL: 64 names are being asked for, or no thread can be
+ * had, and fn is not called. */
+AQ_API int aq_loop_resolve(struct aq_loop *loop, const char *text, uint16_t default_port,
+                           void (*fn)(void *user, const struct aq_addr *addr, const char *error),
+                           void *user);
+
 /* Opens a UDP socket bound to addr (port 0: any). The endpoint accepts on it if it has a server TLS
  * object. *bound, if not NULL, gets the address with its port. IPv6 sockets are V6ONLY. AQ_OK;
  * AQ_MISUSE with a sentence in error (port in use, no permission, no such address). */

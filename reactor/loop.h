@@ -4,6 +4,7 @@
  *   sockets.c  listening, dialling, which connection owns which socket
  *   foreign.c  datagrams that are not QUIC
  *   hosts.c    the machine's own addresses, and when they change
+ *   resolve.c  addresses of names
  *   watch.c    waiting, timers, watched descriptors, posts from other threads, signals
  *
  * All memory is taken in aq_loop_new: the struct, its two tables and the endpoint. An epoll entry
@@ -23,6 +24,7 @@ enum {
     LOOP_TIMERS = 16,
     LOOP_WATCHES = 16,
     LOOP_POSTS = 256,
+    LOOP_JOBS = 64,          /* names being resolved */
     LOOP_SOCKETS_SPARE = 64, /* sockets beyond one per connection: listening, shared, extra */
     LOOP_READY = 64,         /* epoll entries per turn */
     LOOP_TRAINS = 16,        /* trains per aq_send */
@@ -92,6 +94,8 @@ struct loop_post {
     void *user;
 };
 
+struct loop_job; /* a name that is being resolved: resolve.c's */
+
 struct aq_loop {
     struct aq_loop_config config;
     struct aq_endpoint *ep;
@@ -131,6 +135,9 @@ struct aq_loop {
     pthread_mutex_t post_lock; /* guards what follows, the only thing other threads touch */
     struct loop_post posts[LOOP_POSTS];
     unsigned post_first, post_count;
+
+    struct loop_job *jobs; /* a list */
+    unsigned job_count;
 
     sigset_t old_mask;
     struct udp_io io;
@@ -176,6 +183,10 @@ int loop_hosts_init(struct aq_loop *loop);
 void loop_hosts_ready(struct aq_loop *loop);
 /* hosts_at_us has come. */
 void loop_hosts_fire(struct aq_loop *loop);
+
+/* ---- resolve.c ------------------------------------------------------------------------------- */
+/* Nobody waits for the answers any more. */
+void loop_jobs_free(struct aq_loop *loop);
 
 /* ---- watch.c --------------------------------------------------------------------------------- */
 /* Waits at most timeout_us, spinning first where the config says so; how many are ready, or -1. */

@@ -205,6 +205,7 @@ void aq_loop_free(struct aq_loop *loop)
     if (loop == NULL)
         return;
     assert(!loop->in_turn);
+    loop_jobs_free(loop);
     loop_sockets_close(loop);
     if (loop->ep != NULL)
         aq_endpoint_close(loop->ep);

@@ -1,6 +1,7 @@
 /* node.c -- tests nat/node/: peers and bootstrap nodes on loops of one thread, on loopback. */
 #include "nat/node/antq_bootstrap.h"
 #include "nat/node/antq_node.h"
+#include "tests/names.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@ TestSuite(node, .timeout = 60);
 
 enum {
     SIDES = 2,
-    BOOTS = 2
+    BOOTS = 3
 };
 
 static struct aq_bootstrap *boots[BOOTS];
@@ -249,6 +250,32 @@ Test(node, lets_in_whom_it_may)
     cr_assert(strstr(side[0].reason, "refused") != NULL && side[0].hint[0] != '\0');
     cr_assert_eq(side[1].events[AQ_NODE_REFUSED], 1);
     cr_assert_eq(side[1].events[AQ_NODE_CONNECTED], 0);
+    end();
+}
+
+/* A bootstrap node's name that takes long holds nobody up, and is found in the end; one that does
+ * not exist is told as that. */
+Test(node, a_slow_name_holds_nobody_up)
+{
+    char slow[sizeof names[1]];
+    struct aq_node_bootstrap info = {.size = sizeof info};
+    start_boots(3);
+    (void)snprintf(slow, sizeof slow, "slow.test%s", strrchr(names[1], ':'));
+    memcpy(names[1], slow, sizeof slow);
+    (void)snprintf(names[2], sizeof names[2], "none.test:4433");
+    names_loop = pthread_self();
+    names_held = true;
+    start_side(0, 3, NULL);
+    UNTIL(aq_node_bootstrap(side[0].node, 0, &info) == AQ_OK && info.registered && names_asked);
+    UNTIL(aq_node_bootstrap(side[0].node, 2, &info) == AQ_OK
+          && strcmp(info.reason, "no_address") == 0);
+    /* Its first try is over, and still nobody has answered: what comes then is the next one's. */
+    UNTIL(aq_node_bootstrap(side[0].node, 1, &info) == AQ_OK
+          && strcmp(info.reason, "timeout") == 0);
+    names_held = false;
+    UNTIL(aq_node_bootstrap(side[0].node, 1, &info) == AQ_OK && info.registered);
+    cr_assert_eq(names_asked, 1);
+    cr_assert_not(names_blocked_it);
     end();
 }
 

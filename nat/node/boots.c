@@ -2,10 +2,12 @@
  * (PROTOCOL §3, §4).
  *
  * The registrar says when to dial, what to send and when to hang up; here it is told what came of
- * it. Everything on the stream is written whole, or the connection is given up: a bootstrap node
- * that lets a few kilobytes pile up is of no use. */
+ * it. A name is asked for without waiting, anew for each try. Everything on the stream is written
+ * whole, or the connection is given up: a bootstrap node that lets a few kilobytes pile up is of no
+ * use. */
 #include "nat/node/node.h"
 
+#include <stdio.h>
 #include <string.h>
 
 struct node_boot *boot_by_conn(struct aq_node *node, aq_conn conn)
@@ -34,33 +36,23 @@ static void boot_failed(struct aq_node *node, struct node_boot *b, enum registra
     relay_boot_lost(node, b);
     b->conn = 0;
     b->stream = 0;
-    b->connected = false;
+    b->connected = b->dialling = false;
     b->size = 0;
     registrar_failed(&node->registrar, boot_index(node, b), why, node_now(node));
     node->dirty = true;
 }
 
-void boot_dial(struct aq_node *node, unsigned index)
+static void boot_dial_address(struct aq_node *node, struct node_boot *b, const struct aq_addr *addr)
 {
-    struct node_boot *b = &node->boots[index];
     struct aq_connect connect;
-    char text[HOST_MAX + 16], error[256];
-    bool colons = strchr(b->name.host, ':') != NULL;
+    char error[256];
+    b->dialling = false;
+    b->answered_us = 0;
     aq_connect_init(&connect);
-    size_t n = 0;
-    /* HOST:PORT as aq_resolve wants it. */
-    if (colons)
-        text[n++] = '[';
-    size_t host = strlen(b->name.host);
-    memcpy(text + n, b->name.host, host);
-    n += host;
-    if (colons)
-        text[n++] = ']';
-    text[n] = '\0';
+    connect.remote = *addr;
     connect.tls = node->tls_boot;
     connect.peer_id = b->known ? b->id.bytes : NULL;
-    if (aq_resolve(text, b->name.port, 0, &connect.remote, error, sizeof error) != AQ_OK
-        || aq_dial(node->loop, &connect, false, &b->conn, error, sizeof error) != AQ_OK) {
+    if (aq_dial(node->loop, &connect, false, &b->conn, error, sizeof error) != AQ_OK) {
         boot_failed(node, b, FAILURE_UNREACHABLE);
         return;
     }
@@ -69,8 +61,47 @@ void boot_dial(struct aq_node *node, unsigned index)
     b->socket = connect.socket;
 }
 
+static void on_address(void *user, const struct aq_addr *addr, const char *error)
+{
+    struct node_boot *b = user;
+    struct aq_node *node = b->node;
+    (void)error;
+    b->asking = false;
+    if (b->dialling && addr != NULL) {
+        boot_dial_address(node, b, addr);
+    } else if (b->dialling) {
+        boot_failed(node, b, FAILURE_NO_ADDRESS);
+    } else if (addr != NULL) {
+        /* Its try was over: a name server slower than a try would else keep us out for good. */
+        b->answer = *addr;
+        b->answered_us = node_now(node);
+    }
+    node_pump(node);
+}
+
+void boot_dial(struct aq_node *node, unsigned index)
+{
+    struct node_boot *b = &node->boots[index];
+    char text[HOST_MAX + 16];
+    bool colons = strchr(b->name.host, ':') != NULL;
+    b->dialling = true;
+    if (b->asking)
+        return;
+    if (b->answered_us != 0 && node_now(node) - b->answered_us < NODE_ANSWER_US) {
+        boot_dial_address(node, b, &b->answer);
+        return;
+    }
+    (void)snprintf(text, sizeof text, colons ? "[%s]:%u" : "%s:%u", b->name.host, b->name.port);
+    b->asking = true;
+    if (aq_loop_resolve(node->loop, text, b->name.port, on_address, b) != AQ_OK) {
+        b->asking = false;
+        boot_failed(node, b, FAILURE_NO_ADDRESS);
+    }
+}
+
 void boot_close(struct aq_node *node, struct node_boot *b)
 {
+    b->dialling = false;
     if (b->conn == 0)
         return;
     aq_conn conn = b->conn;
@@ -216,6 +247,7 @@ void boot_event(struct aq_node *node, struct node_boot *b, const struct aq_event
 static const char *boot_hint(unsigned reason)
 {
     switch (reason) {
+    case FAILURE_NO_ADDRESS: return "is its name right, and do other names work here (DNS)?";
     case FAILURE_UNREACHABLE:
     case FAILURE_TIMEOUT: return "is its address right, is it running, does UDP get through?";
     case FAILURE_WRONG_PIN:

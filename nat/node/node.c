@@ -87,6 +87,7 @@ static bool boots_init(struct aq_node *node, char *error, size_t error_size)
             (void)snprintf(what, sizeof what, "bootstrap node \"%.300s\"", text);
             return node_say(error, error_size, what, why);
         }
+        b->node = node;
         (void)snprintf(b->text, sizeof b->text, "%s", text);
         b->known = b->name.pinned;
         b->id = b->name.id;

@@ -36,13 +36,19 @@ enum {
     NODE_CODE_GONE = 3,
 };
 #define NODE_GOODBYE_US     UINT64_C(20000)
+#define NODE_ANSWER_US      UINT64_C(60000000) /* a late answer is good for so long */
 #define NODE_BACKOFF_MIN_US UINT64_C(1000000)
 #define NODE_BACKOFF_MAX_US UINT64_C(60000000)
 
 /* One bootstrap node; its place is the registrar's. */
 struct node_boot {
+    struct aq_node *node;
     struct node_name name;
     char text[NODE_TEXT];
+    bool dialling;        /* as soon as its address is known */
+    bool asking;          /* for its address */
+    uint64_t answered_us; /* the answer came when nobody dialled: good for the next try */
+    struct aq_addr answer;
     aq_conn conn;
     aq_stream stream;
     struct aq_addr local, remote;
