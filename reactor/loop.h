@@ -1,6 +1,7 @@
 /* loop.h -- the inside of struct aq_loop, shared by the loop's own files.
  *
- *   reactor.c  life of a loop, the turn, sending, stopping
+ *   reactor.c  life of a loop, events, receiving and sending
+ *   turn.c     the turn: in which order, how much of each; running and stopping
  *   sockets.c  listening, dialling, which connection owns which socket
  *   foreign.c  datagrams that are not QUIC
  *   hosts.c    the machine's own addresses, and when they change
@@ -79,6 +80,7 @@ struct loop_timer {
     void (*fn)(void *user); /* NULL: free */
     void *user;
     uint64_t at_us;
+    bool set_now; /* in the pass that fires timers: its turn is the next one */
 };
 
 struct loop_watch {
@@ -154,6 +156,12 @@ void loop_warn(struct aq_loop *loop, const char *text);
 /* Adds, or with EPOLL_CTL_MOD changes, a descriptor. 0 or an errno. */
 int loop_epoll(struct aq_loop *loop, int op, int fd, uint32_t events, uint64_t key);
 uint64_t loop_key(enum loop_kind kind, uint32_t index, uint32_t generation);
+/* Delivers events, at most LOOP_EVENTS; returns how many. */
+unsigned loop_events(struct aq_loop *loop);
+/* What epoll says of a socket. */
+void loop_socket_ready(struct aq_loop *loop, uint32_t index, uint32_t events);
+/* Sends what the core has, at most LOOP_SEND_CALLS times; returns how many trains it gave. */
+unsigned loop_send(struct aq_loop *loop);
 
 /* ---- sockets.c ------------------------------------------------------------------------------- */
 /* The open socket of that index, or NULL. */

@@ -253,7 +253,7 @@ static bool loop_admit(struct aq_loop *loop, const struct aq_event *event)
     return c == NULL || !c->refused;
 }
 
-static unsigned loop_events(struct aq_loop *loop)
+unsigned loop_events(struct aq_loop *loop)
 {
     struct aq_event event;
     unsigned count = 0;
@@ -311,7 +311,7 @@ static void loop_receive(struct aq_loop *loop, struct loop_socket *s)
     }
 }
 
-static void loop_socket_ready(struct aq_loop *loop, uint32_t index, uint32_t events)
+void loop_socket_ready(struct aq_loop *loop, uint32_t index, uint32_t events)
 {
     struct loop_socket *s = loop_socket_at(loop, index);
     if (s == NULL)
@@ -324,20 +324,6 @@ static void loop_socket_ready(struct aq_loop *loop, uint32_t index, uint32_t eve
     }
     if ((events & EPOLLIN) != 0)
         loop_receive(loop, s);
-}
-
-static void loop_ready(struct aq_loop *loop, const struct epoll_event *event)
-{
-    uint64_t key = event->data.u64;
-    uint32_t index = (uint32_t)(key >> 32) & UINT16_MAX, generation = (uint32_t)key;
-    switch ((enum loop_kind)(key >> 48)) {
-    case LOOP_SOCKET: loop_socket_ready(loop, index, event->events); break;
-    case LOOP_WATCH: loop_watch_ready(loop, index, generation); break;
-    case LOOP_POST: loop_posts_run(loop); break;
-    case LOOP_SIGNAL: loop_signal_read(loop); break;
-    case LOOP_HOSTS: loop_hosts_ready(loop); break;
-    case LOOP_DEADLINE: loop_deadline_read(loop); break;
-    }
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -415,7 +401,7 @@ static void loop_channels(struct aq_loop *loop)
     }
 }
 
-static unsigned loop_send(struct aq_loop *loop)
+unsigned loop_send(struct aq_loop *loop)
 {
     unsigned total = 0;
     loop->sent_all = false;
@@ -436,136 +422,8 @@ static unsigned loop_send(struct aq_loop *loop)
     return total;
 }
 
-/* ---- the turn -------------------------------------------------------------------------------- */
-
-/* When the first of the sockets that trains wait for counts as stuck. */
-static uint64_t loop_stuck_at(const struct aq_loop *loop)
-{
-    uint64_t at = AQ_NEVER;
-    for (unsigned i = 0; i < loop->train_count; i++) {
-        const struct loop_socket *s = &loop->sockets[loop->trains[i].socket];
-        if (loop->sent[i] < loop->trains[i].size && s->blocked_us + LOOP_STUCK_US < at)
-            at = s->blocked_us + LOOP_STUCK_US;
-    }
-    return at;
-}
-
-static uint64_t loop_deadline(const struct aq_loop *loop)
-{
-    uint64_t at = aq_deadline(loop->ep), timer = loop_timers_next(loop);
-    uint64_t stuck = loop_stuck_at(loop);
-    if (loop->more || loop->watches_always > 0)
-        return loop->now_us;
-    at = timer < at ? timer : at;
-    at = stuck < at ? stuck : at;
-    if (loop->stopping && loop->stop_at_us < at)
-        at = loop->stop_at_us;
-    return at;
-}
-
-uint64_t aq_loop_timeout_us(const struct aq_loop *loop)
-{
-    uint64_t at = loop_deadline(loop);
-    if (at == AQ_NEVER)
-        return AQ_NEVER;
-    return at > loop->now_us ? at - loop->now_us : 0;
-}
-
-/* Events and sends make each other: until neither has any, or the budget is gone. */
-static void loop_work(struct aq_loop *loop)
-{
-    loop->more = true;
-    for (unsigned i = 0; i < LOOP_PASSES; i++) {
-        unsigned events = loop_events(loop);
-        unsigned trains = loop_send(loop);
-        loop_sockets_want(loop);
-        if (loop->config.on_trace)
-            loop->config.on_trace(loop->config.user, loop);
-        if (events == 0 && trains == 0) {
-            loop->more = false;
-            break;
-        }
-    }
-    if (loop->sent_all && loop->sockets_ended > 0)
-        loop_sockets_reap(loop);
-}
-
-/* 0, 1 when the loop has ended, -1 when epoll failed. */
-static int loop_turn(struct aq_loop *loop, uint64_t timeout_us)
-{
-    struct epoll_event events[LOOP_READY];
-    assert(!loop->in_turn);
-    int n = loop_wait(loop, events, timeout_us);
-    if (n < 0)
-        return -1;
-    loop->now_us = clock_now_us();
-    loop->turns++;
-    loop->in_turn = true;
-    loop->received = false;
-    for (int i = 0; i < n; i++)
-        loop_ready(loop, &events[i]);
-    loop_watch_always(loop);
-    if (aq_deadline(loop->ep) <= loop->now_us)
-        aq_tick(loop->ep, loop->now_us);
-    loop_timers_fire(loop);
-    loop_work(loop);
-    loop_deadline_arm(loop, loop_deadline(loop));
-    loop->in_turn = false;
-    if (loop->breaking)
-        return 1;
-    if (!loop->stopping)
-        return 0;
-    bool closed = loop->conns_open == 0 && loop->sent_all && !loop->more;
-    return closed || loop->now_us >= loop->stop_at_us ? 1 : 0;
-}
-
-int aq_loop_run(struct aq_loop *loop)
-{
-    /* The first turn does not wait: what was queued before must go out. */
-    int result = loop_turn(loop, 0);
-    while (result == 0)
-        result = loop_turn(loop, aq_loop_timeout_us(loop));
-    loop->breaking = false;
-    return result < 0 ? -1 : 0;
-}
-
-int aq_loop_step(struct aq_loop *loop)
-{
-    int result = loop_turn(loop, 0);
-    if (result == 1)
-        loop->breaking = false;
-    return result;
-}
-
-int aq_loop_fd(struct aq_loop *loop)
-{
-    loop->nested = true;
-    loop_deadline_arm(loop, loop_deadline(loop));
-    return loop->epoll_fd;
-}
-
-void aq_loop_stop(struct aq_loop *loop)
-{
-    if (loop->stopping)
-        return;
-    uint64_t now = loop->in_turn ? loop->now_us : aq_loop_clock(loop);
-    loop->stopping = true;
-    loop->stop_at_us = now + LOOP_STOP_US;
-    for (uint32_t i = 0; i <= loop->conns_mask; i++)
-        if (loop->conns[i].conn != 0)
-            (void)aq_close(loop->ep, loop->conns[i].conn, loop->config.close_code, "shutting down",
-                           now);
-}
-
-void aq_loop_break(struct aq_loop *loop)
-{
-    loop->breaking = true;
-}
-
-bool aq_loop_stopping(const struct aq_loop *loop)
-{
-    return loop->stopping;
-}
+/* ---- what was counted -------------------------------------------------------------------------
+ */
 
 void aq_loop_stats(const struct aq_loop *loop, struct aq_loop_stats *stats)
 {

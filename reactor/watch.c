@@ -84,13 +84,13 @@ void loop_watch_free(struct aq_loop *loop)
 
 /* ---- timers ---------------------------------------------------------------------------------- */
 
-/* The earliest timer, NULL when there is none. */
+/* The earliest timer of those that were set before this pass, NULL when there is none. */
 static struct loop_timer *timer_first(struct aq_loop *loop)
 {
     struct loop_timer *first = NULL;
     for (unsigned i = 0; i < LOOP_TIMERS; i++) {
         struct loop_timer *t = &loop->timers[i];
-        if (t->fn != NULL && (first == NULL || t->at_us < first->at_us))
+        if (t->fn != NULL && !t->set_now && (first == NULL || t->at_us < first->at_us))
             first = t;
     }
     return first;
@@ -109,6 +109,8 @@ void loop_timers_fire(struct aq_loop *loop)
 {
     if (loop->hosts_at_us <= loop->now_us)
         loop_hosts_fire(loop);
+    for (unsigned i = 0; i < LOOP_TIMERS; i++)
+        loop->timers[i].set_now = false;
     for (unsigned i = 0; i < LOOP_TIMERS; i++) {
         struct loop_timer *t = timer_first(loop);
         if (t == NULL || t->at_us > loop->now_us)
@@ -142,6 +144,7 @@ int aq_loop_timer(struct aq_loop *loop, uint64_t at_us, void (*fn)(void *user), 
     slot->fn = fn;
     slot->user = user;
     slot->at_us = at_us;
+    slot->set_now = true;
     return AQ_OK;
 }
 
@@ -259,34 +262,31 @@ int aq_loop_post(struct aq_loop *loop, void (*fn)(void *user), void *user)
     return result;
 }
 
-static bool post_take(struct aq_loop *loop, struct loop_post *post)
+static struct loop_post post_take(struct aq_loop *loop)
 {
-    bool taken = false;
     pthread_mutex_lock(&loop->post_lock);
-    if (loop->post_count > 0) {
-        *post = loop->posts[loop->post_first];
-        loop->post_first = (loop->post_first + 1) % LOOP_POSTS;
-        loop->post_count--;
-        taken = true;
-    }
+    assert(loop->post_count > 0);
+    struct loop_post post = loop->posts[loop->post_first];
+    loop->post_first = (loop->post_first + 1) % LOOP_POSTS;
+    loop->post_count--;
     pthread_mutex_unlock(&loop->post_lock);
-    return taken;
+    return post;
 }
 
 void loop_posts_run(struct aq_loop *loop)
 {
     uint64_t count;
-    struct loop_post post;
     /* The eventfd first: a post between the two wakes the next turn for nothing, never too late. */
     if (read(loop->post_fd, &count, sizeof count) < 0 && errno != EAGAIN && errno != EINTR)
         return;
-    unsigned i = 0;
-    while (i < LOOP_POSTS && post_take(loop, &post)) {
+    pthread_mutex_lock(&loop->post_lock);
+    unsigned there = loop->post_count;
+    pthread_mutex_unlock(&loop->post_lock);
+    /* Only those: one that posts itself has woken the next turn, and takes its own again there. */
+    for (unsigned i = 0; i < there; i++) {
+        struct loop_post post = post_take(loop);
         post.fn(post.user);
-        i++;
     }
-    if (i == LOOP_POSTS)
-        post_wake(loop); /* a function that posts itself takes its turn again in the next one */
 }
 
 /* ---- signals and the deadline ---------------------------------------------------------------- */

@@ -83,6 +83,8 @@ static void step(void)
         }                                                                                     \
     } while (0)
 
+static void (*told)(void *user, struct aq_node *node, const struct aq_node_event *e) = on_event;
+
 static void start_boots(unsigned count)
 {
     char error[256], pem[512], id[AQ_PEER_ID_TEXT], text[64];
@@ -128,7 +130,7 @@ static void start_side(unsigned i, unsigned bootstraps, const uint8_t (*allow)[3
     c.policy = allow ? AQ_NODE_ALLOW : AQ_NODE_ANY;
     c.allow = allow;
     c.allow_count = allow ? 1 : 0;
-    c.on_event = on_event;
+    c.on_event = told;
     c.on_conn = on_conn;
     c.user = s;
     s->node = aq_node_new(&c, error, sizeof error);
@@ -276,6 +278,49 @@ Test(node, a_slow_name_holds_nobody_up)
     UNTIL(aq_node_bootstrap(side[0].node, 1, &info) == AQ_OK && info.registered);
     cr_assert_eq(names_asked, 1);
     cr_assert_not(names_blocked_it);
+    end();
+}
+
+/* An application that answers each failure with another try at once holds up nothing: not the loop,
+ * nor what else the node does. */
+static uint8_t impatient_wants[32];
+static unsigned impatient_tries;
+static void on_impatient(void *user, struct aq_node *node, const struct aq_node_event *e)
+{
+    on_event(user, node, e);
+    if (e->kind == AQ_NODE_FAILED) {
+        impatient_tries++;
+        (void)aq_node_connect(node, impatient_wants, 0);
+    }
+}
+
+Test(node, an_impatient_application_holds_up_nobody)
+{
+    enum {
+        TURNS = 50,
+        MOST = 40 /* in a turn: a few for each pump, and a few pumps */
+    };
+    struct aq_addr at;
+    start_boots(1);
+    aq_bootstrap_free(boots[0]);
+    boots[0] = NULL;
+    told = on_impatient;
+    start_side(0, 1, NULL);
+    cr_assert_eq(aq_node_listening(side[0].node, &at, 1), 1);
+    memset(impatient_wants, 7, sizeof impatient_wants);
+    UNTIL(side[0].result == AQ_NODE_NONE);
+    cr_assert_eq(aq_node_connect(side[0].node, impatient_wants, 0), AQ_OK);
+    UNTIL(impatient_tries > 0);
+    for (unsigned i = 0; i < TURNS; i++) {
+        unsigned before = impatient_tries;
+        step();
+        cr_assert_leq(impatient_tries - before, MOST);
+    }
+    told = on_event;
+    start_side(1, 0, NULL); /* and it still takes calls */
+    char error[256];
+    cr_assert_eq(aq_node_connect_address(side[1].node, &at, id_of(0), error, sizeof error), AQ_OK);
+    UNTIL(side[0].conn && side[1].conn);
     end();
 }
 

@@ -279,7 +279,7 @@ static void check_idle(struct aq_bootstrap *b)
 {
     uint32_t slot;
     uint64_t now = now_of(b);
-    while (heap_top(&b->idle, &slot) <= now) {
+    for (unsigned i = 0; i < TICK_BUDGET && heap_top(&b->idle, &slot) <= now; i++) {
         struct boot_conn *c = pool_at(&b->conns, slot);
         heap_set(&b->idle, slot, now + BOOTSTRAP_CHECK_US);
         if (!is_registered(b, c->conn))

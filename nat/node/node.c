@@ -1,9 +1,11 @@
 /* node.c -- a node's life, and the pump that drives the machines of nat/.
  *
  * Events of the loop go to boots.c or link.c by their connection; both only note what came. The
- * pump then asks the registrar and each peer's session what to do, until they want nothing more,
- * and sets one timer for all of them. It runs at the end of each call and event that changed
- * something, so a stream's events cost the node one comparison. */
+ * pump then asks the registrar and each peer's session what to do, until they want nothing more, or
+ * NODE_PASSES times: what is left then has its turn in the loop's next one, so that an application
+ * that answers each failure with another try holds up nobody else. One timer serves all of them. It
+ * runs at the end of each call and event that changed something, so a stream's events cost the node
+ * one comparison. */
 #include "nat/node/node.h"
 
 #include <assert.h>
@@ -338,6 +340,7 @@ static void pump_once(struct aq_node *node, uint64_t now)
 void node_pump(struct aq_node *node)
 {
     uint64_t at = AQ_NEVER;
+    unsigned passes = 0;
     if (node->pumping) { /* a callback came back to us: the pump that runs goes around once more */
         node->dirty = true;
         return;
@@ -346,11 +349,13 @@ void node_pump(struct aq_node *node)
     do {
         node->dirty = false;
         pump_once(node, node_now(node));
-    } while (node->dirty);
+    } while (node->dirty && ++passes < NODE_PASSES);
     node->pumping = false;
     if (node->boot_count > 0)
         at = registrar_deadline(&node->registrar);
     uint64_t peers = node->stopping ? AQ_NEVER : peers_deadline(node);
     at = peers < at ? peers : at;
+    if (node->dirty)
+        at = node_now(node);
     (void)aq_loop_timer(node->loop, at, on_timer, node); /* the node has its place from the start */
 }

@@ -25,6 +25,7 @@
 
 enum {
     NODE_LISTEN = 8,
+    NODE_PASSES = 8,   /* of the pump, at once */
     NODE_EARLY = 16,   /* datagrams that came before their channel was told */
     NODE_BUDGET = 256, /* addresses whose probes are counted */
     NODE_HOSTS = 16,
