@@ -538,6 +538,13 @@ AQ_API int aq_datagram_take(struct aq_endpoint *ep, aq_conn conn);
 
 /* Sends a PING now; AQ_EVENT_PONG follows when it is acknowledged. */
 AQ_API int aq_ping(struct aq_endpoint *ep, aq_conn conn, uint64_t now_us);
+/* Asks whether the path in use carries datagrams of this size: one packet, now; acknowledged, it
+ * becomes aq_conn_stats.mtu, and nothing comes of it where it is lost, which shows when something
+ * sent later is acknowledged. Connections that send much ask by themselves. AQ_OK; AQ_MISUSE: not
+ * 1,200 to max_udp_payload; AQ_BLOCKED: not confirmed, or another such packet is under way;
+ * AQ_GONE.
+ */
+AQ_API int aq_conn_probe_mtu(struct aq_endpoint *ep, aq_conn conn, uint16_t size, uint64_t now_us);
 
 /* Where a path runs: from a socket and an address of ours to one of the peer. */
 struct aq_path_addr {
@@ -566,13 +573,13 @@ enum {
     AQ_PROBE_SMALL = 1
 };
 /* NAT traversal, either side: makes a path with a connection id of its own and validates it, or
- * looks at one that is there once more, without moving to it. It stays until it is dropped, or until
- * it fails. AQ_PROBE_SMALL: its datagrams have at most 64 bytes until it was answered, then one of
- * 1,200 follows: for an address that is only said to be the peer's. Else 1,200 bytes at once: it has
- * answered otherwise. AQ_EVENT_PATH tells AQ_PATH_VALIDATED or AQ_PATH_PROBE_FAILED. AQ_OK: under
- * way; AQ_FULL: no connection id or no path is left; AQ_BLOCKED: not before AQ_EVENT_CONFIRMED;
- * AQ_MISUSE: NAT traversal was not negotiated, no remote address, addresses of two families, or an
- * address of ours; AQ_GONE. */
+ * looks at one that is there once more, without moving to it. It stays until it is dropped, or
+ * until it fails. AQ_PROBE_SMALL: its datagrams have at most 64 bytes until it was answered, then
+ * one of 1,200 follows: for an address that is only said to be the peer's. Else 1,200 bytes at
+ * once: it has answered otherwise. AQ_EVENT_PATH tells AQ_PATH_VALIDATED or AQ_PATH_PROBE_FAILED.
+ * AQ_OK: under way; AQ_FULL: no connection id or no path is left; AQ_BLOCKED: not before
+ * AQ_EVENT_CONFIRMED; AQ_MISUSE: NAT traversal was not negotiated, no remote address, addresses of
+ * two families, or an address of ours; AQ_GONE. */
 AQ_API int aq_conn_probe_path(struct aq_endpoint *ep, aq_conn conn, const struct aq_path_addr *to,
                               unsigned flags, uint64_t now_us);
 /* Ends a path, its validation included. AQ_OK; AQ_MISUSE: it is the active one, or there is no such
@@ -612,8 +619,8 @@ enum {
 };
 
 /* Server: tells the client an address to find us at (ADD_ADDRESS), until it is removed; *seq: its
- * number. AQ_OK, for an address that it knows already too; AQ_MISUSE: a client, the handshake is not
- * done (and so the client's certificate not verified), NAT traversal was not negotiated, or no
+ * number. AQ_OK, for an address that it knows already too; AQ_MISUSE: a client, the handshake is
+ * not done (and so the client's certificate not verified), NAT traversal was not negotiated, or no
  * address; AQ_FULL: AQ_NAT_ADDRESSES are held, those counted whose removal the client has not
  * confirmed; AQ_GONE. */
 AQ_API int aq_nat_add_address(struct aq_endpoint *ep, aq_conn conn, const struct aq_addr *addr,
@@ -622,9 +629,10 @@ AQ_API int aq_nat_add_address(struct aq_endpoint *ep, aq_conn conn, const struct
 AQ_API int aq_nat_remove_address(struct aq_endpoint *ep, aq_conn conn, uint64_t seq,
                                  uint64_t now_us);
 /* Client: asks the server to probe an address of ours, paired with its address of that number
- * (PUNCH_ME_NOW). The first round is 1; a higher one ends the one before. AQ_OK, for a pair that was
- * sent in this round too; AQ_FULL: as many as the server allows in a round; AQ_MISUSE: a server, the
- * handshake is not done, NAT traversal was not negotiated, a lower round, or no address; AQ_GONE. */
+ * (PUNCH_ME_NOW). The first round is 1; a higher one ends the one before. AQ_OK, for a pair that
+ * was sent in this round too; AQ_FULL: as many as the server allows in a round; AQ_MISUSE: a
+ * server, the handshake is not done, NAT traversal was not negotiated, a lower round, or no
+ * address; AQ_GONE. */
 AQ_API int aq_nat_punch(struct aq_endpoint *ep, aq_conn conn, uint64_t round, uint64_t paired_seq,
                         const struct aq_addr *own, uint64_t now_us);
 
@@ -641,8 +649,8 @@ struct aq_nat_news {
     struct aq_addr addr;
     struct aq_path_addr path;
 };
-/* After AQ_EVENT_NAT: the next piece of news; false: none is left. What a newer one has made void is
- * not told: an address removed before it was told of, a round that a higher one ended. */
+/* After AQ_EVENT_NAT: the next piece of news; false: none is left. What a newer one has made void
+ * is not told: an address removed before it was told of, a round that a higher one ended. */
 AQ_API bool aq_nat_next(struct aq_endpoint *ep, aq_conn conn, struct aq_nat_news *news);
 
 enum aq_status { /* computed, in this order of precedence */
@@ -858,7 +866,7 @@ enum aq_event_kind {
     AQ_EVENT_PONG,          /* a PING of aq_ping was acknowledged; value: microseconds */
     AQ_EVENT_DATAGRAM,      /* a datagram came: aq_datagram_peek */
     AQ_EVENT_DATAGRAM_ROOM, /* room again after a refused aq_datagram_send */
-    AQ_EVENT_NAT,      /* the peer told of addresses: aq_nat_next */
+    AQ_EVENT_NAT,           /* the peer told of addresses: aq_nat_next */
     AQ_EVENT_CLOSED,   /* last of a connection; its streams' handles are stale, aq_conn_close_info
                           works */
     AQ_EVENT_OPENED,   /* the peer opened a stream */
@@ -933,22 +941,22 @@ enum aq_trace_type {
     AQ_TRACE_CONN_STARTED, /* a: 1 we are the server, b: version, c: MTU; the slot's first event.
                               Its ids, then its addresses follow, the remote one last */
     AQ_TRACE_CONN_STATE,   /* a: old, b: new, enum aq_trace_state */
-    AQ_TRACE_ADDRESS,      /* space: family | AQ_ADDRESS_ bits; a, b: address, in memory as in struct
-                              aq_addr; c: port */
-    AQ_TRACE_CID,          /* a piece */
-    AQ_TRACE_TEXT,         /* a piece; longer texts are several in a row */
-    AQ_TRACE_PARAM, /* space: 1 the peer's; a: transport parameter's id (RFC 9000 §18.2), b: its
-                       value, times in ms */
+    AQ_TRACE_ADDRESS, /* space: family | AQ_ADDRESS_ bits; a, b: address, in memory as in struct
+                         aq_addr; c: port */
+    AQ_TRACE_CID,     /* a piece */
+    AQ_TRACE_TEXT,    /* a piece; longer texts are several in a row */
+    AQ_TRACE_PARAM,   /* space: 1 the peer's; a: transport parameter's id (RFC 9000 §18.2), b: its
+                         value, times in ms */
     AQ_TRACE_PACKET_SENT, /* space: packet number space, 0 Initial, 1 Handshake, 2 1-RTT; a: number,
                              b: bytes, c: 1 ack-eliciting | 2 in flight | 32 MTU probe; its frames
                              follow */
     AQ_TRACE_PACKET_RECEIVED, /* the same; c 0 */
-    AQ_TRACE_FRAME, /* of the packet before. space: frame type, its lower 16 bits. a, b, c: its first
-                       three fields in the order of RFC 9000 §19, for bytes their size; ACK:
-                       largest, delay as sent, ranges after the first; STREAM: id, offset, size * 2
-                       + fin; PADDING: bytes */
-    AQ_TRACE_ACK_RANGE,      /* of the ACK before: a: smallest, b: largest */
-    AQ_TRACE_ACK_ECN,        /* of the ACK before: a: ECT(0), b: ECT(1), c: CE */
+    AQ_TRACE_FRAME,     /* of the packet before. space: frame type, its lower 16 bits. a, b, c: its
+                           first     three fields in the order of RFC 9000 §19, for bytes their size; ACK:
+                           largest, delay as sent, ranges after the first; STREAM: id, offset, size * 2
+                           + fin; PADDING: bytes */
+    AQ_TRACE_ACK_RANGE, /* of the ACK before: a: smallest, b: largest */
+    AQ_TRACE_ACK_ECN,   /* of the ACK before: a: ECT(0), b: ECT(1), c: CE */
     AQ_TRACE_PACKET_DROPPED, /* a: enum aq_trace_drop, b: bytes */
     AQ_TRACE_PACKET_LOST,    /* space, a, b as sent */
     AQ_TRACE_METRICS,        /* a: latest RTT, b: smoothed, c: variation, all in us */

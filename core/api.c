@@ -200,6 +200,22 @@ int aq_ping(struct aq_endpoint *endpoint, aq_conn conn, uint64_t now_us)
     return AQ_OK;
 }
 
+int aq_conn_probe_mtu(struct aq_endpoint *endpoint, aq_conn conn, uint16_t size, uint64_t now_us)
+{
+    struct conn *c = endpoint_find_conn(inner(endpoint), conn);
+    (void)now_us;
+    if (!c || !conn_is_open(c))
+        return AQ_GONE;
+    const struct path *p = conn_path(c);
+    if (size < MTU_BASE || size > p->mtu_max)
+        return AQ_MISUSE;
+    if (c->state != CONN_CONFIRMED || p->state != PATH_VALID || p->mtu_probing)
+        return AQ_BLOCKED;
+    c->mtu_wish = size;
+    conn_wake(c);
+    return AQ_OK;
+}
+
 /* ---- what is known of a connection ---- */
 
 static enum aq_congested congested_why(const struct conn *c)

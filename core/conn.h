@@ -118,6 +118,7 @@ struct conn {
     bool source_pays;       /* sources_take was called for it */
     bool peer_validated_us; /* client: the server has shown that it validated our address (RFC 9002
                                §6.2.2.1) */
+    uint16_t mtu_wish;      /* the next MTU probe's size, where the application has said one */
     struct hand *hand;      /* NULL after the handshake */
     struct nat *nat;        /* NAT traversal and address discovery; NULL: neither was negotiated */
     struct tracer tracer;

@@ -172,7 +172,8 @@ void path_mtu_result(struct path *p, uint16_t size, bool lost)
 {
     p->mtu_probing = false;
     if (lost) {
-        p->mtu_probes++;
+        if (size >= p->mtu_max)
+            p->mtu_probes++;
     } else if (size > p->mtu) {
         p->mtu = size;
         cc_set_mtu(&p->cc, size);

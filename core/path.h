@@ -74,7 +74,7 @@ struct path {
     uint8_t response[RESPONSES][CHALLENGE_SIZE];
     uint8_t challenge[CHALLENGES][CHALLENGE_SIZE];
 
-    uint8_t ttl; /* hop limit of the last authentic packet, 0 unknown */
+    uint8_t ttl;       /* hop limit of the last authentic packet, 0 unknown */
     /* NAT traversal */
     bool observed_due; /* OBSERVED_ADDRESS is to be sent there */
     bool kept;         /* neither left to end nor given up for another one */

@@ -251,8 +251,8 @@ static void seal_long(struct conn *c, struct batch *b, const struct out *o, unsi
     }
 }
 
-/* RFC 9000 §14.1, RFC 9001 §9.3: a datagram with an Initial is padded to 1,200 when a client sends it, or when it
- * elicits an ACK. */
+/* RFC 9000 §14.1, RFC 9001 §9.3: a datagram with an Initial is padded to 1,200 when a client sends
+ * it, or when it elicits an ACK. */
 static bool must_pad(const struct conn *c, const struct out *o, unsigned n)
 {
     return n && o[0].id == SPACE_INITIAL && (!c->server || (o[0].flags & SENT_ELICITING));
@@ -335,28 +335,30 @@ static void maybe_update_keys(struct conn *c, uint64_t now)
     trace_key(&c->tracer, AQ_TRACE_KEY_UPDATED, LEVEL_APP, 1, c->keys.tx_phase, now);
 }
 
-/* One packet of path->mtu_max bytes that says whether the path carries it (RFC 9000 §14.3; RFC
- * 8899). */
+/* One packet of path->mtu_max bytes, or of as many as were wished for, that says whether the path
+ * carries it (RFC 9000 §14.3; RFC 8899). */
 static uint32_t send_mtu_probe(struct conn *c, uint8_t *out, struct aq_train *train, uint64_t now)
 {
     struct path *p = conn_path(c);
     struct batch b = {.count = 0};
     struct out o = {.path = p, .now = now};
-    if (!packet_begin(c, &o, SPACE_APP, out, p->mtu_max))
+    uint16_t size = c->mtu_wish && c->mtu_wish < p->mtu_max ? c->mtu_wish : p->mtu_max;
+    if (!packet_begin(c, &o, SPACE_APP, out, size))
         return 0;
+    c->mtu_wish = 0;
     /* draft-ietf-quic-ack-frequency §8.3: answered at once, where the peer can. */
     struct frame ping = {.type = ackfreq_ping(&c->ackfreq)};
     frame_encode(&o.w, &ping);
     o.flags = SENT_ELICITING | SENT_IN_FLIGHT | SENT_MTU_PROBE;
-    sent_record(&o.space->sent, RECORD_MTU_PROBE)->size = p->mtu_max;
-    packet_pad(&o, p->mtu_max);
+    sent_record(&o.space->sent, RECORD_MTU_PROBE)->size = size;
+    packet_pad(&o, size);
     packet_commit(c, &o, &b);
     p->mtu_probing = true;
     protect_seal(&c->keys.tx, &c->keys.tx_hp, b.v, 1);
     c->keys.tx_count++;
-    finish_train(c, p, train, out, p->mtu_max, p->mtu_max);
+    finish_train(c, p, train, out, size, size);
     train->flags = AQ_TRAIN_NO_GSO;
-    return p->mtu_max;
+    return size;
 }
 
 static bool wants_mtu_probe(const struct conn *c)
@@ -365,6 +367,9 @@ static bool wants_mtu_probe(const struct conn *c)
         BULK_PACKETS = 16
     }; /* a short exchange gains nothing from larger packets */
     const struct path *p = conn_path(c);
+    if (c->mtu_wish)
+        return c->state == CONN_CONFIRMED && p->state == PATH_VALID && !p->mtu_probing
+               && cc_room(&p->cc) >= c->mtu_wish;
     bool bulk = more_to_send(c) && c->counts.sent_packets >= BULK_PACKETS;
     return c->state == CONN_CONFIRMED && (bulk || (c->datagrams && c->datagrams->larger_wanted))
            && p->state == PATH_VALID && path_wants_mtu_probe(p) && cc_room(&p->cc) >= p->mtu_max;

@@ -54,6 +54,7 @@ static void expect_conn_gone(struct aq_endpoint *ep, aq_conn conn, uint64_t now_
     cr_expect_eq(aq_sign_done(ep, conn, &signature, 1, now_us), AQ_GONE);
     cr_expect_eq(aq_key_update(ep, conn, now_us), AQ_GONE);
     cr_expect_eq(aq_ping(ep, conn, now_us), AQ_GONE);
+    cr_expect_eq(aq_conn_probe_mtu(ep, conn, 1200, now_us), AQ_GONE);
     cr_expect_eq(aq_conn_stats(ep, conn, &stats), AQ_GONE);
     cr_expect_eq(aq_conn_peer(ep, conn, &peer), AQ_GONE);
     cr_expect_eq(aq_conn_export(ep, conn, bytes, 1, out), AQ_GONE);
@@ -555,6 +556,42 @@ Test(api, released)
 }
 
 /* What an operator asks for. A caller built against an older, shorter struct gets what it knows. */
+/* RFC 9000 §14.3: a datagram of the size asked about; what is lost changes nothing. */
+Test(api, probe_mtu)
+{
+    struct aq_config client, server;
+    pair_config(&client, false);
+    pair_config(&server, true);
+    struct pair *p = pair_connected(&client, &server);
+    struct aq_endpoint *ep = p->client.ep;
+    aq_conn conn = p->client.conn;
+    pair_run(p, 100000);
+    cr_assert_eq(pair_stats(&p->client).mtu, 1200);
+    cr_expect_eq(aq_conn_probe_mtu(ep, conn, 1199, p->now_us), AQ_MISUSE);
+    cr_expect_eq(aq_conn_probe_mtu(ep, conn, 1453, p->now_us), AQ_MISUSE);
+    cr_expect_eq(aq_conn_probe_mtu(ep, conn ^ 1, 1300, p->now_us), AQ_GONE);
+    cr_assert_eq(aq_conn_probe_mtu(ep, conn, 1300, p->now_us), AQ_OK);
+    uint64_t bytes_before = p->client.sent_bytes;
+    pair_run(p, 5000);
+    cr_expect_eq(p->client.sent_bytes - bytes_before, 1300);
+    cr_expect_eq(aq_conn_probe_mtu(ep, conn, 1400, p->now_us), AQ_BLOCKED);
+    pair_run(p, 100000);
+    cr_expect_eq(pair_stats(&p->client).mtu, 1300);
+    p->client.mute = true;
+    cr_assert_eq(aq_conn_probe_mtu(ep, conn, 1400, p->now_us), AQ_OK);
+    pair_run(p, 1000);
+    p->client.mute = false;
+    pair_run(p, 10000);
+    cr_expect_eq(aq_conn_probe_mtu(ep, conn, 1400, p->now_us), AQ_BLOCKED, "nobody knows yet");
+    cr_expect_eq(aq_ping(ep, conn, p->now_us), AQ_OK);
+    pair_run(p, 200000);
+    cr_expect_eq(pair_stats(&p->client).mtu, 1300);
+    cr_assert_eq(aq_conn_probe_mtu(ep, conn, 1350, p->now_us), AQ_OK);
+    pair_run(p, 100000);
+    cr_expect_eq(pair_stats(&p->client).mtu, 1350);
+    pair_free(p);
+}
+
 Test(api, stats)
 {
     struct pair *p = pair_connected(NULL, NULL);
