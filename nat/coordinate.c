@@ -60,8 +60,8 @@ static struct registry_peer *peer_of(const struct registry *r, uint64_t handle)
     return p && p->conn ? p : NULL;
 }
 
-static unsigned refuse(struct registry *r, uint64_t conn, const struct message *m,
-                       enum nat_reason reason, uint64_t wait_us, struct registry_out *out)
+unsigned coordinate_refuse(struct registry *r, uint64_t conn, const struct message *m,
+                           enum nat_reason reason, uint64_t wait_us, struct registry_out *out)
 {
     struct message answer = message_about(m->type, STEP_REFUSED, m->request_id);
     answer.reason = (uint8_t)reason;
@@ -78,7 +78,7 @@ unsigned coordinate_malformed(struct registry *r, uint64_t conn, const struct me
                               struct registry_out *out)
 {
     if (message_has(m, FIELD_REQUEST_ID))
-        return refuse(r, conn, m, NAT_MALFORMED, 0, out);
+        return coordinate_refuse(r, conn, m, NAT_MALFORMED, 0, out);
     r->coordinated[NAT_MALFORMED]++; /* nobody could tell what an answer would be about */
     return 0;
 }
@@ -192,16 +192,16 @@ static unsigned request_recv(struct registry *r, const struct registry_in *in,
         request_judge(r, m, from != POOL_NONE ? registry_peer(r, from) : NULL,
                       to != POOL_NONE ? registry_peer(r, to) : NULL, &wait_us, now);
     if (reason != NAT_ACCEPTED)
-        return refuse(r, in->conn, m, reason, wait_us, out);
+        return coordinate_refuse(r, in->conn, m, reason, wait_us, out);
     bool relayed = m->type == MESSAGE_CONNECT;
     const struct couple couple = {registry_peer(r, from), registry_peer(r, to)};
     uint32_t slot = pool_take(&r->requests);
     if (slot == POOL_NONE)
-        return refuse(r, in->conn, m, NAT_CAPACITY, 0, out);
+        return coordinate_refuse(r, in->conn, m, NAT_CAPACITY, 0, out);
     uint32_t pair = relayed ? pair_open(r, from, to, now) : POOL_NONE;
     if (relayed && pair == POOL_NONE) {
         pool_give(&r->requests, slot);
-        return refuse(r, in->conn, m, NAT_CAPACITY, 0, out);
+        return coordinate_refuse(r, in->conn, m, NAT_CAPACITY, 0, out);
     }
     struct registry_request *q = request_at(r, slot);
     *q = (struct registry_request){.initiator = pool_handle(&r->peers, from),
@@ -321,7 +321,7 @@ unsigned coordinate_timeout(struct registry *r, uint32_t slot, struct registry_o
     unsigned said = 0;
     /* PROTOCOL §4: a target has 2 s. A relayed connection's handshake has a deadline of its own. */
     if (q->type == MESSAGE_PUNCH && initiator)
-        said = refuse(r, initiator->conn, &m, NAT_TIMEOUT, 0, out);
+        said = coordinate_refuse(r, initiator->conn, &m, NAT_TIMEOUT, 0, out);
     request_end(r, slot);
     return said;
 }

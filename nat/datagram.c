@@ -21,6 +21,8 @@ enum datagram_kind datagram_kind(const uint8_t *data, size_t size)
         return DATAGRAM_IS_RELAY;
     if (data[0] == DATAGRAM_PUNCH && size == PUNCH_SIZE)
         return DATAGRAM_IS_PUNCH;
+    if (data[0] == DATAGRAM_PROBE && size == PROBE_SIZE)
+        return DATAGRAM_IS_PROBE;
     return DATAGRAM_IS_JUNK;
 }
 

@@ -7,8 +7,11 @@
  *     relayed     | 0x30 | channel id, 8 bytes | a QUIC packet as it is ...
  *     punch       | 0x31 | kind | session id, 8 bytes | transaction, 4 bytes | MAC, 16 bytes |
  *
+ *     probe       | 0x32 | request id, 16 bytes |
+ *
  * A punch datagram opens a path and proves that somebody who holds the session's key is there. It
- * is 30 bytes, so that an address named by a liar gets little. */
+ * is 30 bytes, so that an address named by a liar gets little. A probe is a bootstrap node's:
+ * whether it arrives tells a peer what its NAT lets in. */
 #ifndef AQ_NAT_DATAGRAM_H
 #define AQ_NAT_DATAGRAM_H
 
@@ -17,8 +20,10 @@
 enum {
     DATAGRAM_RELAY = 0x30,
     DATAGRAM_PUNCH = 0x31,
+    DATAGRAM_PROBE = 0x32,
     RELAY_HEADER = 9,
     PUNCH_SIZE = 30,
+    PROBE_SIZE = 17,
     PUNCH_KEY_BYTES = 16
 };
 
@@ -26,7 +31,8 @@ enum datagram_kind {
     DATAGRAM_IS_QUIC,
     DATAGRAM_IS_RELAY,
     DATAGRAM_IS_PUNCH,
-    DATAGRAM_IS_JUNK /* neither: dropped */
+    DATAGRAM_IS_PROBE,
+    DATAGRAM_IS_JUNK /* none of them: dropped */
 };
 enum datagram_kind datagram_kind(const uint8_t *data, size_t size);
 

@@ -61,6 +61,7 @@ static const struct field_row fields[FIELD_COUNT] = {
     [FIELD_PEER_ADDRESS]  = {AT(peer_address),   KIND_ADDRESS, 0,               0, 0},
     [FIELD_DELAY]         = {AT(delay_ms),       KIND_UINT,    4,               0, 10000},
     [FIELD_PUNCH_KEY]     = {AT(punch_key),      KIND_FIXED,   PUNCH_KEY_SIZE,  0, 0},
+    [FIELD_SOURCE]        = {AT(source),         KIND_UINT,    1,               PROBE_SAME, PROBE_OTHER_PORT},
 };
 
 #define F(name) (UINT32_C(1) << FIELD_##name)
@@ -88,6 +89,9 @@ static const struct shape {
     {MESSAGE_PUNCH,   STEP_GO,      PAIR | F(PEER_ID) | F(TARGET) | F(OBSERVED) | F(PEER_ADDRESS) | F(DELAY) |
                                     F(PUNCH_KEY),                                        0},
     {MESSAGE_PUNCH,   STEP_REFUSED, PAIR | F(REASON),                                    F(TEXT) | F(RETRY_AFTER)},
+    {MESSAGE_PROBE,   STEP_REQUEST, PAIR | F(SOURCE),                                    F(PEER_ADDRESS)},
+    {MESSAGE_PROBE,   STEP_GO,      PAIR,                                                0},
+    {MESSAGE_PROBE,   STEP_REFUSED, PAIR | F(REASON),                                    F(TEXT) | F(RETRY_AFTER)},
 };
 
 static const char *const reasons[NAT_REASONS] = {
@@ -243,7 +247,7 @@ static const struct shape *shape_of(uint16_t type, uint8_t step)
 
 static bool type_is_known(uint16_t type)
 {
-    return type >= MESSAGE_REGISTER && type <= MESSAGE_PUNCH;
+    return type >= MESSAGE_REGISTER && type <= MESSAGE_PROBE;
 }
 
 static bool is_list(unsigned field)

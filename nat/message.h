@@ -32,13 +32,14 @@ enum message_type {
     MESSAGE_REGISTERED = 2, /* and its answer */
     MESSAGE_CONNECT = 3,    /* relayed connection; `step` says who speaks */
     MESSAGE_PUNCH = 4,      /* coordination without relay; `step` likewise */
+    MESSAGE_PROBE = 5,      /* a datagram to the peer itself; `step` likewise */
 };
 
 enum message_step {
     STEP_REQUEST = 1, /* initiator to bootstrap */
     STEP_ASK = 2,     /* bootstrap to target */
     STEP_ANSWER = 3,  /* target to bootstrap */
-    STEP_GO = 4,      /* bootstrap to both (PUNCH), to the initiator (CONNECT) */
+    STEP_GO = 4,      /* bootstrap to both (PUNCH), to the initiator (CONNECT, PROBE) */
     STEP_REFUSED = 5, /* bootstrap to initiator */
     STEP_END = 6,     /* either to bootstrap: the channels are done with */
 };
@@ -70,6 +71,11 @@ enum hint_kind {
     HINT_HOST = 1,
     HINT_OBSERVED = 2, /* what another bootstrap saw; a claim like any other */
     HINT_MAPPED = 3,   /* by PCP, NAT-PMP or UPnP */
+};
+
+enum probe_source {
+    PROBE_SAME = 1,       /* from where the peer knows the bootstrap node */
+    PROBE_OTHER_PORT = 2, /* from another port of that address */
 };
 
 enum {
@@ -107,6 +113,7 @@ enum message_field {
     FIELD_PEER_ADDRESS = 21,
     FIELD_DELAY = 22,
     FIELD_PUNCH_KEY = 23,
+    FIELD_SOURCE = 24,
     FIELD_COUNT
 };
 
@@ -114,7 +121,7 @@ enum message_field {
 struct message {
     uint16_t type;    /* enum message_type */
     uint32_t present; /* bit by enum message_field */
-    uint8_t step, reason, pow_bits;
+    uint8_t step, reason, pow_bits, source;
     uint16_t version;
     uint32_t capabilities, lease_s, retry_after_ms, delay_ms;
     uint64_t generation, pow_solution, channel_out, channel_in;

@@ -33,6 +33,7 @@ void registry_config_init(struct registry_config *config)
         .peer_rate = {5000000, 8},
         .initiator_rate = {100000, 64},
         .target_rate = {50000, 128},
+        .probe_rate = {5000000, 12}, /* PROTOCOL §5 */
         .load_rate = {2000, 2000},
         .pow_load_bits = 18,
     };
@@ -205,6 +206,7 @@ const struct registry_peer *registry_find(const struct registry *r, const struct
 unsigned registry_say(struct registry_out *out, uint64_t conn, const struct message *m)
 {
     out->conn = conn;
+    out->to.family = 0;
     out->size = message_encode(m, out->data, sizeof out->data);
     assert(out->size > 0); /* the longest of ours is shorter than MESSAGE_BODY_MAX */
     return 1;
@@ -335,7 +337,7 @@ static unsigned register_recv(struct registry *r, const struct registry_in *in,
 static unsigned malformed(struct registry *r, const struct registry_in *in, const struct message *m,
                           struct registry_out *out)
 {
-    if (m->type == MESSAGE_CONNECT || m->type == MESSAGE_PUNCH)
+    if (m->type >= MESSAGE_CONNECT && m->type <= MESSAGE_PROBE)
         return coordinate_malformed(r, in->conn, m, out);
     struct message answer = {.type = MESSAGE_REGISTERED, .reason = NAT_MALFORMED};
     message_set(&answer, FIELD_REASON);
@@ -371,6 +373,8 @@ unsigned registry_recv(struct registry *r, const struct registry_in *in,
         return said;
     }
     observe(r, in);
+    if (m.type == MESSAGE_PROBE)
+        return probe_recv(r, in, &m, out, now);
     return coordinate_recv(r, in, &m, out, now);
 }
 

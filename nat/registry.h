@@ -35,6 +35,7 @@ struct registry_config {
     struct limit_rate peer_rate;      /* REGISTER per PeerId [1 in 5 s, 8 at once] */
     struct limit_rate initiator_rate; /* CONNECT and PUNCH, per initiator [10/s, 64 at once] */
     struct limit_rate target_rate;    /* and per target [20/s, 128 at once] */
+    struct limit_rate probe_rate;     /* PROBE, per address probed [1 in 5 s, 12 at once] */
     struct limit_rate
         load_rate;         /* newcomers in all, beyond which we are under load [500/s, 2000] */
     uint8_t pow_bits;      /* asked of newcomers always [0] */
@@ -76,6 +77,9 @@ struct registry_in {
 
 struct registry_out {
     uint64_t conn;
+    struct aq_addr
+        to;         /* family not 0: no message, but a datagram beside that connection, to here */
+    uint8_t source; /* enum probe_source: and from there */
     size_t size;
     uint8_t data[MESSAGE_MAX];
 };
@@ -96,6 +100,7 @@ struct registry {
     /* Answers by reason, REGISTER's, and those of CONNECT and PUNCH; PUNCH and CONNECT that went.
      */
     uint64_t registered[NAT_REASONS], coordinated[NAT_REASONS];
+    uint64_t probes; /* datagrams that were asked for, and sent */
 };
 
 void registry_config_init(struct registry_config *config);
@@ -143,11 +148,17 @@ uint32_t registry_slot_by_conn(const struct registry *r, uint64_t conn);
 uint32_t registry_add(struct registry *r, const struct peer_id *id, uint64_t lease_end_us);
 /* Encodes into *out; returns 1. */
 unsigned registry_say(struct registry_out *out, uint64_t conn, const struct message *m);
+/* probe.c: PROBE. */
+unsigned probe_recv(struct registry *r, const struct registry_in *in, const struct message *m,
+                    struct registry_out out[REGISTRY_OUT], uint64_t now);
 /* coordinate.c: CONNECT and PUNCH. */
 unsigned coordinate_recv(struct registry *r, const struct registry_in *in, const struct message *m,
                          struct registry_out out[REGISTRY_OUT], uint64_t now);
 unsigned coordinate_malformed(struct registry *r, uint64_t conn, const struct message *m,
                               struct registry_out *out);
+/* STEP_REFUSED, with its reason; wait_us 0: no retry_after. */
+unsigned coordinate_refuse(struct registry *r, uint64_t conn, const struct message *m,
+                           enum nat_reason reason, uint64_t wait_us, struct registry_out *out);
 unsigned coordinate_timeout(struct registry *r, uint32_t request, struct registry_out *out);
 void coordinate_pair_ended(struct registry *r, uint32_t pair);
 

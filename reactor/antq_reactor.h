@@ -90,6 +90,9 @@ AQ_API int aq_loop_resolve(struct aq_loop *loop, const char *text, uint16_t defa
 AQ_API int aq_listen(struct aq_loop *loop, const struct aq_addr *addr, struct aq_addr *bound,
                      char *error, size_t error_size);
 
+/* The number of the socket bound to this address, which paths and trains name it by; -1: none. */
+AQ_API int aq_loop_socket(const struct aq_loop *loop, const struct aq_addr *bound);
+
 /* Connects: picks (or opens on an ephemeral port) a socket of the remote's family, fills in socket
  * and local address, and calls aq_connect. fresh_port: always a new socket, closed when the
  * connection has ended. Errors as aq_connect, or AQ_MISUSE with a sentence in error. */

@@ -225,6 +225,17 @@ int aq_listen(struct aq_loop *loop, const struct aq_addr *addr, struct aq_addr *
     return AQ_OK;
 }
 
+int aq_loop_socket(const struct aq_loop *loop, const struct aq_addr *bound)
+{
+    for (uint32_t i = 0; i < loop->sockets_high; i++) {
+        const struct loop_socket *s = &loop->sockets[i];
+        if (s->open && s->udp.local.family == bound->family && s->udp.local.port == bound->port
+            && memcmp(s->udp.local.ip, bound->ip, sizeof bound->ip) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
 static bool dial_is_zero(const struct aq_addr *addr)
 {
     static const uint8_t zero[sizeof addr->ip];

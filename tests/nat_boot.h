@@ -53,6 +53,8 @@ static inline struct aq_addr boot_addr(unsigned n)
 static inline void boot_hear(void)
 {
     for (unsigned i = 0; i < said_count; i++) {
+        if (said[i].to.family != 0) /* a datagram */
+            continue;
         cr_assert_eq(message_size(said[i].data, said[i].size), said[i].size);
         cr_assert_eq(message_decode(said[i].data, said[i].size, &heard[i]), MESSAGE_GOOD);
     }

@@ -20,6 +20,8 @@ Test(nat_datagram, first_byte)
                 expect = DATAGRAM_IS_RELAY;
             else if (first == 0x31 && size == 30)
                 expect = DATAGRAM_IS_PUNCH;
+            else if (first == 0x32 && size == 17)
+                expect = DATAGRAM_IS_PROBE;
             cr_expect_eq(datagram_kind(data, size), expect, "%02x, %zu bytes", first, size);
         }
     }

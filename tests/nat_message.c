@@ -42,6 +42,10 @@ static const struct {
                  " 0010 0001 04  0011 0020" ID2 " 0015 0007 04 1151 c6336401  0016 0004 00000032"
                  " 0017 0010" RID},
     {"PUNCH refused", "0004 0026  000a 0001 0e  000b 0004 000007d0  000f 0010" RID " 0010 0001 05"},
+    {"PROBE request",
+     "0005 0029  000f 0010" RID " 0010 0001 01  0015 0007 04 9c40 cb00710a  0018 0001 02"},
+    {"PROBE go", "0005 0019  000f 0010" RID " 0010 0001 04"},
+    {"PROBE refused", "0005 0026  000a 0001 07  000b 0004 00001388  000f 0010" RID " 0010 0001 05"},
 };
 #define GOLDEN (sizeof golden / sizeof *golden)
 
@@ -163,11 +167,17 @@ Test(nat_message, bounds)
         {REG, MESSAGE_GOOD},
         /* PROTOCOL §3: unknown types are skipped, of messages and of fields */
         {"0000 0000", MESSAGE_UNKNOWN},
-        {"0005 0000 abcdef", MESSAGE_UNKNOWN},
+        {"0006 0000 abcdef", MESSAGE_UNKNOWN},
         {"ffff 0000", MESSAGE_UNKNOWN},
         {REG "0000 0000", MESSAGE_GOOD},
-        {REG "0018 0003 abcdef", MESSAGE_GOOD},
+        {REG "0019 0003 abcdef", MESSAGE_GOOD},
         {REG "ffff 0001 00 ffff 0001 00", MESSAGE_GOOD},
+        /* PROTOCOL §4: from where: 1 or 2 */
+        {"0005 0000 000f 0010" RID " 0010 0001 01 0018 0001 01", MESSAGE_GOOD},
+        {"0005 0000 000f 0010" RID " 0010 0001 01 0018 0001 00", MESSAGE_BAD},
+        {"0005 0000 000f 0010" RID " 0010 0001 01 0018 0001 03", MESSAGE_BAD},
+        {"0005 0000 000f 0010" RID " 0010 0001 01", MESSAGE_BAD},
+        {"0005 0000 000f 0010" RID " 0010 0001 02 0018 0001 01", MESSAGE_BAD},
         {REG "ffff 0002 00", MESSAGE_BAD},
         /* twice */
         {REG "0005 0004 00000078", MESSAGE_BAD},

@@ -22,7 +22,7 @@ static unsigned boot_count;
 static struct side {
     struct aq_node *node;
     char pem[512];
-    unsigned events[AQ_NODE_REFUSED + 1];
+    unsigned events[AQ_NODE_PROBE + 1];
     enum aq_node_result result;
     aq_conn conn;
     bool relayed, incoming;
@@ -30,6 +30,9 @@ static struct side {
     uint8_t peer[32];
     char got[16];
     bool said;
+    uint8_t probe[16]; /* that came */
+    struct aq_addr probe_from;
+    char probe_said[32]; /* by a bootstrap node, of one that was asked for */
 } side[SIDES];
 
 static void on_event(void *user, struct aq_node *node, const struct aq_node_event *e)
@@ -44,6 +47,12 @@ static void on_event(void *user, struct aq_node *node, const struct aq_node_even
         s->relayed = e->relayed;
         s->incoming = e->incoming;
         memcpy(s->peer, e->peer_id, 32);
+    }
+    if (e->kind == AQ_NODE_PROBE && e->reason != NULL) {
+        (void)snprintf(s->probe_said, sizeof s->probe_said, "%s", e->reason);
+    } else if (e->kind == AQ_NODE_PROBE) {
+        memcpy(s->probe, e->probe, sizeof s->probe);
+        s->probe_from = e->observed;
     }
     if (e->kind == AQ_NODE_FAILED || e->kind == AQ_NODE_CLOSED) {
         (void)snprintf(s->reason, sizeof s->reason, "%s", e->reason);
@@ -252,6 +261,47 @@ Test(node, lets_in_whom_it_may)
     cr_assert(strstr(side[0].reason, "refused") != NULL && side[0].hint[0] != '\0');
     cr_assert_eq(side[1].events[AQ_NODE_REFUSED], 1);
     cr_assert_eq(side[1].events[AQ_NODE_CONNECTED], 0);
+    end();
+}
+
+/* PROTOCOL §4: a datagram from the port that the node knows, from another one, and to another
+ * node's socket on the same address; on loopback all of them come. */
+Test(node, probes)
+{
+    struct aq_node_bootstrap info = {.size = sizeof info};
+    struct aq_addr at, boot, elsewhere;
+    uint8_t probe[16], self[32];
+    start_boots(1);
+    aq_bootstrap_self(boots[0], &boot, self);
+    start_side(0, 1, NULL);
+    cr_expect_eq(aq_node_probe(side[0].node, 0, NULL, false, probe), AQ_BLOCKED);
+    cr_expect_eq(aq_node_probe(side[0].node, 1, NULL, false, probe), AQ_MISUSE);
+    start_side(1, 1, NULL);
+    UNTIL(side[0].result == AQ_NODE_FULL && side[1].result == AQ_NODE_FULL);
+
+    cr_assert_eq(aq_node_probe(side[0].node, 0, NULL, false, probe), AQ_OK);
+    UNTIL(memcmp(side[0].probe, probe, sizeof probe) == 0 && side[0].probe_said[0] != '\0');
+    cr_expect_str_eq(side[0].probe_said, "accepted");
+    cr_expect_eq(side[0].probe_from.port, boot.port);
+
+    cr_assert_eq(aq_node_probe(side[0].node, 0, NULL, true, probe), AQ_OK);
+    UNTIL(memcmp(side[0].probe, probe, sizeof probe) == 0);
+    cr_expect_neq(side[0].probe_from.port, boot.port);
+    cr_expect_arr_eq(side[0].probe_from.ip, boot.ip, 4);
+
+    cr_assert_eq(aq_node_listening(side[1].node, &at, 1), 1);
+    cr_assert_eq(aq_node_probe(side[0].node, 0, &at, false, probe), AQ_OK);
+    UNTIL(memcmp(side[1].probe, probe, sizeof probe) == 0);
+
+    elsewhere = at;
+    elsewhere.ip[3] = 2;
+    side[0].probe_said[0] = '\0';
+    cr_assert_eq(aq_node_probe(side[0].node, 0, &elsewhere, false, probe), AQ_OK);
+    UNTIL(side[0].probe_said[0] != '\0');
+    cr_expect_str_eq(side[0].probe_said, "policy");
+
+    cr_assert_eq(aq_node_bootstrap(side[0].node, 0, &info), AQ_OK);
+    cr_expect(info.mtu == 1200 && info.conn != 0);
     end();
 }
 

@@ -1,168 +1,300 @@
-/* doctor.c -- `antq doctor`: what this network allows, in plain words.
+/* doctor.c -- `antq doctor`: finds out what this network allows; doctor_report.c says it.
  *
- * What two bootstrap nodes see of one socket tells how the NAT maps: the same address and port for
- * both (direct connections work with most peers), or another one for each. */
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
+ * Bootstrap nodes are observers. What two of them see of one socket tells how the NAT maps. What it
+ * lets in is asked with datagrams that they send when they are asked (aq_node_probe):
+ *
+ *     from another port of the first one, to the socket that it knows
+ *     from the second one, to a socket that only the first one knows: a second node's, with a key
+ * of its own, which exists for this question alone
+ *
+ * Each question is asked DOCTOR_IDS times, as datagrams may be lost; a question that nobody can be
+ * asked stays open, and is told as that. */
 #include <string.h>
 
 #include "apps/apps.h"
-#include "apps/peer/peer.h"
+#include "apps/peer/doctor.h"
 
-#define DOCTOR_US UINT64_C(6000000)
+#define REGISTER_US UINT64_C(6000000) /* all are tried within 5 s */
+#define TICK_US     UINT64_C(250000)
+enum {
+    TICKS_MIN = 2,  /* of asking: for the last answer to come */
+    TICKS_MAX = 40, /* the second node may have to register first */
+    MTU_FULL = 1452,
+    MTU_NEAR = 16, /* the largest packet is found to within so many bytes */
+    MTU_TRIES = 2  /* of a size */
+};
 
 struct doctor {
     struct peer_program p;
-    struct aq_addr locals[16];
-    unsigned local_count;
-    bool over;
+    struct aq_node *second; /* NULL: not needed */
+    bool second_known;
+    struct aq_addr second_at; /* as the first bootstrap node sees it */
+    struct doctor_probe port, host;
+    unsigned first; /* bootstrap node */
+    unsigned ticks, quiet_ticks;
+    unsigned mtu_most, mtu_asked, mtu_tries; /* what is known to be too large; the size tried */
+    bool asking, over;
+    struct doctor_facts facts;
 };
 
-static bool same_address(const struct aq_addr *a, const struct aq_addr *b)
+static bool same_ip(const struct aq_addr *a, const struct aq_addr *b)
 {
     return a->family == b->family && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
 }
 
-static bool is_local(const struct doctor *d, const struct aq_addr *addr)
+/* ---- what bootstrap nodes see ---------------------------------------------------------------- */
+
+static void look(struct doctor *d)
 {
-    for (unsigned i = 0; i < d->local_count; i++) {
-        if (same_address(&d->locals[i], addr)) {
+    struct doctor_facts *f = &d->facts;
+
+    f->boot_count = d->p.name_count;
+    f->registered = 0;
+    for (unsigned i = 0; i < f->boot_count; i++) {
+        struct aq_node_bootstrap *b = &f->boots[i];
+
+        memset(b, 0, sizeof *b);
+        b->size = sizeof *b;
+        (void)aq_node_bootstrap(d->p.node, i, b);
+        f->registered += b->registered;
+    }
+}
+
+/* The first that is registered and has this family, after `from`; boot_count: none. */
+static unsigned observer(const struct doctor *d, uint8_t family, unsigned from)
+{
+    const struct doctor_facts *f = &d->facts;
+    unsigned i = from;
+
+    while (i < f->boot_count
+           && !(f->boots[i].registered && f->boots[i].observed.family == family)) {
+        i++;
+    }
+    return i;
+}
+
+/* ---- the largest packet ---------------------------------------------------------------------- */
+
+/* Between what was acknowledged and what was not, until they are near each other. */
+static bool mtu_done(const struct doctor *d)
+{
+    return d->facts.mtu + (unsigned)MTU_NEAR >= d->mtu_most;
+}
+
+/* One step of the search: the largest first, then the middle of what is left. A packet counts as
+ * lost when later ones have been acknowledged, for which there is a ping. */
+static void mtu_ask(struct doctor *d)
+{
+    const struct aq_node_bootstrap *b = &d->facts.boots[d->first];
+    uint64_t now = aq_loop_now(d->p.loop);
+    unsigned have = b->mtu, next = d->mtu_most - 1;
+
+    if (d->mtu_asked != 0 && have < d->mtu_asked && d->mtu_tries >= MTU_TRIES) {
+        d->mtu_most = d->mtu_asked;
+    }
+    if (mtu_done(d)) {
+        return;
+    }
+    if (d->mtu_most <= MTU_FULL) {
+        next = (have + d->mtu_most) / 2;
+    }
+    (void)aq_ping(d->p.ep, b->conn, now);
+    if (aq_conn_probe_mtu(d->p.ep, b->conn, (uint16_t)next, now) == AQ_OK) {
+        d->mtu_tries = next == d->mtu_asked ? d->mtu_tries + 1 : 1;
+        d->mtu_asked = next;
+    }
+}
+
+/* ---- what is let in -------------------------------------------------------------------------- */
+
+static void end_second(struct doctor *d)
+{
+    if (d->second != NULL) {
+        aq_node_stop(d->second);
+        (void)aq_loop_step(aq_node_loop(d->second));
+    }
+}
+
+static void report(struct doctor *d)
+{
+    struct doctor_facts *f = &d->facts;
+
+    if (d->over) {
+        return;
+    }
+    d->over = true;
+    look(d);
+    f->other_port = d->port.came ? ANSWER_YES : d->port.said > 0 ? ANSWER_NO : ANSWER_UNKNOWN;
+    f->other_host = d->host.came ? ANSWER_YES : d->host.said > 0 ? ANSWER_NO : ANSWER_UNKNOWN;
+    doctor_conclude(f);
+    if (d->p.flags.json) {
+        doctor_tell_json(f);
+    } else {
+        doctor_tell(f);
+    }
+    end_second(d);
+    peer_end(&d->p, f->kind == KIND_BLOCKED ? EXIT_FAILED : EXIT_DONE);
+}
+
+static void probe_again(struct doctor *d, struct doctor_probe *q)
+{
+    if (q->asked && !q->came && q->refused == NULL && q->tries < DOCTOR_IDS
+        && aq_node_probe(d->p.node, q->index, q->to, q->other_port, q->ids[q->tries]) == AQ_OK) {
+        q->tries++;
+        d->quiet_ticks = 0;
+    }
+}
+
+static bool probe_open(const struct doctor_probe *q)
+{
+    return q->asked && !q->came && q->refused == NULL && q->tries < DOCTOR_IDS;
+}
+
+static void on_tick(void *user)
+{
+    struct doctor *d = user;
+
+    if (d->over) {
+        return;
+    }
+    d->ticks++;
+    d->quiet_ticks++;
+    probe_again(d, &d->port);
+    if (d->second_known) {
+        probe_again(d, &d->host);
+    }
+    look(d);
+    bool answered = (!d->port.asked || d->port.came) && (!d->host.asked || d->host.came);
+    bool waited = d->quiet_ticks > TICKS_MIN && !probe_open(&d->port) && !probe_open(&d->host);
+    d->facts.mtu = d->facts.boots[d->first].mtu;
+    mtu_ask(d);
+    if (((answered || waited) && mtu_done(d)) || d->ticks >= TICKS_MAX) {
+        report(d);
+        return;
+    }
+    (void)aq_loop_timer(d->p.loop, aq_loop_now(d->p.loop) + TICK_US, on_tick, d);
+}
+
+/* Whether the event is of this question. */
+static bool probe_is(struct doctor_probe *q, const struct aq_node_event *e)
+{
+    for (unsigned i = 0; i < q->tries; i++) {
+        if (memcmp(q->ids[i], e->probe, sizeof q->ids[i]) == 0) {
             return true;
         }
     }
     return false;
 }
 
-/* Addresses of the interfaces, without loopback and link-local. */
-static void find_locals(struct doctor *d)
+static void probe_event(struct doctor_probe *q, const struct aq_node_event *e)
 {
-    struct ifaddrs *all = NULL;
-    char text[64];
-    bool found = false;
-
-    if (getifaddrs(&all) != 0) {
+    if (!probe_is(q, e)) {
         return;
     }
-    for (const struct ifaddrs *i = all; i != NULL && d->local_count < 16; i = i->ifa_next) {
-        struct aq_addr *a = &d->locals[d->local_count];
-        memset(a, 0, sizeof *a);
-        if (i->ifa_addr == NULL) {
-            continue;
-        }
-        if (i->ifa_addr->sa_family == AF_INET) {
-            struct sockaddr_in in;
-            memcpy(&in, i->ifa_addr, sizeof in);
-            memcpy(a->ip, &in.sin_addr, 4);
-            a->family = 4;
-        } else if (i->ifa_addr->sa_family == AF_INET6) {
-            struct sockaddr_in6 in;
-            memcpy(&in, i->ifa_addr, sizeof in);
-            memcpy(a->ip, &in.sin6_addr, 16);
-            a->family = 6;
-        }
-        if (a->family == 0 || (a->family == 6 && a->ip[0] == 0xfe && (a->ip[1] & 0xc0) == 0x80)) {
-            continue;
-        }
-        (void)aq_addr_text(a, text, sizeof text);
-        char *colon = strrchr(text, ':');
-        if (colon != NULL) {
-            *colon = '\0';
-        }
-        if ((i->ifa_flags & IFF_LOOPBACK) == 0) {
-            (void)printf("local address: %s on %s\n", text, i->ifa_name);
-            found = true;
-        }
-        d->local_count++;
-    }
-    freeifaddrs(all);
-    if (!found) {
-        (void)puts("local address: none but loopback: this machine has no network");
-    }
-}
-
-static void say_mapping(const struct doctor *d, const struct aq_addr *seen, unsigned count)
-{
-    bool same = true;
-
-    for (unsigned i = 1; i < count; i++) {
-        same &= same_address(&seen[0], &seen[i]) && seen[0].port == seen[i].port;
-    }
-    if (count == 0) {
-        return;
-    }
-    if (is_local(d, &seen[0])) {
-        (void)puts("no NAT on the way: others may be able to dial this machine directly");
-    } else if (count == 1) {
-        (void)puts(
-            "there is a NAT on the way; name a second bootstrap node on another address to learn how "
-            "it maps");
-    } else if (same) {
-        (void)puts(
-            "the NAT maps one port to the same address for everybody: direct paths to most peers are "
-            "possible");
+    if (e->reason == NULL) {
+        q->came = true;
+    } else if (strcmp(e->reason, "accepted") == 0) {
+        q->said++;
     } else {
-        (void)puts(
-            "the NAT maps another port for each destination (symmetric): peers behind strict NATs "
-            "stay relayed");
+        q->refused = e->reason;
     }
 }
 
-static void report(void *user)
+static void second_event(void *user, struct aq_node *node, const struct aq_node_event *e)
 {
     struct doctor *d = user;
-    struct aq_addr seen[AQ_NODE_BOOTSTRAPS];
-    unsigned count = 0, registered = 0;
-    bool six = false;
-    char text[64];
+    struct aq_node_bootstrap info = {.size = sizeof info};
 
-    if (d->over) {
-        return;
+    if (e->kind == AQ_NODE_PROBE) {
+        probe_event(&d->host, e);
+    } else if (e->kind == AQ_NODE_REGISTERED && e->result == AQ_NODE_FULL && !d->second_known) {
+        (void)aq_node_bootstrap(node, 0, &info);
+        d->second_at = info.observed;
+        /* Behind some NATs it has another address altogether: nobody would send there. */
+        d->second_known = same_ip(&info.observed, &d->facts.boots[d->first].observed);
     }
-    d->over = true;
-    for (unsigned i = 0; i < d->p.name_count; i++) {
-        struct aq_node_bootstrap info = {.size = sizeof info};
-
-        (void)aq_node_bootstrap(d->p.node, i, &info);
-        if (!info.registered) {
-            (void)printf("bootstrap node %s: %s\n", peer_bootstrap(&d->p, i), info.reason);
-            continue;
-        }
-        registered++;
-        (void)printf("bootstrap node %s: reached in %.1f ms, sees us as %s\n",
-                     peer_bootstrap(&d->p, i), (double)info.rtt_us / 1e3,
-                     aq_addr_text(&info.observed, text, sizeof text));
-        if (info.observed.family == 4) {
-            seen[count++] = info.observed;
-        }
-        six |= info.observed.family == 6;
-    }
-    for (unsigned i = 0; i < d->local_count; i++) {
-        six |= d->locals[i].family == 6;
-    }
-    (void)printf("IPv6: %s\n", six ? "this machine has an address" : "none");
-    if (d->p.name_count == 0) {
-        (void)puts("name a bootstrap node (--bootstrap) to learn what gets through");
-    } else if (registered == 0) {
-        (void)puts("UDP: nothing came back: a firewall drops it, or the nodes are down\n"
-                   "so: nobody can be reached from here; allow UDP to the bootstrap nodes' port");
-    } else {
-        (void)puts("UDP: works");
-        say_mapping(d, seen, count);
-        (void)puts(
-            "so: every peer of these bootstrap nodes can be reached, through their relay at least");
-    }
-    peer_end(&d->p, d->p.name_count > 0 && registered == 0 ? EXIT_FAILED : EXIT_DONE);
 }
 
-static void doctor_event(struct peer_program *p, const struct aq_node_event *event)
+static void second_turn(void *user)
+{
+    struct doctor *d = user;
+
+    (void)aq_loop_step(aq_node_loop(d->second));
+}
+
+static bool second_start(struct doctor *d)
+{
+    struct aq_node_config config;
+    const char *name = d->p.name_list[d->first];
+    char pem[512], error[256];
+    bool made = aq_key_make(AQ_KEY_ED25519, pem, sizeof pem, error, sizeof error);
+
+    aq_node_config_init(&config);
+    config.key.pem = pem;
+    config.key.pem_size = made ? strlen(pem) : 0;
+    config.bootstrap = &name;
+    config.bootstrap_count = 1;
+    config.policy = AQ_NODE_ALLOW; /* nobody */
+    config.on_event = second_event;
+    config.user = d;
+    config.max_peers = 1;
+    d->second = made ? aq_node_new(&config, error, sizeof error) : NULL;
+    memset(pem, 0, sizeof pem);
+    return d->second != NULL
+           && aq_loop_watch(d->p.loop, aq_loop_fd(aq_node_loop(d->second)), second_turn, d) == AQ_OK
+           && aq_loop_step(aq_node_loop(d->second)) == 0; /* its first packets */
+}
+
+/* Every bootstrap node has answered, or has had its time. */
+static void begin_asking(struct doctor *d)
+{
+    struct doctor_facts *f = &d->facts;
+
+    if (d->asking) {
+        return;
+    }
+    d->asking = true;
+    look(d);
+    d->first = observer(d, 4, 0);
+    f->family = 4;
+    if (d->first == f->boot_count) {
+        d->first = observer(d, 6, 0);
+        f->family = 6;
+    }
+    if (d->first == f->boot_count) {
+        f->family = 0;
+        report(d);
+        return;
+    }
+    d->mtu_most = MTU_FULL + 1;
+    d->port = (struct doctor_probe){.asked = true, .index = d->first, .other_port = true};
+    for (unsigned i = observer(d, f->family, d->first + 1); i < f->boot_count && !d->host.asked;
+         i = observer(d, f->family, i + 1)) {
+        if (!same_ip(&f->boots[i].remote, &f->boots[d->first].remote)) {
+            d->host = (struct doctor_probe){.asked = true, .index = i, .to = &d->second_at};
+        }
+    }
+    d->host.asked = d->host.asked && second_start(d);
+    (void)aq_loop_timer(d->p.loop, aq_loop_now(d->p.loop), on_tick, d);
+}
+
+/* ---- the program ----------------------------------------------------------------------------- */
+
+static void doctor_event(struct peer_program *p, const struct aq_node_event *e)
 {
     struct doctor *d = p->user;
 
-    if (event->kind == AQ_NODE_REGISTERED
-        && (event->result == AQ_NODE_FULL || event->result == AQ_NODE_NONE)) {
-        report(d);
+    if (e->kind == AQ_NODE_REGISTERED && (e->result == AQ_NODE_FULL || e->result == AQ_NODE_NONE)) {
+        begin_asking(d);
+    } else if (e->kind == AQ_NODE_PROBE) {
+        probe_event(&d->port, e);
+        probe_event(&d->host, e);
     }
+}
+
+static void on_late(void *user)
+{
+    begin_asking(user);
 }
 
 int doctor_main(int argc, char **argv)
@@ -173,7 +305,8 @@ int doctor_main(int argc, char **argv)
         .name = "antq doctor",
         .about =
             "Says what this network allows: addresses, whether UDP works, what bootstrap nodes see\n"
-            "of us, how the NAT maps, and what that means for reaching peers.",
+            "of us, how the NAT maps and what it lets in, IPv6, the largest packet, and what that\n"
+            "means for reaching peers. Name two bootstrap nodes on different addresses.",
         .sets = sets,
         .set_count = 1,
     };
@@ -186,11 +319,13 @@ int doctor_main(int argc, char **argv)
     d.p.quiet = true;
     d.p.keep = true;
     d.p.on_event = doctor_event;
-    find_locals(&d);
     if (!peer_start(&d.p, &code)) {
         return code;
     }
-    (void)aq_loop_timer(d.p.loop, aq_loop_now(d.p.loop) + (d.p.name_count > 0 ? DOCTOR_US : 0),
-                        report, &d);
-    return peer_run(&d.p);
+    d.facts.local_count = aq_loop_hosts(d.p.loop, d.facts.locals, AQ_HOSTS_MAX);
+    (void)aq_loop_timer(d.p.loop, aq_loop_now(d.p.loop) + (d.p.name_count > 0 ? REGISTER_US : 0),
+                        on_late, &d);
+    code = peer_run(&d.p);
+    aq_node_free(d.second);
+    return code;
 }

@@ -301,8 +301,8 @@ static void json_field(const char *name, const char *text)
 
 static const char *event_name(enum aq_node_event_kind kind)
 {
-    static const char *const names[] = {"bootstrap", "registered", "step",   "connected",
-                                        "path",      "failed",     "closed", "refused"};
+    static const char *const names[] = {"bootstrap", "registered", "step",    "connected", "path",
+                                        "failed",    "closed",     "refused", "probe"};
 
     return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "unknown";
 }
@@ -403,6 +403,7 @@ static void tell_person(const struct peer_program *p, const struct aq_node_event
         }
         break;
     case AQ_NODE_REFUSED: note("%8.1f ms  %s wanted in: refused", peer_ms(p), id); break;
+    case AQ_NODE_PROBE: break; /* for who has asked for it */
     }
 }
 

@@ -102,6 +102,7 @@ struct aq_bootstrap_stats {
     struct aq_bootstrap_relayed not_sent; /* the socket was full, or the kernel refused */
     struct aq_bootstrap_relayed junk;     /* neither QUIC nor relayed */
     uint64_t peer_bytes;                  /* memory of a registered peer besides its connection */
+    uint64_t probes;                      /* datagrams sent to peers that asked for one */
 };
 AQ_API void aq_bootstrap_stats(const struct aq_bootstrap *bootstrap,
                                struct aq_bootstrap_stats *stats);

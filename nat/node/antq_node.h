@@ -114,6 +114,7 @@ enum aq_node_event_kind {
     AQ_NODE_FAILED,     /* peer_id, step, reason, hint, retry_us */
     AQ_NODE_CLOSED,     /* peer_id, conn, reason, retry_us; aq_conn_close_info works */
     AQ_NODE_REFUSED,    /* peer_id: it wanted to connect, and the policy said no */
+    AQ_NODE_PROBE,      /* probe, reason: what `index` says of it; NULL: it came, from `observed` */
 };
 
 struct aq_node_event {
@@ -129,7 +130,8 @@ struct aq_node_event {
     const char *hint;   /* what to try next; NULL: nothing */
     uint64_t retry_us;  /* tried again after so long; 0: not */
     struct aq_addr observed; /* AQ_NODE_BOOTSTRAP: our address as it sees it; family 0: unknown */
-    uint64_t reserved[4];
+    const uint8_t *probe;    /* AQ_NODE_PROBE: its 16 bytes */
+    uint64_t reserved[3];
 };
 
 struct aq_node_bootstrap {
@@ -141,9 +143,19 @@ struct aq_node_bootstrap {
     struct aq_addr remote, observed;
     uint64_t rtt_us;
     uint64_t lease_us; /* left */
+    uint16_t mtu;      /* the largest datagram that it has acknowledged, 0 unknown */
+    aq_conn conn;      /* to it, for statistics; 0: none */
 };
 /* AQ_OK, AQ_MISUSE: no such index. */
 AQ_API int aq_node_bootstrap(struct aq_node *node, unsigned index, struct aq_node_bootstrap *info);
+
+/* Asks a bootstrap node for one datagram, to see what is let in to us: to our address as it sees
+ * it, or, where `to` is not NULL, to that, of the same IP address (another socket's); from where we
+ * know it, or from another port. Two AQ_NODE_PROBE events: `accepted` when it was sent, or why not;
+ * and if it comes, at the node that it comes to. `probe` gets the 16 bytes it is known by. AQ_OK;
+ * AQ_MISUSE: no such index; AQ_BLOCKED: not registered there. */
+AQ_API int aq_node_probe(struct aq_node *node, unsigned index, const struct aq_addr *to,
+                         bool other_port, uint8_t probe[16]);
 
 struct aq_node_status {
     size_t size;

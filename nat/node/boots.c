@@ -161,6 +161,8 @@ static void boot_message(struct aq_node *node, struct node_boot *b)
         relay_on_message(node, b, &m);
     else if (m.type == MESSAGE_PUNCH)
         direct_on_message(node, b, &m);
+    else if (m.type == MESSAGE_PROBE)
+        probe_on_message(node, b, &m);
 }
 
 /* Takes in what makes the message at hand whole. False: the stream is broken. */

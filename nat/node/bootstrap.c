@@ -216,8 +216,14 @@ static void on_warning(void *user, const char *text)
 static bool listen_at(struct aq_bootstrap *b, const struct aq_addr *addr, char *error,
                       size_t error_size)
 {
-    if (aq_listen(b->loop, addr, &b->listening[b->listen_count], error, error_size) != AQ_OK)
+    unsigned i = b->listen_count;
+    struct aq_addr other = *addr;
+    other.port = 0;
+    if (aq_listen(b->loop, addr, &b->listening[i], error, error_size) != AQ_OK
+        || aq_listen(b->loop, &other, &other, error, error_size) != AQ_OK)
         return false;
+    b->listen_socket[i] = (uint16_t)aq_loop_socket(b->loop, &b->listening[i]);
+    b->probe_socket[i] = (uint16_t)aq_loop_socket(b->loop, &other);
     b->listen_count++;
     return true;
 }
@@ -417,6 +423,7 @@ void aq_bootstrap_stats(const struct aq_bootstrap *b, struct aq_bootstrap_stats 
     all.connections = b->conns.used;
     all.peers = b->registry.online;
     all.pairs = b->relay.pairs.used;
+    all.probes = b->registry.probes;
     memcpy(all.registered, b->registry.registered, sizeof all.registered);
     memcpy(all.coordinated, b->registry.coordinated, sizeof all.coordinated);
     all.peer_bytes = b->memory_size / b->config.max_peers;

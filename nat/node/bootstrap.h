@@ -48,6 +48,8 @@ struct aq_bootstrap {
     uint8_t secret[BOOTSTRAP_SECRET];
     struct aq_addr listening[AQ_BOOTSTRAP_LISTEN];
     unsigned listen_count;
+    uint16_t listen_socket[AQ_BOOTSTRAP_LISTEN]; /* and what the loop calls them */
+    uint16_t probe_socket[AQ_BOOTSTRAP_LISTEN];  /* the same address each, another port */
     struct peer_id self;
     uint64_t armed_us; /* the loop's timer */
     bool stopping;
@@ -67,6 +69,9 @@ void bootstrap_timer(void *user);
 void bootstrap_farewell(struct aq_bootstrap *b);
 
 /* ---- bootstrap_relay.c ----------------------------------------------------------------------- */
+/* One datagram that a peer asked for. */
+void bootstrap_probe(struct aq_bootstrap *b, const struct boot_conn *c,
+                     const struct registry_out *out);
 void bootstrap_datagrams(void *user, struct aq_loop *loop, const struct aq_datagram *datagrams,
                          unsigned n);
 

@@ -1,4 +1,5 @@
-/* bootstrap_relay.c -- relayed datagrams: from the loop's batches to trains, and counting.
+/* bootstrap_relay.c -- relayed datagrams, and probes: from the loop's batches to trains, and
+ * counting.
  *
  * A datagram leaves from the socket and the address that its receiver has registered at: its NAT
  * lets in nothing else. The sender may use another one, or the other family.
@@ -111,6 +112,17 @@ static void relay_message(struct aq_bootstrap *b, const struct aq_datagram *d)
             end += step < d->size - end ? step : d->size - end;
         relay_split(b, d, d->data + at, end - at);
     }
+}
+
+void bootstrap_probe(struct aq_bootstrap *b, const struct boot_conn *c,
+                     const struct registry_out *out)
+{
+    struct aq_path_addr path = c->path;
+    path.remote = out->to;
+    for (unsigned i = 0; i < b->listen_count && out->source == PROBE_OTHER_PORT; i++)
+        if (b->listen_socket[i] == c->path.socket)
+            path.socket = b->probe_socket[i];
+    (void)aq_loop_send_raw(b->loop, &path, 0, out->data, out->size);
 }
 
 void bootstrap_datagrams(void *user, struct aq_loop *loop, const struct aq_datagram *datagrams,

@@ -77,7 +77,9 @@ static void write_all(struct aq_bootstrap *b, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         struct boot_conn *c = aq_conn_user(b->ep, b->out[i].conn);
-        if (c != NULL && c->stream != 0)
+        if (c != NULL && b->out[i].to.family != 0)
+            bootstrap_probe(b, c, &b->out[i]);
+        else if (c != NULL && c->stream != 0)
             write_message(b, c, b->out[i].data, b->out[i].size);
     }
 }

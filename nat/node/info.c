@@ -39,6 +39,9 @@ int aq_node_bootstrap(struct aq_node *node, unsigned index, struct aq_node_boots
     all.lease_us = n->lease_end_us > node_now(node) ? n->lease_end_us - node_now(node) : 0;
     if (b->conn != 0 && aq_conn_stats(node->ep, b->conn, &stats) == AQ_OK)
         all.rtt_us = stats.rtt_us;
+    if (all.rtt_us != 0)
+        all.mtu = stats.mtu;
+    all.conn = b->conn;
     memcpy(info, &all, size);
     return AQ_OK;
 }

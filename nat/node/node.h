@@ -4,6 +4,7 @@
  *   boots.c      connections to bootstrap nodes, and the messages on them
  *   link.c       connections to peers: accepting, identities, duplicates, their ends
  *   relay.c      relayed datagrams in and out: channels and their headers
+ *   probe.c      datagrams that show what is let in to us
  *   dial.c       from "connect to this PeerId" to a link, and again
  *   direct.c     from the relay to a direct path, and again
  *   roam.c       our own addresses change
@@ -227,6 +228,11 @@ void relay_again(struct aq_node *node, struct link *l, uint64_t now);
 struct link *relay_link(struct aq_node *node, uint64_t name);
 /* The bootstrap node is gone, and its channels. */
 void relay_boot_lost(struct aq_node *node, const struct node_boot *b);
+
+/* ---- probe.c ---- */
+/* A probe has come, or what a bootstrap node says of one. */
+void probe_came(struct aq_node *node, const uint8_t *data, const struct aq_addr *from);
+void probe_on_message(struct aq_node *node, const struct node_boot *b, const struct message *m);
 
 /* ---- dial.c ---- */
 struct node_peer *peer_find(struct aq_node *node, const struct peer_id *id);

@@ -273,6 +273,8 @@ static void recv_merged(struct aq_node *node, const struct aq_datagram *d)
             run.size = end - at;
             if (kind == DATAGRAM_IS_PUNCH)
                 direct_on_punch(node, &run);
+            else if (kind == DATAGRAM_IS_PROBE)
+                probe_came(node, run.data, &run.remote);
             else
                 node->stats.drop_foreign++;
             continue;
