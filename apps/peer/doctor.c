@@ -75,31 +75,29 @@ static unsigned observer(const struct doctor *d, uint8_t family, unsigned from)
 
 /* ---- the largest packet ---------------------------------------------------------------------- */
 
-/* Between what was acknowledged and what was not, until they are near each other. */
-static bool mtu_done(const struct doctor *d)
-{
-    return d->facts.mtu + (unsigned)MTU_NEAR >= d->mtu_most;
-}
-
-/* One step of the search: the largest first, then the middle of what is left. A packet counts as
- * lost when later ones have been acknowledged, for which there is a ping. */
+/* Between what was acknowledged and what was not, until they are near each other: the largest
+ * first, then the middle of what is left. A packet counts as lost when later ones have been
+ * acknowledged, for which there is a ping; until then no other one is taken. */
 static void mtu_ask(struct doctor *d)
 {
     const struct aq_node_bootstrap *b = &d->facts.boots[d->first];
     uint64_t now = aq_loop_now(d->p.loop);
-    unsigned have = b->mtu, next = d->mtu_most - 1;
+    bool spent = d->mtu_asked > b->mtu && d->mtu_tries >= MTU_TRIES;
+    unsigned have = b->mtu, most = spent ? d->mtu_asked : d->mtu_most;
+    bool found = have + MTU_NEAR >= most;
+    unsigned next = found ? have : most > MTU_FULL ? MTU_FULL : (have + most) / 2;
 
-    if (d->mtu_asked != 0 && have < d->mtu_asked && d->mtu_tries >= MTU_TRIES) {
-        d->mtu_most = d->mtu_asked;
+    d->facts.mtu = b->mtu;
+    if (have >= MTU_FULL) {
+        d->facts.mtu_found = true;
     }
-    if (mtu_done(d)) {
+    if (d->facts.mtu_found) {
         return;
-    }
-    if (d->mtu_most <= MTU_FULL) {
-        next = (have + d->mtu_most) / 2;
     }
     (void)aq_ping(d->p.ep, b->conn, now);
     if (aq_conn_probe_mtu(d->p.ep, b->conn, (uint16_t)next, now) == AQ_OK) {
+        d->facts.mtu_found = found;
+        d->mtu_most = most;
         d->mtu_tries = next == d->mtu_asked ? d->mtu_tries + 1 : 1;
         d->mtu_asked = next;
     }
@@ -166,9 +164,8 @@ static void on_tick(void *user)
     look(d);
     bool answered = (!d->port.asked || d->port.came) && (!d->host.asked || d->host.came);
     bool waited = d->quiet_ticks > TICKS_MIN && !probe_open(&d->port) && !probe_open(&d->host);
-    d->facts.mtu = d->facts.boots[d->first].mtu;
     mtu_ask(d);
-    if (((answered || waited) && mtu_done(d)) || d->ticks >= TICKS_MAX) {
+    if (((answered || waited) && d->facts.mtu_found) || d->ticks >= TICKS_MAX) {
         report(d);
         return;
     }

@@ -58,7 +58,8 @@ struct doctor_facts {
     enum doctor_mapping mapping;
     enum doctor_answer other_port, other_host; /* let in, from where we have not sent to */
     enum doctor_answer ipv6;                   /* NO: has no address; UNKNOWN: has, and no more */
-    uint16_t mtu;
+    uint16_t mtu;                              /* acknowledged */
+    bool mtu_found;                            /* and larger ones were tried in vain */
     enum doctor_kind kind;
 };
 

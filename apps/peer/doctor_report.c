@@ -198,6 +198,9 @@ static const char *filtering_words(const struct doctor_facts *f)
     }
     return f->other_host == ANSWER_NO
                ? "lets in whoever has an address that was sent to, from any port (address dependent)"
+           : f->observer_hosts > 1
+               ? "lets in other ports of an address that was sent to; about other addresses the second "
+                 "bootstrap node could not be asked"
                : "lets in other ports of an address that was sent to; name a second bootstrap node, "
                  "on another address, to learn about other addresses";
 }
@@ -239,7 +242,9 @@ static void tell_nat(const struct doctor_facts *f)
                  filtering_words(f));
     if (f->mtu > 0) {
         (void)printf("largest packet: %u bytes of UDP payload got through%s\n", f->mtu,
-                     f->mtu >= 1452 ? ", as on Ethernet" : "; larger ones do not (a tunnel?)");
+                     f->mtu >= 1452 ? ", as on Ethernet"
+                     : f->mtu_found ? "; larger ones do not (a tunnel?)"
+                                    : "; larger ones were not answered in time");
     }
 }
 

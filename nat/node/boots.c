@@ -91,7 +91,7 @@ void boot_dial(struct aq_node *node, unsigned index)
         boot_dial_address(node, b, &b->answer);
         return;
     }
-    (void)snprintf(text, sizeof text, colons ? "[%s]:%u" : "%s:%u", b->name.host, b->name.port);
+    (void)snprintf(text, sizeof text, colons ? "[%s]" : "%s", b->name.host);
     b->asking = true;
     if (aq_loop_resolve(node->loop, text, b->name.port, on_address, b) != AQ_OK) {
         b->asking = false;

@@ -220,7 +220,7 @@ MUTANTS = [
            "    if (!couple.target || couple.target->conn != in->conn || q->type != m->type)",
            "    if (!couple.target || q->type != m->type)", "nat_coordinate/strangers_do_not_answer"),
     mutant("25f", "addresses are observed, not claimed", "nat/registry.c",
-           "    registry_peer(r, slot)->observed = in->observed;\n", "",
+           "    registry_peer(r, slot)->path = in->path;\n", "",
            "nat_registry/observed_addresses_follow_the_connection"),
 ]
 

@@ -399,7 +399,7 @@ void boot_start(struct boot *b)
     aq_bootstrap_config_init(&c);
     /* With IPv6 every other one is reached by that. */
     bool six = town->world->ipv6 && b->index % 2 != 0;
-    c.listen = (struct aq_addr){.family = six ? 6 : 4, .port = BOOT_PORT};
+    c.listen[0] = (struct aq_addr){.family = six ? 6 : 4, .port = BOOT_PORT};
     c.key = (struct aq_pem){.pem = b->key, .pem_size = strlen(b->key)};
     c.max_peers = 2 * town->count + 16;
     c.state = b->state;

@@ -101,6 +101,27 @@ int aq_listen(struct aq_loop *loop, const struct aq_addr *addr, struct aq_addr *
     return AQ_OK;
 }
 
+int aq_loop_socket(const struct aq_loop *loop, const struct aq_addr *bound)
+{
+    for (unsigned i = 0; i < loop->socket_count; i++)
+        if (loop->sockets[i].open && addr_equal(&loop->sockets[i].bound, bound))
+            return (int)i;
+    return -1;
+}
+
+/* Nobody here has a name: every answer is at hand. */
+int aq_loop_resolve(struct aq_loop *loop, const char *text, uint16_t default_port,
+                    void (*fn)(void *user, const struct aq_addr *addr, const char *error),
+                    void *user)
+{
+    struct aq_addr addr;
+    char error[128] = "";
+    (void)loop;
+    bool good = aq_resolve(text, default_port, 0, &addr, error, sizeof error) == AQ_OK;
+    fn(user, good ? &addr : NULL, error);
+    return AQ_OK;
+}
+
 struct loop_socket *loop_socket_of(struct aq_loop *loop, const struct aq_addr *to)
 {
     for (unsigned i = 0; i < loop->socket_count; i++) {
