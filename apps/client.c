@@ -26,7 +26,7 @@ const struct option_row connect_rows[] = {
     ROW("alpn", 0, OPTION_TEXT, alpn, "NAME", 0, 0, "application protocols to offer, separated by commas"),
     ROW("cc", 0, OPTION_TEXT, cc, "NAME", 0, 0, "congestion control: cubic (default), newreno or bbr"),
     ROW("aead", 0, OPTION_TEXT, aead, "NAME", 0, 0, "packet protection: auto (default), boringssl or ipsec-mb"),
-    ROW("mtu", 0, OPTION_NUMBER, mtu, "N", 1200, 65527, "largest UDP payload to send, bytes (default 1452)"),
+    ROW("mtu", 0, OPTION_NUMBER, mtu, "N", 1200, 65000, "largest UDP payload to send, bytes (default 1452)"),
     ROW("timeout", 0, OPTION_SECONDS, timeout_us, "SECONDS", 1000, 3600000000, "wait so long for the handshake (default 10)"),
     ROW("idle-timeout", 0, OPTION_SECONDS, idle_us, "SECONDS", 100000, 3600000000, "a connection silent for so long is lost (default 30)"),
     ROW("ticket", 0, OPTION_TEXT, ticket, "FILE", 0, 0, "resume with the session in FILE if it exists; keep new ones there"),

@@ -30,7 +30,7 @@ const struct option_row listen_rows[] = {
     ROW("max-streams", 0, OPTION_NUMBER, max_streams, "N", 1, 100000, "streams at once that each client may open (default 100)"),
     ROW("cc", 0, OPTION_TEXT, cc, "NAME", 0, 0, "congestion control: cubic (default), newreno or bbr"),
     ROW("aead", 0, OPTION_TEXT, aead, "NAME", 0, 0, "packet protection: auto (default), boringssl or ipsec-mb"),
-    ROW("mtu", 0, OPTION_NUMBER, mtu, "N", 1200, 65527, "largest UDP payload to send, bytes (default 1452)"),
+    ROW("mtu", 0, OPTION_NUMBER, mtu, "N", 1200, 65000, "largest UDP payload to send, bytes (default 1452)"),
     ROW("handshake-timeout", 0, OPTION_SECONDS, handshake_us, "SECONDS", 100000, 3600000000, "a handshake not done by then is given up (default 10)"),
     ROW("idle-timeout", 0, OPTION_SECONDS, idle_us, "SECONDS", 100000, 3600000000, "a connection silent for so long is lost (default 30)"),
     ROW("secret-file", 0, OPTION_TEXT, secret_file, "FILE", 0, 0, "keep the secrets of tickets, tokens and resets in FILE, made if not there"),

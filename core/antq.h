@@ -353,7 +353,7 @@ struct aq_config {
     uint64_t send_buffer; /* bytes written but not acknowledged, per stream, at most [4 MiB] */
     uint32_t streams_bidi, streams_uni; /* streams the peer may have open [100 each] */
     uint64_t max_ack_delay_us;          /* [25 ms] */
-    uint16_t max_udp_payload;           /* largest datagram we send; 1,200 until probed [1452] */
+    uint16_t max_udp_payload;           /* largest datagram we send, 1,200 to 65,000; 1,200 until probed [1452] */
     uint8_t active_cid_limit;           /* connection ids the peer may give us, 2 to 16 [4] */
     const char *cc;                     /* "cubic", "newreno" or "bbr" ["cubic"] */
     /* RFC 9000 §9: connections move to other addresses. A server follows its clients in any case.
@@ -370,6 +370,7 @@ struct aq_config {
                            QUIC from other protocols by it on one socket must not [false] */
     bool no_ecn; /* RFC 9000 §13.4: mark no packets; marks that come are reported always [false] */
     bool fixed_mtu; /* start at max_udp_payload instead of 1,200: the caller knows the path */
+    uint64_t mtu_raise_us; /* a larger size than was found is looked for again; 0: never [600 s] */
     uint64_t
         key_update_packets; /* start a key update after this many packets; 0: at the AEAD's limit */
     /* Datagrams (RFC 9221): the largest frame taken from the peer, type and length included; 0:
@@ -973,7 +974,9 @@ enum aq_trace_type {
     AQ_TRACE_PATH,  /* space: path; a: state, 0 unvalidated, 1 validating, 2 valid, 3 failed */
     AQ_TRACE_RETRY, /* a: 1 sent, 0 received */
     AQ_TRACE_RESET, /* a: 1 stateless reset sent */
-    AQ_TRACE_MTU,   /* space: path; a: UDP payload, bytes */
+    AQ_TRACE_MTU,   /* space: path; a: UDP payload, bytes; b: 0 that much is being confirmed after a
+                       black hole, 1 more is searched for, 2 the search is over, 3 that much does not
+                       pass */
     AQ_TRACE_VERSION, /* a: the connection's from now on; b: 1 begun anew with it, after a Version
                          Negotiation packet */
     AQ_TRACE_TYPES

@@ -207,9 +207,9 @@ int aq_conn_probe_mtu(struct aq_endpoint *endpoint, aq_conn conn, uint16_t size,
     if (!c || !conn_is_open(c))
         return AQ_GONE;
     const struct path *p = conn_path(c);
-    if (size < MTU_BASE || size > p->mtu_max)
+    if (size < MTU_BASE || size > p->mtu.max)
         return AQ_MISUSE;
-    if (c->state != CONN_CONFIRMED || p->state != PATH_VALID || p->mtu_probing)
+    if (c->state != CONN_CONFIRMED || p->state != PATH_VALID || p->mtu.probed)
         return AQ_BLOCKED;
     c->mtu_wish = size;
     conn_wake(c);
@@ -233,9 +233,9 @@ static enum aq_congested congested_why(const struct conn *c)
         return AQ_CONGESTED_FLOW;
     if (c->streams.send_head == POOL_NONE)
         return AQ_CONGESTED_NOT;
-    if (cc_room(&p->cc) < p->mtu)
+    if (cc_room(&p->cc) < p->mtu.size)
         return AQ_CONGESTED_WINDOW;
-    return pace_room(&p->pace) < p->mtu ? AQ_CONGESTED_PACER : AQ_CONGESTED_NOT;
+    return pace_room(&p->pace) < p->mtu.size ? AQ_CONGESTED_PACER : AQ_CONGESTED_NOT;
 }
 
 static enum aq_status status_of(const struct conn *c, enum aq_congested why)
@@ -274,7 +274,7 @@ int aq_conn_stats(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_sta
         .in_flight_bytes = p->cc.in_flight_bytes,
         .pacing_bytes_per_s = p->pace.rate_bytes_per_s,
         .ssthresh_bytes = p->cc.ssthresh_bytes,
-        .mtu = p->mtu,
+        .mtu = p->mtu.size,
         .handshake_us = c->handshake_us,
         .sent_bytes = c->counts.sent_bytes,
         .sent_packets = c->counts.sent_packets,

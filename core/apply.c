@@ -22,6 +22,9 @@ static void sum_to_cc(struct conn *c, struct path *p, const struct loss_path *su
     if (sum->lost_packets + sum->spurious_packets)
         rtt_adapt(&p->rtt, sum);
     cc_on_result(&p->cc, sum, &p->rtt, now);
+    struct mtu before = p->mtu;
+    mtu_on_report(&p->mtu, sum->acked_largest, sum->lost_largest, now);
+    paths_mtu_told(c, p, &before, now);
     if (sum->persistent)
         rtt_on_persistent(&p->rtt); /* RFC 9002 §5.2 */
     trace_window(&c->tracer,
@@ -129,7 +132,7 @@ static int apply_ack(struct conn *c, const struct frame *f, struct apply *a, uin
         apply_ecn(c, &f->ack, &result, now);
     detect(c, a->space, &result, now);
     if (a->space == SPACE_APP)
-        ackfreq_look(&c->ackfreq, p->cc.cwnd_bytes / p->mtu, p->rtt.smoothed_us, now);
+        ackfreq_look(&c->ackfreq, p->cc.cwnd_bytes / p->mtu.size, p->rtt.smoothed_us, now);
     return AQ_OK;
 }
 

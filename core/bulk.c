@@ -39,15 +39,15 @@ static bool bulk_layout(struct bulk *b, const struct conn *c, const struct strea
     write_u8(&w, FRAME_STREAM | FRAME_STREAM_OFF);
     write_varint(&w, s->id);
     b->frame_size = (uint8_t)(w.p - b->frame);
-    b->offset_size = (uint8_t)varint_size(s->sendq.sent + (uint64_t)max * p->mtu);
-    b->mtu = p->mtu;
+    b->offset_size = (uint8_t)varint_size(s->sendq.sent + (uint64_t)max * p->mtu.size);
+    b->mtu = p->mtu.size;
     b->mark = ecn_marks(&p->ecn) ? SENT_ECT : 0;
     b->span_size = 0;
     uint32_t around = AEAD_TAG_SIZE;
     around += b->head_size + (uint32_t)b->pn_size + b->frame_size + b->offset_size;
-    if (around >= p->mtu)
+    if (around >= p->mtu.size)
         return false;
-    b->payload = p->mtu - around;
+    b->payload = p->mtu.size - around;
     return true;
 }
 
@@ -139,7 +139,7 @@ unsigned bulk_fill(struct conn *c, uint8_t *out, unsigned max, struct sealed *v,
     uint64_t plain = stream_plain(s, &c->flow);
     struct out o = {.path = conn_path(c), .space = &c->app, .id = SPACE_APP, .now = now};
     /* RFC 9002 §6.2.4: probes carry what was in flight, and go one at a time. */
-    if (plain < conn_path(c)->mtu || c->app.probes || !frames_only_streams(c, &o)
+    if (plain < conn_path(c)->mtu.size || c->app.probes || !frames_only_streams(c, &o)
         || !bulk_layout(&b, c, s, max))
         return 0;
     unsigned n = bulk_count(c, &b, slot, plain, max);

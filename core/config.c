@@ -29,6 +29,7 @@ void aq_config_init(struct aq_config *config)
         .streams_uni = 100,
         .max_ack_delay_us = 25000,
         .max_udp_payload = AQ_MTU_DEFAULT,
+        .mtu_raise_us = 600000000, /* RFC 8899 §5.1.1 */
         .active_cid_limit = 4,
         .datagram_queue = 64 << 10,
         .cid_size = CID_SIZE,
@@ -115,8 +116,9 @@ static const char *config_check_transport(const struct aq_config *c)
         return "send_buffer must be 1,024 to 2^40";
     if (c->streams_bidi > 1U << 20 || c->streams_uni > 1U << 20)
         return "streams_bidi and streams_uni must be at most 1,048,576";
-    if ((c->idle_timeout_us | c->handshake_timeout_us | c->keep_alive_us) >> 60)
-        return "idle_timeout_us, handshake_timeout_us and keep_alive_us must be below 2^60";
+    if ((c->idle_timeout_us | c->handshake_timeout_us | c->keep_alive_us | c->mtu_raise_us) >> 60)
+        return "idle_timeout_us, handshake_timeout_us, keep_alive_us and mtu_raise_us must be "
+               "below 2^60";
     if (c->datagram_queue < 4096 || c->datagram_queue > 1U << 24
         || (c->datagram_queue & (c->datagram_queue - 1)))
         return "datagram_queue must be a power of two, 4,096 to 16,777,216";

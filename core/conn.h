@@ -97,6 +97,7 @@ struct peer_params {
     uint8_t active_cid_limit;   /* more than CIDS_MAX are never issued */
     bool reset_stream_at;       /* draft-ietf-quic-reliable-stream-reset §3: it knows the frame */
     uint16_t datagram_max;      /* RFC 9221 §3: of a frame; 0: it takes none */
+    uint16_t max_udp_payload;   /* RFC 9000 §18.2: it takes no larger ones */
     bool no_migration;          /* disable_active_migration */
     bool grease_bit;            /* RFC 9287 §3.1: our fixed bit may be 0 */
 };
@@ -325,6 +326,10 @@ struct path *paths_make(struct conn *c, bool probe, uint64_t now);
 void paths_put(struct conn *c, struct path *p, const struct path *what);
 void paths_drop(struct conn *c, struct path *p); /* not the active one */
 void paths_arm(struct conn *c);
+/* The largest packet that a path may carry, a channel's prefix not counted. */
+uint16_t paths_mtu_max(const struct conn *c, uint64_t channel);
+/* What follows from what the path's MTU has become. */
+void paths_mtu_told(struct conn *c, struct path *p, const struct mtu *before, uint64_t now);
 void paths_settled(struct conn *c); /* after the table has changed */
 
 /* ---- migrate.c: from one path to another ---- */

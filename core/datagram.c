@@ -80,7 +80,7 @@ static size_t datagram_room(const struct conn *c)
 {
     const struct path *p = conn_path(c);
     size_t around = 1U + cid_peer_active(&c->peer_cids)->size + 4 + AEAD_TAG_SIZE;
-    size_t frame = p->mtu - around;
+    size_t frame = p->mtu.size - around;
     if (early_sends(c)) /* in a long header, whatever id the server takes for itself */
         frame = MTU_BASE - (1U + CID_MAX + 4 + AEAD_TAG_SIZE) - LONG_MORE - c->ep->cid_key.size;
     if (frame > c->peer.datagram_max) /* RFC 9221 §3 */

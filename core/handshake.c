@@ -154,11 +154,8 @@ static void begin_path(struct conn *c, const struct conn_start *start, uint64_t 
     const struct aq_config *config = &c->ep->config;
     const struct cc_ops *cc = cc_find(start->cc ? start->cc : config->cc);
     struct path *p = conn_path(c);
-    uint16_t mtu = config->fixed_mtu ? config->max_udp_payload : MTU_BASE;
-    uint16_t prefix = start->meta->channel ? AQ_CHANNEL_PREFIX : 0;
-    if (mtu > config->max_udp_payload - prefix && mtu > MTU_BASE)
-        mtu = (uint16_t)(mtu - prefix);
-    path_init(p, cc ? cc : cc_find(NULL), mtu, (uint16_t)(config->max_udp_payload - prefix), now);
+    uint16_t max = paths_mtu_max(c, start->meta->channel);
+    path_init(p, cc ? cc : cc_find(NULL), config->fixed_mtu ? max : MTU_BASE, max, now);
     ecn_init(&p->ecn, !config->no_ecn);
     cc_attach(&p->cc, &c->quota, now);
     p->local = start->meta->local;
@@ -189,7 +186,7 @@ static void trace_start(const struct conn *c, const struct conn_start *start, ui
     struct cid own;
     if (!trace_is_on(tr))
         return;
-    TRACE_LINE(tr, AQ_TRACE_CONN_STARTED, 0, c->server, c->version, p->mtu, now);
+    TRACE_LINE(tr, AQ_TRACE_CONN_STARTED, 0, c->server, c->version, p->mtu.size, now);
     endpoint_cid(c->ep, c, 0, &own);
     trace_bytes(tr, AQ_PIECE_CID_ORIGINAL, start->odcid.bytes, start->odcid.size, now);
     trace_bytes(tr, AQ_PIECE_CID_LOCAL, own.bytes, own.size, now);
@@ -261,6 +258,8 @@ static void keep_params(struct conn *c, const struct params *p)
         .no_migration = params_has(p, PARAM_DISABLE_ACTIVE_MIGRATION),
         .active_cid_limit =
             (uint8_t)(p->active_cid_limit < CIDS_MAX ? p->active_cid_limit : CIDS_MAX),
+        .max_udp_payload =
+            (uint16_t)(p->max_udp_payload < UINT16_MAX ? p->max_udp_payload : UINT16_MAX),
         .grease_bit = p->grease_quic_bit,
     };
     ackfreq_on_params(&c->ackfreq, params_has(p, PARAM_MIN_ACK_DELAY), p->min_ack_delay_us,
@@ -365,10 +364,9 @@ static int take_params(struct conn *c)
         c->hand->preferred = p.preferred;
     }
     struct path *path = conn_path(c);
-    if (p.max_udp_payload < path->mtu_max) /* RFC 9000 §18.2: the peer takes no larger ones */
-        path->mtu_max = (uint16_t)p.max_udp_payload;
-    if (path->mtu > path->mtu_max)
-        path->mtu = path->mtu_max;
+    struct mtu before = path->mtu;
+    mtu_limit(&path->mtu, paths_mtu_max(c, path->channel), c->ep->now_us);
+    paths_mtu_told(c, path, &before, c->ep->now_us);
     if (p.max_idle_timeout_us
         && (!c->idle_timeout_us || p.max_idle_timeout_us < c->idle_timeout_us))
         c->idle_timeout_us = p.max_idle_timeout_us;

@@ -192,6 +192,8 @@ static void packet_acked(struct sent_ring *ring, struct sent *sent, struct loss_
         return;
     struct loss_path *path = &result->path[sent->path];
     path->acked_bytes += sent->size;
+    if (sent->size > path->acked_largest)
+        path->acked_largest = sent->size;
     if (path->acked_packets++ == 0 || sent->time_us >= path->acked_newest_sent_us) {
         path->acked_newest_sent_us = sent->time_us;
         path->app_limited = (sent->flags & SENT_APP_LIMITED) != 0;
@@ -344,6 +346,8 @@ static void packet_lost(struct sent_ring *ring, struct sent *sent, struct loss_p
     if (sent->flags & SENT_MTU_PROBE)
         return;
     path->lost_packets++;
+    if (sent->size > path->lost_largest)
+        path->lost_largest = sent->size;
     path->lost_newest_sent_us = max_u64(path->lost_newest_sent_us, sent->time_us);
 }
 

@@ -63,6 +63,7 @@ struct loss_path {
     uint64_t spurious_oldest_sent_us; /* sending time of the oldest of them */
     uint64_t spurious_distance;       /* most packets by which one came late, */
     uint64_t spurious_late_us;        /* and the longest way */
+    uint16_t acked_largest, lost_largest; /* size of a packet, of the lost no MTU probe's; 0: none */
     bool app_limited;                 /* the newest acked packet was sent app-limited */
     bool persistent;                  /* persistent congestion, RFC 9002 §7.6 */
 };

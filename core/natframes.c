@@ -32,7 +32,6 @@ void natframes_negotiate(struct conn *c, const struct params *p)
     c->nat->tells = discovery && p->address_discovery != OBSERVED_PROVIDE;
     c->nat->hears = discovery && p->address_discovery != OBSERVED_RECEIVE;
     c->nat->limit = (uint8_t)(c->server ? config->nat_limit : min_u64(p->nat_limit, NAT_LIMIT_MAX));
-    c->nat->max_udp = (uint16_t)min_u64(p->max_udp_payload, UINT16_MAX);
     c->nat->next_seq = c->server;
 }
 

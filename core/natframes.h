@@ -41,7 +41,6 @@ struct nat {
     bool tells, hears;  /* OBSERVED_ADDRESS is to be sent, may come */
     uint8_t limit;      /* the server's: pairs of one round */
     uint8_t pair_count; /* of pair */
-    uint16_t max_udp;   /* the peer's max_udp_payload_size */
     uint64_t moved_us;  /* the active path was moved to */
     uint64_t round;     /* the current one, 0: none yet */
     uint64_t next_seq;  /* server: of the next address; client: one past the highest known */

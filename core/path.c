@@ -8,8 +8,7 @@ void path_init(struct path *p, const struct cc_ops *cc, uint16_t mtu, uint16_t m
                uint64_t now)
 {
     memset(p, 0, sizeof *p);
-    p->mtu = mtu;
-    p->mtu_max = mtu_max;
+    mtu_init(&p->mtu, mtu, mtu_max);
     p->due_us = p->give_up_us = AQ_NEVER;
     rtt_init(&p->rtt);
     cc_init(&p->cc, cc, mtu, now);
@@ -61,8 +60,7 @@ void path_take_over(struct path *p, struct path *from)
     p->rtt = from->rtt;
     p->pace = from->pace;
     p->mtu = from->mtu;
-    p->mtu_max = from->mtu_max;
-    p->mtu_probes = from->mtu_probes;
+    mtu_forget(&p->mtu);
 }
 
 /* ---- validation ---- */
@@ -159,23 +157,4 @@ enum path_timeout path_on_time(struct path *p, uint64_t now)
         return PATH_TIME_UNUSED;
     p->challenge_due = true;
     return PATH_TIME_CHALLENGE;
-}
-
-/* ---- MTU ---- */
-
-bool path_wants_mtu_probe(const struct path *p)
-{
-    return p->mtu < p->mtu_max && p->mtu_probes < MTU_PROBES && !p->mtu_probing;
-}
-
-void path_mtu_result(struct path *p, uint16_t size, bool lost)
-{
-    p->mtu_probing = false;
-    if (lost) {
-        if (size >= p->mtu_max)
-            p->mtu_probes++;
-    } else if (size > p->mtu) {
-        p->mtu = size;
-        cc_set_mtu(&p->cc, size);
-    }
 }

@@ -12,6 +12,7 @@
 #define AQ_PATH_H
 
 #include "core/ecn.h"
+#include "core/mtu.h"
 #include "core/pace.h"
 
 enum path_state {
@@ -24,8 +25,6 @@ enum path_transport {
     PATH_UDP = 0
 };
 enum {
-    MTU_BASE = 1200,
-    MTU_PROBES = 3,
     CHALLENGES = 2, /* remembered; a response to an older one comes too late */
     RESPONSES = 2,  /* that wait to be sent; of more the newest win: SECURITY.md row 3 */
     CHALLENGE_SIZE = 8,
@@ -57,10 +56,7 @@ struct path {
     struct cc cc;
     struct pace pace;
     struct ecn ecn;
-    uint16_t mtu;       /* UDP payload in use, without a channel's prefix */
-    uint16_t mtu_max;   /* probed up to */
-    uint8_t mtu_probes; /* sent and lost so far */
-    bool mtu_probing;   /* one is in flight */
+    struct mtu mtu;
 
     /* connection ids (§9.5) */
     uint16_t own_seq; /* ours that the peer sent to last */
@@ -146,11 +142,5 @@ enum path_timeout {
     PATH_TIME_UNUSED,    /* nobody uses the path any more */
 };
 enum path_timeout path_on_time(struct path *p, uint64_t now);
-
-/* ---- MTU ---- */
-/* §14.3: one packet of mtu_max bytes is tried; acknowledged, it becomes the mtu; lost MTU_PROBES
- * times, it is given up. */
-bool path_wants_mtu_probe(const struct path *p);
-void path_mtu_result(struct path *p, uint16_t size, bool lost);
 
 #endif

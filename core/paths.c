@@ -198,7 +198,7 @@ static struct path *paths_take(struct conn *c, uint64_t now)
             return NULL;
         p = pool_at(&c->ep->paths, slot);
     }
-    path_init(p, conn_path(c)->cc.ops, MTU_BASE, conn_path(c)->mtu_max, now);
+    path_init(p, conn_path(c)->cc.ops, MTU_BASE, MTU_BASE, now); /* paths_put knows more */
     ecn_init(&p->ecn, !c->ep->config.no_ecn); /* RFC 9000 §13.4.2: each path anew */
     if (c->server && conn_path(c)->ecn.state == ECN_FAILED)
         p->ecn.state = ECN_FAILED; /* a NAT's next address does not mend what lies behind it */
@@ -220,26 +220,12 @@ struct path *paths_make(struct conn *c, bool probe, uint64_t now)
     return p;
 }
 
-/* The largest datagram that is tried there: the active path's, but that a channel's prefix takes
- * its bytes from what our side may send, and not from what the peer takes. */
-static void paths_mtu(const struct conn *c, struct path *p)
-{
-    const struct aq_config *config = &c->ep->config;
-    const struct path *active = conn_path(c);
-    uint64_t most = active->mtu_max;
-    if (path_prefix(p) != path_prefix(active)) {
-        most = config->max_udp_payload - path_prefix(p);
-        if (c->nat)
-            most = min_u64(most, c->nat->max_udp);
-    }
-    p->mtu_max = (uint16_t)max_u64(most, MTU_BASE);
-    if (config->fixed_mtu)
-        p->mtu = p->mtu_max;
-}
-
 /* What a fresh path is, and its place in the table. */
 void paths_put(struct conn *c, struct path *p, const struct path *what)
 {
+    uint16_t max = paths_mtu_max(c, what->channel);
+    mtu_init(&p->mtu, c->ep->config.fixed_mtu ? max : MTU_BASE, max);
+    cc_set_mtu(&p->cc, p->mtu.size);
     p->local = what->local;
     p->remote = what->remote;
     p->channel = what->channel;
@@ -250,9 +236,36 @@ void paths_put(struct conn *c, struct path *p, const struct path *what)
     p->budget_bytes = what->budget_bytes;
     p->wanted = what->wanted;
     p->kept = what->kept;
-    paths_mtu(c, p);
     c->path[p->index] = p;
     paths_reset_token(c, p);
+}
+
+/* ---- how much one carries ---- */
+
+uint16_t paths_mtu_max(const struct conn *c, uint64_t channel)
+{
+    /* A channel's prefix takes its bytes from what our side may send, not from what the peer takes.
+     */
+    uint64_t max = c->ep->config.max_udp_payload - (channel ? (unsigned)AQ_CHANNEL_PREFIX : 0);
+    max = min_u64(max, c->peer.max_udp_payload); /* RFC 9000 §18.2 */
+    return (uint16_t)max_u64(max, MTU_BASE);
+}
+
+void paths_mtu_told(struct conn *c, struct path *p, const struct mtu *before, uint64_t now)
+{
+    const struct mtu *m = &p->mtu;
+    if (m->size != before->size)
+        cc_set_mtu(&p->cc, m->size);
+    if (m->size != before->size || m->state != before->state)
+        trace_mtu(&c->tracer, p->index, m->size, m->state, now);
+    if (m->state != MTU_STATE_ERROR || before->state == MTU_STATE_ERROR)
+        return;
+    /* RFC 9000 §14.2: a path that does not carry 1,200 bytes is not used. Whether that is so is for
+     * its validation to say, which also says what comes of it (RFC 9000 §8.2.4). */
+    p->mtu_valid = false;
+    p->mtu_fails = 0;
+    paths_check(c, p, now);
+    paths_arm(c);
 }
 
 /* ---- what is known ---- */
@@ -271,7 +284,7 @@ unsigned aq_conn_paths(struct aq_endpoint *endpoint, aq_conn conn, struct aq_pat
                                            .channel = p->channel,
                                            .ifindex = p->ifindex,
                                            .socket = p->socket,
-                                           .mtu = p->mtu,
+                                           .mtu = p->mtu.size,
                                            .active = i == c->active,
                                            .validated = p->state == PATH_VALID && !p->dead,
                                            .checking = path_is_checked(p),

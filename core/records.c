@@ -68,8 +68,9 @@ static void record_mtu(const struct sink_arg *k, const struct record *r, bool lo
     struct path *p = k->path < PATHS ? k->c->path[k->path] : NULL;
     if (!p)
         return;
-    path_mtu_result(p, r->size, lost);
-    trace_mtu(&k->c->tracer, k->path, p->mtu, k->now);
+    struct mtu before = p->mtu;
+    mtu_on_probe(&p->mtu, r->size, lost, k->now);
+    paths_mtu_told(k->c, p, &before, k->now);
 }
 
 static void record_acked(void *arg, const struct record *r)

@@ -335,14 +335,13 @@ static void maybe_update_keys(struct conn *c, uint64_t now)
     trace_key(&c->tracer, AQ_TRACE_KEY_UPDATED, LEVEL_APP, 1, c->keys.tx_phase, now);
 }
 
-/* One packet of path->mtu_max bytes, or of as many as were wished for, that says whether the path
- * carries it (RFC 9000 §14.3; RFC 8899). */
-static uint32_t send_mtu_probe(struct conn *c, uint8_t *out, struct aq_train *train, uint64_t now)
+/* One packet of that size that says whether the path carries it (RFC 9000 §14.3, §14.4). */
+static uint32_t send_mtu_probe(struct conn *c, uint8_t *out, struct aq_train *train, uint16_t size,
+                               uint64_t now)
 {
     struct path *p = conn_path(c);
     struct batch b = {.count = 0};
     struct out o = {.path = p, .now = now};
-    uint16_t size = c->mtu_wish && c->mtu_wish < p->mtu_max ? c->mtu_wish : p->mtu_max;
     if (!packet_begin(c, &o, SPACE_APP, out, size))
         return 0;
     c->mtu_wish = 0;
@@ -353,7 +352,7 @@ static uint32_t send_mtu_probe(struct conn *c, uint8_t *out, struct aq_train *tr
     sent_record(&o.space->sent, RECORD_MTU_PROBE)->size = size;
     packet_pad(&o, size);
     packet_commit(c, &o, &b);
-    p->mtu_probing = true;
+    mtu_probed(&p->mtu, size);
     protect_seal(&c->keys.tx, &c->keys.tx_hp, b.v, 1);
     c->keys.tx_count++;
     finish_train(c, p, train, out, size, size);
@@ -361,18 +360,22 @@ static uint32_t send_mtu_probe(struct conn *c, uint8_t *out, struct aq_train *tr
     return size;
 }
 
-static bool wants_mtu_probe(const struct conn *c)
+/* The size of an MTU probe that is to go now, 0: none. It is held back by congestion control, but
+ * its loss tells that nothing. */
+static uint16_t wants_mtu_probe(const struct conn *c, uint64_t now)
 {
     enum {
         BULK_PACKETS = 16
     }; /* a short exchange gains nothing from larger packets */
     const struct path *p = conn_path(c);
-    if (c->mtu_wish)
-        return c->state == CONN_CONFIRMED && p->state == PATH_VALID && !p->mtu_probing
-               && cc_room(&p->cc) >= c->mtu_wish;
     bool bulk = more_to_send(c) && c->counts.sent_packets >= BULK_PACKETS;
-    return c->state == CONN_CONFIRMED && (bulk || (c->datagrams && c->datagrams->larger_wanted))
-           && p->state == PATH_VALID && path_wants_mtu_probe(p) && cc_room(&p->cc) >= p->mtu_max;
+    bool larger = bulk || (c->datagrams && c->datagrams->larger_wanted);
+    bool wished = c->mtu_wish > p->mtu.size && c->mtu_wish <= p->mtu.max && !p->mtu.probed;
+    if (c->state != CONN_CONFIRMED || p->state != PATH_VALID || !p->mtu_valid
+        || !(larger || wished))
+        return 0;
+    uint16_t size = wished ? c->mtu_wish : mtu_next(&p->mtu, c->ep->config.mtu_raise_us, now);
+    return cc_room(&p->cc) >= size ? size : 0;
 }
 
 /* Path validation: one datagram on its own path (RFC 9000 §8.2, §9.1). */
@@ -419,7 +422,7 @@ static uint32_t send_probes(struct conn *c, uint8_t *out, struct aq_train *train
 static unsigned train_left(const struct path *p, const struct batch *b, uint32_t room, uint32_t at)
 {
     uint64_t allowed = path_room(p) - at;
-    uint64_t n = (allowed < room ? allowed : room) / (p->mtu + path_prefix(p));
+    uint64_t n = (allowed < room ? allowed : room) / (p->mtu.size + path_prefix(p));
     return n < b->max - b->count ? (unsigned)n : b->max - b->count;
 }
 
@@ -427,12 +430,16 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
                            uint64_t now)
 {
     struct path *p = conn_path(c);
-    uint32_t prefix = path_prefix(p), mtu = p->mtu, stride = mtu + prefix, at = 0;
+    /* RFC 8899 §4.3: what silences the path may be the size, so a PTO's probes do not have it. */
+    uint32_t mtu = c->app.probes ? MTU_BASE : p->mtu.size;
+    uint32_t prefix = path_prefix(p), stride = mtu + prefix, at = 0;
     unsigned mute = 0;
     struct batch b;
     b.count = 0;
     b.mark = ecn_marks(&p->ecn) ? SENT_ECT : 0;
-    b.max = b.mark ? ecn_may_mark(&p->ecn, TRAIN_PACKETS) : TRAIN_PACKETS;
+    b.max = c->app.probes ? c->app.probes : TRAIN_PACKETS;
+    if (b.mark)
+        b.max = ecn_may_mark(&p->ecn, b.max);
     while (b.count < b.max && at + stride <= size && path_room(p) >= at + stride) {
         unsigned n = bulk_fill(c, out + at, train_left(p, &b, size - at, at), b.v + b.count, now);
         if (n) {
@@ -477,7 +484,7 @@ static void send_idle(struct conn *c, uint64_t now)
         cc_on_limited(&p->cc);
         return;
     }
-    if (cc_room(&p->cc) >= p->mtu && pace_room(&p->pace) < p->mtu)
+    if (cc_room(&p->cc) >= p->mtu.size && pace_room(&p->pace) < p->mtu.size)
         conn_arm(c, TIMER_PACE, pace_next(&p->pace, cc_room(&p->cc), now));
 }
 
@@ -541,7 +548,7 @@ static void give_up_ignored(struct conn *c, enum space_id id, uint64_t now)
         if (!c->path[i])
             continue;
         cc_on_left(&c->path[i]->cc, bytes[i]);
-        c->path[i]->mtu_probing = false;
+        mtu_forget(&c->path[i]->mtu);
     }
 }
 
@@ -564,8 +571,9 @@ uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train 
     if (c->state == CONN_CLOSING)
         return send_close(c, out, train, now);
     sent = send_probes(c, out, train, now);
-    if (!sent && wants_mtu_probe(c))
-        sent = send_mtu_probe(c, out, train, now);
+    uint16_t mtu = sent ? 0 : wants_mtu_probe(c, now);
+    if (mtu)
+        sent = send_mtu_probe(c, out, train, mtu, now);
     if (!sent)
         sent = send_train(c, out, size, train, now);
     if (!sent)

@@ -149,7 +149,7 @@ static const struct {
     [AQ_TRACE_PATH]            = {"path", "index", "state", NULL, NULL},
     [AQ_TRACE_RETRY]           = {"retry", NULL, "sent", NULL, NULL},
     [AQ_TRACE_RESET]           = {"stateless_reset", NULL, "sent", NULL, NULL},
-    [AQ_TRACE_MTU]             = {"mtu", "path", "mtu", NULL, NULL},
+    [AQ_TRACE_MTU]             = {"mtu", "path", "mtu", "state", NULL},
     [AQ_TRACE_VERSION]         = {"version", NULL, "version", "anew", NULL},
     /* clang-format on */
 };

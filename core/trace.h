@@ -136,9 +136,10 @@ static inline void trace_path(const struct tracer *tr, unsigned path, unsigned s
 {
     TRACE_LINE(tr, AQ_TRACE_PATH, path, state, 0, 0, now);
 }
-static inline void trace_mtu(const struct tracer *tr, unsigned path, uint64_t mtu, uint64_t now)
+static inline void trace_mtu(const struct tracer *tr, unsigned path, uint64_t mtu, unsigned state,
+                             uint64_t now)
 {
-    TRACE_LINE(tr, AQ_TRACE_MTU, path, mtu, 0, 0, now);
+    TRACE_LINE(tr, AQ_TRACE_MTU, path, mtu, state, 0, now);
 }
 
 #endif

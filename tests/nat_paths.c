@@ -469,7 +469,7 @@ Test(nat_paths, mtu_counts_the_prefix)
         struct conn *c = inside(side_of(n, i));
         for (unsigned j = 0; j < PATHS; j++) {
             if (c->path[j])
-                cr_expect_eq(c->path[j]->mtu_max,
+                cr_expect_eq(c->path[j]->mtu.max,
                              AQ_MTU_DEFAULT - (c->path[j]->channel ? AQ_CHANNEL_PREFIX : 0));
         }
     }

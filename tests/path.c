@@ -1,5 +1,5 @@
-/* path.c -- one path: the limit of three times, its states, which datagrams are its own, the
- * search for its MTU (RFC 9000 §8, §14). */
+/* path.c -- one path: the limit of three times, its states, which datagrams are its own
+ * (RFC 9000 §8). */
 #include "core/path.h"
 
 #include <criterion/criterion.h>
@@ -16,8 +16,8 @@ Test(path, fresh)
 {
     struct path p = path_new();
     cr_expect_eq(p.state, PATH_UNVALIDATED);
-    cr_expect_eq(p.mtu, 1200);
-    cr_expect_eq(p.mtu_max, 1452);
+    cr_expect_eq(p.mtu.size, 1200);
+    cr_expect_eq(p.mtu.max, 1452);
     cr_expect_eq(path_room(&p), 0, "RFC 9000 §8.1: nothing came yet");
     cr_expect_eq(p.cc.cwnd_bytes, 12000, "RFC 9002 §7.2: ten packets");
 }
@@ -86,40 +86,6 @@ Test(path, matches)
     d = good;
     d.local = (struct aq_addr){0};
     cr_expect(path_matches(&p, &d));
-}
-
-/* RFC 9000 §14.3: one probe at a time; what is acknowledged is the MTU; what is lost three times
- * is given up. */
-Test(path, mtu_found)
-{
-    struct path p = path_new();
-    cr_expect(path_wants_mtu_probe(&p));
-    p.mtu_probing = true;
-    cr_expect_not(path_wants_mtu_probe(&p), "one at a time");
-    path_mtu_result(&p, 1452, true);
-    cr_expect_eq(p.mtu, 1200);
-    cr_expect(path_wants_mtu_probe(&p));
-    p.mtu_probing = true;
-    path_mtu_result(&p, 1452, false);
-    cr_expect_eq(p.mtu, 1452);
-    cr_expect_not(path_wants_mtu_probe(&p));
-    path_mtu_result(&p, 1300, false); /* a late, smaller one */
-    cr_expect_eq(p.mtu, 1452);
-}
-
-Test(path, mtu_given_up)
-{
-    struct path p = path_new();
-    for (unsigned i = 0; i < MTU_PROBES; i++) {
-        cr_expect(path_wants_mtu_probe(&p));
-        p.mtu_probing = true;
-        path_mtu_result(&p, 1452, true);
-    }
-    cr_expect_not(path_wants_mtu_probe(&p));
-    cr_expect_eq(p.mtu, 1200);
-    p.mtu_max = 1200; /* the peer takes no larger ones */
-    p.mtu_probes = 0;
-    cr_expect_not(path_wants_mtu_probe(&p));
 }
 
 /* ---- validation ------------------------------------------------------------------------------ */
@@ -266,7 +232,7 @@ Test(path, take_over)
     from.cc.cwnd_bytes = 50000;
     from.cc.in_flight_bytes = 40000;
     p.cc.in_flight_bytes = 700;
-    from.mtu = 1452;
+    from.mtu.size = 1452;
     from.rtt.smoothed_us = 7;
     path_take_over(&p, &from);
     cr_expect_eq(p.cc.cwnd_bytes, 50000);
@@ -274,7 +240,7 @@ Test(path, take_over)
     cr_expect_eq(from.cc.in_flight_bytes, 40000);
     cr_expect_eq(from.cc.cwnd_bytes, 12000);
     cr_expect_eq(p.rtt.smoothed_us, 7);
-    cr_expect_eq(p.mtu, 1452);
+    cr_expect_eq(p.mtu.size, 1452);
 }
 
 /* What the peer itself named may be tried before anything came from there. */

@@ -66,7 +66,7 @@ Test(trace, each_line)
     LINE(trace_close(t, 1, 10, 6, true, 31),
          "31 conn=7 close by=1 code=10 frame_type=6 application=1");
     LINE(trace_path(t, 0, 2, 31), "31 conn=7 path index=0 state=2");
-    LINE(trace_mtu(t, 0, 1452, 31), "31 conn=7 mtu path=0 mtu=1452");
+    LINE(trace_mtu(t, 0, 1452, 2, 31), "31 conn=7 mtu path=0 mtu=1452 state=2");
     LINE(TRACE_LINE(t, AQ_TRACE_VERSION, 0, 1, 0, 0, 31), "31 conn=7 version version=1 anew=0");
     LINE(TRACE_LINE(t, AQ_TRACE_RETRY, 0, 1, 0, 0, 31), "31 conn=7 retry sent=1");
 }

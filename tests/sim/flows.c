@@ -90,6 +90,10 @@ static struct sim_host *host_start(struct world *w, bool server)
     config.send_trains = 4;
     config.memory_bytes = 64 << 20;
     config.conn_window = config.stream_window = 8 << 20;
+    if (w->row->max_udp_payload)
+        config.max_udp_payload = w->row->max_udp_payload;
+    if (w->row->mtu_raise_us)
+        config.mtu_raise_us = w->row->mtu_raise_us;
     if (server)
         config.tls = sim_tls_server();
     struct sim_host *host = sim_host_add(w->sim, &config);
@@ -203,6 +207,7 @@ void flows_run(const struct flows *row, struct flows_outcome *outcome)
         moment(w, at_us);
     }
     judge(w);
+    outcome->datagrams_dropped = w->sim->dropped;
     outcome->ok = !w->sim->failed;
     memcpy(outcome->why, w->sim->why, sizeof outcome->why);
     sim_free(w->sim);

@@ -1,7 +1,7 @@
 /* flows.h -- long transfers over one simulated bottleneck: who gets how much, and how long the queue is.
  *
  * One client host opens a connection for each flow to one server host, so that all share the link. Each
- * sends without end on one stream. Called by tests/cc_flows.c. */
+ * sends without end on one stream. Called by tests/cc_flows.c, tests/mtu.c. */
 #ifndef AQ_SIM_FLOWS_H
 #define AQ_SIM_FLOWS_H
 
@@ -18,6 +18,8 @@ struct flows {
     uint64_t measure_us, total_us; /* what arrives between these two times counts */
     uint64_t pause_us;             /* the application writes only every so often, pause_bytes; 0: always */
     uint64_t pause_bytes;
+    uint16_t max_udp_payload; /* 0: the default */
+    uint64_t mtu_raise_us;    /* 0: the default */
     void (*change)(struct sim *sim, uint64_t elapsed_us); /* may change the link, every 100 ms; NULL */
 };
 
@@ -35,6 +37,7 @@ struct flows_outcome {
     uint64_t bytes;
     double utilisation; /* of link[0].rate_bytes, 0 without one; payload of streams only */
     double fairness;    /* Jain's index of the flows' bytes */
+    uint64_t datagrams_dropped; /* by the links */
 };
 
 void flows_run(const struct flows *flows, struct flows_outcome *outcome);

@@ -1,0 +1,181 @@
+/* mtu.c -- see mtu.h. */
+#include "core/mtu.h"
+#include <assert.h>
+
+enum {
+    GAIN = 64 /* RFC 8899 §5.3.2: less than a 64th more is not worth a probe */
+};
+
+/* UDP payload of links that there are: 1,280 bytes of IPv6 and IPv4, WireGuard's 1,420, PPPoE's
+ * 1,492, Ethernet's 1,500, jumbo frames of 9,000. */
+static const uint16_t common[] = {1232, 1252, 1372, 1392, 1444, 1452, 1472, 8952, 8972};
+
+static unsigned distance(unsigned a, unsigned b)
+{
+    return a < b ? b - a : a - b;
+}
+
+/* Between what passes and what does not: the common size nearest to the middle, or the middle; 0:
+ * neither is worth it. */
+static uint16_t search_between(const struct mtu *m)
+{
+    unsigned gap = m->above - (unsigned)m->size, middle = m->size + gap / 2, best = 0;
+    for (unsigned i = 0; i < sizeof common / sizeof *common; i++) {
+        if (common[i] > m->size && common[i] < m->above
+            && (!best || distance(common[i], middle) < distance(best, middle)))
+            best = common[i];
+    }
+    if (!best && gap > m->size / (unsigned)GAIN)
+        best = middle;
+    return (uint16_t)best;
+}
+
+/* What is to be tried next, 0: the search is over. */
+static uint16_t search_size(const struct mtu *m)
+{
+    enum {
+        ETHERNET = 1452 /* by IPv6, and so by both */
+    };
+    if (m->above <= m->max)
+        return search_between(m);
+    if (m->size < ETHERNET && m->max > ETHERNET)
+        return ETHERNET;
+    return m->size < m->max ? m->max : 0;
+}
+
+static void search_on(struct mtu *m, uint64_t now)
+{
+    m->probes = 0;
+    m->state = MTU_STATE_SEARCHING;
+    if (search_size(m))
+        return;
+    m->state = MTU_STATE_COMPLETE;
+    m->complete_us = now;
+}
+
+static void no_silence(struct mtu *m)
+{
+    m->silent = UINT16_MAX;
+    m->silent_reports = 0;
+}
+
+void mtu_init(struct mtu *m, uint16_t size, uint16_t max)
+{
+    assert(size >= MTU_BASE && size <= max && max < UINT16_MAX);
+    *m = (struct mtu){.size = size, .max = max, .above = (uint16_t)(max + 1)};
+    no_silence(m);
+    search_on(m, 0);
+}
+
+void mtu_limit(struct mtu *m, uint16_t max, uint64_t now)
+{
+    assert(max >= MTU_BASE);
+    if (max >= m->max)
+        return;
+    m->max = max;
+    m->above = m->above < max + 1 ? m->above : (uint16_t)(max + 1);
+    m->size = m->size < max ? m->size : max;
+    if (m->state == MTU_STATE_SEARCHING)
+        search_on(m, now);
+}
+
+uint16_t mtu_next(const struct mtu *m, uint64_t raise_us, uint64_t now)
+{
+    if (m->probed)
+        return 0; /* RFC 8899 §8: probes are a round trip apart */
+    switch ((enum mtu_state)m->state) {
+    case MTU_STATE_BASE: return MTU_BASE;
+    case MTU_STATE_SEARCHING: return search_size(m);
+    case MTU_STATE_COMPLETE:
+        if (raise_us && m->size < m->max && now >= m->complete_us
+            && now - m->complete_us >= raise_us) { /* RFC 8899 §5.1.1: PMTU_RAISE_TIMER */
+            struct mtu anew = *m;
+            anew.above = (uint16_t)(m->max + 1);
+            return search_size(&anew);
+        }
+        return 0;
+    case MTU_STATE_ERROR: return 0; /* a path validation goes on meanwhile */
+    }
+    return 0;
+}
+
+void mtu_probed(struct mtu *m, uint16_t size)
+{
+    assert(size >= MTU_BASE && size <= m->max && !m->probed);
+    if (m->state == MTU_STATE_COMPLETE) {
+        m->state = MTU_STATE_SEARCHING;
+        m->above = (uint16_t)(m->max + 1);
+        m->probes = m->holes = 0;
+    }
+    m->probed = size;
+}
+
+void mtu_forget(struct mtu *m)
+{
+    m->probed = 0;
+}
+
+void mtu_on_base(struct mtu *m, uint64_t now)
+{
+    if (m->state != MTU_STATE_BASE && m->state != MTU_STATE_ERROR)
+        return;
+    m->probed = 0;
+    search_on(m, now);
+}
+
+static void probe_lost(struct mtu *m, uint16_t size, uint64_t now)
+{
+    /* RFC 8899 §5.1.2: a lost probe alone may be chance. */
+    if (++m->probes < MTU_PROBES)
+        return;
+    m->probes = 0;
+    if (m->state == MTU_STATE_BASE) {
+        m->state = MTU_STATE_ERROR; /* RFC 8899 §5.2 */
+        return;
+    }
+    m->above = size;
+    search_on(m, now);
+}
+
+void mtu_on_probe(struct mtu *m, uint16_t size, bool lost, uint64_t now)
+{
+    if (!m->probed || size != m->probed)
+        return;
+    m->probed = 0;
+    if (lost) {
+        probe_lost(m, size, now);
+    } else if (m->state == MTU_STATE_BASE) {
+        mtu_on_base(m, now);
+    } else {
+        m->size = size; /* RFC 8899 §5.2 */
+        no_silence(m);
+        search_on(m, now);
+    }
+}
+
+/* RFC 8899 §5.2: back to BASE, which is confirmed before a larger size is tried. */
+static void black_hole(struct mtu *m)
+{
+    /* RFC 8899 §5.3.3: the size is tried again, since the losses may have been chance; but where
+     * that ended as before it is left alone until the search begins anew by time. */
+    m->above = m->holes ? m->size : (uint16_t)(m->max + 1);
+    m->holes = (uint8_t)(m->holes + (m->holes < UINT8_MAX));
+    m->size = MTU_BASE;
+    m->state = MTU_STATE_BASE;
+    m->probed = m->probes = 0;
+    no_silence(m);
+}
+
+void mtu_on_report(struct mtu *m, uint16_t acked, uint16_t lost, uint64_t now)
+{
+    if (acked >= MTU_BASE)
+        mtu_on_base(m, now);
+    if (acked >= m->silent)
+        no_silence(m);
+    /* What is larger was sent before the last black hole. */
+    if (lost <= MTU_BASE || lost <= acked || lost > m->size)
+        return;
+    m->silent = lost < m->silent ? lost : m->silent;
+    if (++m->silent_reports >= MTU_HOLE_REPORTS)
+        black_hole(m);
+}
