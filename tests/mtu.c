@@ -1,6 +1,8 @@
 /* mtu.c -- how large a datagram a path carries: the search by itself, against any path and any
  * limit, and on whole connections over links whose MTU changes (RFC 8899, RFC 9000 §14). */
 #include "core/mtu.h"
+#include "core/endpoint.h"
+#include "tests/pair.h"
 #include "tests/sim/flows.h"
 
 #include <criterion/criterion.h>
@@ -371,4 +373,67 @@ Test(mtu, lost_probes_are_no_congestion)
     cr_expect_eq(o.flow[0].stats.ssthresh_bytes, UINT64_MAX, "never congested");
     cr_expect_eq(o.flow[0].stats.lost_packets, 0, "probes are not counted");
     cr_expect_gt(o.datagrams_dropped, 10, "%llu probes", (unsigned long long)o.datagrams_dropped);
+}
+
+/* ---- a path that carries less than the least ----------------------------------------------------
+ */
+
+/* Lets time pass, with a PING each 50 ms; larger datagrams of the client vanish. */
+static void pings(struct pair *p, uint32_t carries, unsigned ms)
+{
+    struct side *s = &p->client;
+    for (unsigned i = 0; i < ms && !s->closed; i++) {
+        if (i % 50 == 0)
+            (void)aq_ping(s->ep, s->conn, p->now_us);
+        s->events = p->server.events = 0;
+        pair_run(p, 1000);
+        unsigned kept = 0;
+        for (unsigned k = 0; k < s->outs; k++) {
+            if (s->out[k].size <= carries)
+                s->out[kept++] = s->out[k];
+        }
+        s->outs = kept;
+    }
+}
+
+/* A client whose probes, even of 1,200 bytes, were lost. */
+static struct conn *conn_in_error(struct pair *p)
+{
+    struct conn *c = endpoint_find_conn((struct endpoint *)p->client.ep, p->client.conn);
+    struct mtu *m = &conn_path(c)->mtu, before;
+    searched(m, 1452, p->now_us);
+    silence(m, MTU_HOLE_REPORTS);
+    for (unsigned i = 0; i < MTU_PROBES; i++) {
+        before = *m;
+        mtu_probed(m, mtu_next(m, RAISE, p->now_us));
+        mtu_on_probe(m, MTU_BASE, true, p->now_us);
+        paths_mtu_told(c, conn_path(c), &before, p->now_us);
+    }
+    cr_assert_eq(m->state, MTU_STATE_ERROR);
+    cr_assert(path_is_checked(conn_path(c)) && !conn_path(c)->mtu_valid);
+    return c;
+}
+
+/* RFC 9000 §14.2, RFC 9000 §8.2.4: the path is asked, and given up where only small packets pass.
+ */
+Test(mtu, less_than_the_least)
+{
+    struct pair *p = pair_connected(NULL, NULL);
+    conn_in_error(p);
+    pings(p, 1199, 25000);
+    cr_assert(p->client.closed);
+    cr_expect_eq(p->client.close.code, AQ_NO_VIABLE_PATH, "%s", p->client.close.reason);
+    pair_free(p);
+}
+
+/* RFC 8899 §5.2: ERROR ends when they pass after all. */
+Test(mtu, the_least_again)
+{
+    struct pair *p = pair_connected(NULL, NULL);
+    struct conn *c = conn_in_error(p);
+    pings(p, 1200, 25000);
+    cr_assert_not(p->client.closed);
+    cr_expect(conn_path(c)->mtu_valid && !path_is_checked(conn_path(c)));
+    cr_expect_eq(conn_path(c)->mtu.state, MTU_STATE_SEARCHING);
+    pair_free(p);
 }
