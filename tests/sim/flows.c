@@ -128,13 +128,17 @@ static uint64_t flow_arrived(struct world *w, const struct flow *f)
     return released > 0 ? (uint64_t)released : 0;
 }
 
-static void flow_sample(struct world *w, unsigned index)
+static void flow_sample(struct world *w, unsigned index, uint64_t at_us)
 {
     struct flow *f = &w->flow[index];
     struct flow_result *result = &w->outcome->flow[index];
 
     result->stats.size = sizeof result->stats;
     if (!f->open || aq_conn_stats(w->client->ep, f->conn, &result->stats) != AQ_OK)
+        return;
+    if (w->row->sample)
+        w->row->sample(w->row->user, index, at_us, &result->stats, flow_arrived(w, f));
+    if (at_us < w->row->measure_us)
         return;
     f->samples++;
     f->rtt_sum_us += result->stats.rtt_us;
@@ -160,8 +164,7 @@ static void moment(struct world *w, uint64_t at_us)
         }
         if (at_us == row->measure_us)
             f->arrived = flow_arrived(w, f);
-        if (at_us >= row->measure_us)
-            flow_sample(w, i);
+        flow_sample(w, i, at_us);
     }
 }
 

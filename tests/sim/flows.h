@@ -1,7 +1,7 @@
 /* flows.h -- long transfers over one simulated bottleneck: who gets how much, and how long the queue is.
  *
  * One client host opens a connection for each flow to one server host, so that all share the link. Each
- * sends without end on one stream. Called by tests/cc_flows.c, tests/mtu.c. */
+ * sends without end on one stream. Called by tests/cc_flows.c, tests/mtu.c, bench/cc.c. */
 #ifndef AQ_SIM_FLOWS_H
 #define AQ_SIM_FLOWS_H
 
@@ -21,6 +21,10 @@ struct flows {
     uint16_t max_udp_payload; /* 0: the default */
     uint64_t mtu_raise_us;    /* 0: the default */
     void (*change)(struct sim *sim, uint64_t elapsed_us); /* may change the link, every 100 ms; NULL */
+    /* told of each open flow, every 10 ms: how it stands, bytes that arrived so far; NULL */
+    void (*sample)(void *user, unsigned flow, uint64_t elapsed_us, const struct aq_conn_stats *stats,
+                   uint64_t arrived);
+    void *user;
 };
 
 struct flow_result {
