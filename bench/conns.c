@@ -5,7 +5,8 @@
  *     conns ... --conns N --requests R [--size B]             one at a time on each, R in all
  *     conns ... --conns N --first-byte 1                      one after the other, from the dial to
  *                                                             the first byte of a 64-byte answer
- *     conns ... --conns N --handshakes 1 [--resumed 1]        each is closed once it is confirmed
+ *     conns ... --conns N --first-byte 1 --early 1            the same in 0-RTT, after one that is
+ * not conns ... --conns N --handshakes 1 [--resumed 1]        each is closed once it is confirmed
  *
  * All connections share one socket, except with --first-byte: there each has its own, and begins
  * when the one before is done. At most SHAKING handshakes run at once, so that no Retry is asked
@@ -33,26 +34,10 @@ struct conns {
     uint64_t count, dialled, confirmed, closed;
     uint64_t bytes, requests, size, asked, answered, got, latencies;
     uint64_t idle_us, started_us, ended_us;
-    bool first_byte, handshakes, resumed;
+    bool first_byte, early, handshakes, resumed;
     uint8_t ticket[4096]; /* the newest that came */
     char error[256];
 };
-
-static void dial_more(struct conns *c)
-{
-    bool waits = c->resumed && c->connect.ticket_size == 0; /* for the first ticket */
-    uint64_t at_once = c->first_byte || waits ? 1 : SHAKING;
-    uint64_t settled = c->first_byte ? c->answered : c->confirmed;
-    while (c->dialled < c->count && c->dialled - settled < at_once) {
-        c->connect.user = (void *)(uintptr_t)c->dialled;
-        c->begun_us[c->dialled] = aq_loop_clock(c->loop);
-        if (aq_dial(c->loop, &c->connect, c->first_byte, &c->conn[c->dialled], c->error,
-                    sizeof c->error)
-            != AQ_OK)
-            bench_die("%s", c->error);
-        c->dialled++;
-    }
-}
 
 /* One request on connection `index`, for `size` bytes. */
 static void ask(struct conns *c, uint64_t index, uint64_t size)
@@ -68,6 +53,25 @@ static void ask(struct conns *c, uint64_t index, uint64_t size)
     if (result != AQ_OK || aq_stream_write(c->ep, stream, &piece, 1, AQ_FIN) != HEADER)
         bench_die("a request cannot be sent: %s", aq_error_name(result));
     c->asked++;
+}
+
+static void dial_more(struct conns *c)
+{
+    bool waits = c->resumed && c->connect.ticket_size == 0; /* for the first ticket */
+    uint64_t at_once = c->first_byte || waits ? 1 : SHAKING;
+    uint64_t settled = c->first_byte ? c->answered : c->confirmed;
+    while (c->dialled < c->count && c->dialled - settled < at_once) {
+        c->connect.user = (void *)(uintptr_t)c->dialled;
+        c->connect.early_data = c->early && c->connect.ticket_size > 0;
+        c->begun_us[c->dialled] = aq_loop_clock(c->loop);
+        if (aq_dial(c->loop, &c->connect, c->first_byte, &c->conn[c->dialled], c->error,
+                    sizeof c->error)
+            != AQ_OK)
+            bench_die("%s", c->error);
+        c->dialled++;
+        if (c->connect.early_data)
+            ask(c, c->dialled - 1, c->size);
+    }
 }
 
 static void stop(struct conns *c)
@@ -104,15 +108,31 @@ static void add_latency(struct conns *c, uint64_t index)
         c->us[c->latencies++] = (uint32_t)(aq_loop_clock(c->loop) - c->begun_us[index]);
 }
 
+/* With --first-byte: the newest connection is done with, unless something is still to come. With
+ * --early that is the first ticket, and the end of each handshake: a server counts one that closes
+ * within it as half-open for a while. */
+static void next_first_byte(struct conns *c)
+{
+    aq_conn conn = c->conn[c->dialled - 1];
+    struct aq_conn_peer peer = {.size = sizeof peer};
+    if (c->answered < c->dialled
+        || (c->early && (c->connect.ticket_size == 0 || c->confirmed < c->dialled)))
+        return;
+    if (aq_conn_peer(c->ep, conn, &peer) != AQ_OK
+        || (c->dialled > 1 && c->early && peer.early_data != AQ_EARLY_ACCEPTED))
+        bench_die("0-RTT was not accepted");
+    (void)aq_close(c->ep, conn, 0, NULL, aq_loop_now(c->loop));
+    dial_more(c);
+    if (c->answered == c->count)
+        stop(c);
+}
+
 /* An answer came whole. */
 static void answered(struct conns *c, uint64_t index)
 {
     c->answered++;
     if (c->first_byte) {
-        (void)aq_close(c->ep, c->conn[index], 0, NULL, aq_loop_now(c->loop));
-        dial_more(c);
-        if (c->answered == c->count)
-            stop(c);
+        next_first_byte(c);
         return;
     }
     if (c->requests > 0) {
@@ -134,7 +154,7 @@ static void on_readable(struct conns *c, const struct aq_event *event)
         uint64_t size = 0;
         for (int i = 0; i < count; i++)
             size += pieces[i].size;
-        if (c->first_byte && size > 0)
+        if (c->first_byte && size > 0 && (index > 0 || !c->early))
             add_latency(c, index);
         if (count < 0 || (size == 0 && !fin)
             || aq_stream_consume(c->ep, event->stream, size) != AQ_OK)
@@ -144,14 +164,21 @@ static void on_readable(struct conns *c, const struct aq_event *event)
     answered(c, index);
 }
 
+static bool take_ticket(struct conns *c, const struct aq_event *event)
+{
+    if (event->kind != AQ_EVENT_TICKET || event->size > sizeof c->ticket)
+        return false;
+    memcpy(c->ticket, event->data, event->size);
+    c->connect.ticket = c->ticket;
+    c->connect.ticket_size = event->size;
+    return true;
+}
+
 /* A handshake is all that was wanted of this connection. Without tickets yet, it stays for one. */
 static void shaken(struct conns *c, const struct aq_event *event)
 {
     bool first = c->connect.ticket_size == 0;
-    if (event->kind == AQ_EVENT_TICKET && c->resumed && event->size <= sizeof c->ticket) {
-        memcpy(c->ticket, event->data, event->size);
-        c->connect.ticket = c->ticket;
-        c->connect.ticket_size = event->size;
+    if (c->resumed && take_ticket(c, event)) {
         if (!first)
             return;
         c->started_us = aq_loop_clock(c->loop);
@@ -179,8 +206,15 @@ static void on_event(void *user, struct aq_loop *loop, const struct aq_event *ev
     struct conns *c = user;
     if (c->handshakes) {
         shaken(c, event);
+    } else if (event->kind == AQ_EVENT_TICKET && c->early && c->connect.ticket_size == 0) {
+        if (take_ticket(c, event))
+            next_first_byte(c);
+    } else if (event->kind == AQ_EVENT_CONFIRMED && c->early) {
+        c->confirmed++;
+        next_first_byte(c);
     } else if (event->kind == AQ_EVENT_CONNECTED && c->first_byte) {
-        ask(c, (uintptr_t)event->conn_user, c->size);
+        if (c->asked < c->dialled)
+            ask(c, (uintptr_t)event->conn_user, c->size);
     } else if (event->kind == AQ_EVENT_CONFIRMED && !c->first_byte) {
         c->confirmed++;
         dial_more(c);
@@ -254,11 +288,12 @@ int main(int argc, char **argv)
     c.requests = bench_number(argc, argv, "--requests", 0);
     c.size = bench_number(argc, argv, "--size", 64);
     c.first_byte = bench_number(argc, argv, "--first-byte", 0) > 0;
+    c.early = bench_number(argc, argv, "--early", 0) > 0;
     c.handshakes = bench_number(argc, argv, "--handshakes", 0) > 0;
     c.resumed = bench_number(argc, argv, "--resumed", 0) > 0;
     if (c.count == 0
         || (c.idle_us > 0) + (c.bytes > 0) + (c.requests > 0) + c.first_byte + c.handshakes != 1
-        || (c.requests > 0 && c.requests < c.count))
+        || (c.requests > 0 && c.requests < c.count) || (c.early && (!c.first_byte || c.count < 2)))
         bench_die(
             "one of --idle, --download, --requests (at least --conns), --first-byte, --handshakes");
     c.conn = calloc(c.count, sizeof *c.conn);

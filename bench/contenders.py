@@ -166,6 +166,12 @@ class Bench:
             got, _ = run_json(self.conns(server, count, "--first-byte", "1"))
             return got["latency_us"]
 
+    def early_first_byte(self, count):
+        """The same in 0-RTT: one connection brings the ticket, the rest ask in their first packets."""
+        with self.antq_server(more=["--early-data"]) as server:
+            got, _ = run_json(self.conns(server, count + 1, "--first-byte", "1", "--early", "1"))
+            return got["latency_us"]
+
     def tls_first_byte(self, count):
         with self.tls_server() as server:
             got, _ = run_json([*self.tls_client(server), "--first-byte", str(count)])

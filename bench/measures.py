@@ -168,10 +168,12 @@ def handshakes(bench, scale):
         measures.append(measure)
     first = Measure("first-byte", "From the dial to the first byte of the answer", LATENCY,
                     "Each time a new connection from a new port, the certificate (P-256) verified against an authority; "
-                    "the request goes out when TLS is done.")
+                    "the request goes out when TLS is done; in 0-RTT, with a ticket, it is in the first flight, the "
+                    "server answers before its handshake is complete, and each is checked to be accepted.")
     count = max(50, int(200 * scale))
     first.add("TLS 1.3 over TCP", lambda: bench.tls_first_byte(count))
     first.add("antq", lambda: bench.first_byte(count))
+    first.add("antq, 0-RTT", lambda: bench.early_first_byte(count))
     return measures + [first]
 
 

@@ -210,8 +210,7 @@ def run_all(chosen, plan, runs, noise, log):
 
 
 def not_measured(chosen, runs, mode, data):
-    out = ["0-RTT: `antq perf` has no flag for it yet",
-           "peers' uploads, requests, handshakes and memory: adapters know downloads only"]
+    out = ["peers' uploads, requests, handshakes and memory: adapters know downloads only"]
     if mode == "bench":
         out.append("what only `ninja bench-full` measures: streams and connections up to 1,000, 10,000 and 100,000 idle ones")
     out += [f"{m.title}: {'out of time' if m.rounds == 0 else f'only {m.rounds} rounds of {runs}, for want of time'}"
