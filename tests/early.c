@@ -274,6 +274,56 @@ Test(early, rejected_when_the_application_changed)
     free(e);
 }
 
+/* From the dial, the request with it or, without 0-RTT, as soon as it may go, to the answer. */
+static uint64_t answer_us(struct early *e, bool early)
+{
+    struct pair *p = e->p;
+    struct aq_iov yes = {(const uint8_t *)"yes", 3},
+                  wanted = {(const uint8_t *)request, sizeof request}, iov[8];
+    uint64_t began = p->now_us;
+    bool asked = early, answered = false, fin = false;
+    if (early)
+        ask(e);
+    else
+        dial(e, false);
+    while (p->now_us < began + 1000000) {
+        if (!asked
+            && aq_stream_open(p->client.ep, p->client.conn, false, NULL, &e->stream) == AQ_OK)
+            asked = aq_stream_write(p->client.ep, e->stream, &wanted, 1, AQ_FIN) > 0;
+        pair_run(p, 100);
+        if (!answered && p->server.stream
+            && aq_stream_peek(p->server.ep, p->server.stream, iov, 8, &fin) > 0)
+            answered = aq_stream_write(p->server.ep, p->server.stream, &yes, 1, AQ_FIN) == 3;
+        if (asked && aq_stream_peek(p->client.ep, e->stream, iov, 8, &fin) > 0)
+            break;
+    }
+    cr_expect_not(p->client.closed);
+    return p->now_us - began;
+}
+
+/* An answer in 0-RTT takes one round trip; a rejection costs one more, which is as long as it takes
+ * without 0-RTT, and no error. */
+Test(early, round_trips)
+{
+    static const struct {
+        bool early, rejected;
+        unsigned trips;
+    } rows[] = {{true, false, 1}, {true, true, 2}, {false, false, 2}};
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct early *e = early_new(true);
+        e->config.seed[0] ^= 1;
+        if (rows[i].rejected)
+            server_again(e);
+        uint64_t us = answer_us(e, rows[i].early), trip = 2 * PAIR_DELAY_US;
+        cr_expect(us >= rows[i].trips * trip && us < rows[i].trips * trip + trip / 10,
+                  "row %u: %llu us", i, (unsigned long long)us);
+        cr_expect_eq(told(&e->p->client), rows[i].rejected ? AQ_EARLY_REJECTED
+                                          : rows[i].early  ? AQ_EARLY_ACCEPTED
+                                                           : AQ_EARLY_NO);
+        early_free(e);
+    }
+}
+
 /* RFC 8446 §8.2, RFC 9001 §9.2: the same first flight again, from elsewhere, is not acted upon. */
 Test(early, replayed_once_only)
 {
