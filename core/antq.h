@@ -370,7 +370,8 @@ struct aq_config {
                            QUIC from other protocols by it on one socket must not [false] */
     bool no_ecn; /* RFC 9000 §13.4: mark no packets; marks that come are reported always [false] */
     bool fixed_mtu; /* start at max_udp_payload instead of 1,200: the caller knows the path */
-    uint64_t mtu_raise_us; /* a larger size than was found is looked for again; 0: never [600 s] */
+    uint64_t mtu_raise_us; /* after so many whole seconds a larger size is looked for again; 0:
+                              never [600 s] */
     uint64_t
         key_update_packets; /* start a key update after this many packets; 0: at the AEAD's limit */
     /* Datagrams (RFC 9221): the largest frame taken from the peer, type and length included; 0:

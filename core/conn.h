@@ -95,11 +95,11 @@ struct conn_closing {
 struct peer_params {
     uint8_t ack_delay_exponent; /* at most 20 */
     uint8_t active_cid_limit;   /* more than CIDS_MAX are never issued */
-    bool reset_stream_at;       /* draft-ietf-quic-reliable-stream-reset §3: it knows the frame */
+    bool reset_stream_at : 1;   /* draft-ietf-quic-reliable-stream-reset §3: it knows the frame */
+    bool no_migration    : 1;   /* disable_active_migration */
+    bool grease_bit      : 1;   /* RFC 9287 §3.1: our fixed bit may be 0 */
     uint16_t datagram_max;      /* RFC 9221 §3: of a frame; 0: it takes none */
     uint16_t max_udp_payload;   /* RFC 9000 §18.2: it takes no larger ones */
-    bool no_migration;          /* disable_active_migration */
-    bool grease_bit;            /* RFC 9287 §3.1: our fixed bit may be 0 */
 };
 
 /* In the order in which a packet needs it: what every turn looks at first, what belongs to the

@@ -1,14 +1,21 @@
 /* mtu.c -- see mtu.h. */
 #include "core/mtu.h"
+#include "core/num.h"
 #include <assert.h>
 
 enum {
+    SECOND_US = 1000000,
     GAIN = 64 /* RFC 8899 §5.3.2: less than a 64th more is not worth a probe */
 };
 
 /* UDP payload of links that there are: 1,280 bytes of IPv6 and IPv4, WireGuard's 1,420, PPPoE's
  * 1,492, Ethernet's 1,500, jumbo frames of 9,000. */
 static const uint16_t common[] = {1232, 1252, 1372, 1392, 1444, 1452, 1472, 8952, 8972};
+
+static uint32_t seconds(uint64_t now)
+{
+    return (uint32_t)(now / SECOND_US);
+}
 
 static unsigned distance(unsigned a, unsigned b)
 {
@@ -50,7 +57,7 @@ static void search_on(struct mtu *m, uint64_t now)
     if (search_size(m))
         return;
     m->state = MTU_STATE_COMPLETE;
-    m->complete_us = now;
+    m->complete_s = seconds(now);
 }
 
 static void no_silence(struct mtu *m)
@@ -87,8 +94,9 @@ uint16_t mtu_next(const struct mtu *m, uint64_t raise_us, uint64_t now)
     case MTU_STATE_BASE: return MTU_BASE;
     case MTU_STATE_SEARCHING: return search_size(m);
     case MTU_STATE_COMPLETE:
-        if (raise_us && m->size < m->max && now >= m->complete_us
-            && now - m->complete_us >= raise_us) { /* RFC 8899 §5.1.1: PMTU_RAISE_TIMER */
+        /* RFC 8899 §5.1.1: PMTU_RAISE_TIMER */
+        if (raise_us && m->size < m->max
+            && (uint32_t)(seconds(now) - m->complete_s) >= max_u64(raise_us / SECOND_US, 1)) {
             struct mtu anew = *m;
             anew.above = (uint16_t)(m->max + 1);
             return search_size(&anew);
@@ -105,7 +113,8 @@ void mtu_probed(struct mtu *m, uint16_t size)
     if (m->state == MTU_STATE_COMPLETE) {
         m->state = MTU_STATE_SEARCHING;
         m->above = (uint16_t)(m->max + 1);
-        m->probes = m->holes = 0;
+        m->probes = 0;
+        m->hole = false;
     }
     m->probed = size;
 }
@@ -158,8 +167,8 @@ static void black_hole(struct mtu *m)
 {
     /* RFC 8899 §5.3.3: the size is tried again, since the losses may have been chance; but where
      * that ended as before it is left alone until the search begins anew by time. */
-    m->above = m->holes ? m->size : (uint16_t)(m->max + 1);
-    m->holes = (uint8_t)(m->holes + (m->holes < UINT8_MAX));
+    m->above = m->hole ? m->size : (uint16_t)(m->max + 1);
+    m->hole = true;
     m->size = MTU_BASE;
     m->state = MTU_STATE_BASE;
     m->probed = m->probes = 0;

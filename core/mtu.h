@@ -14,8 +14,8 @@
  *
  * A black hole is found by what is lost (RFC 8899 §4.3): reports in which packets of a large size
  * are lost, MTU_HOLE_REPORTS in a row, while none so large arrives. For that a PTO's probes, which
- * break the silence that follows, are of MTU_BASE. ICMP messages have no say (RFC 8899 allows that): who
- * is not on the path cannot make it small.
+ * break the silence that follows, are of MTU_BASE. ICMP messages have no say (RFC 8899 allows
+ * that): who is not on the path cannot make it small.
  *
  * There are no timers. QUIC's loss detection takes the place of PROBE_TIMER, an acknowledged
  * transport has no CONFIRMATION_TIMER, and PMTU_RAISE_TIMER is looked at when there is much to send
@@ -41,15 +41,16 @@ enum {
 };
 
 struct mtu {
-    uint64_t complete_us;          /* COMPLETE since */
-    uint16_t size;                 /* RFC 8899's PLPMTU: what may be sent */
-    uint16_t max;                  /* MAX_PLPMTU: ours, the peer's, the address family's limit */
-    uint16_t above;                /* the smallest size that seems too large; beyond max: none */
-    uint16_t probed;               /* size of the probe in flight, 0: none is */
-    uint16_t silent;               /* the smallest size lost while none so large arrived */
-    uint8_t state;                 /* enum mtu_state */
-    uint8_t probes;                /* PROBE_COUNT: lost of the size that is tried now */
-    uint8_t silent_reports, holes; /* black holes since the search last began by time */
+    uint32_t complete_s;        /* COMPLETE since: the clock's seconds, modulo 2^32 */
+    uint16_t size;              /* RFC 8899's PLPMTU: what may be sent */
+    uint16_t max;               /* MAX_PLPMTU: ours, the peer's */
+    uint16_t above;             /* the smallest size that seems too large; beyond max: none */
+    uint16_t probed;            /* size of the probe in flight, 0: none is */
+    uint16_t silent;            /* the smallest size lost while none so large arrived */
+    uint8_t state          : 2; /* enum mtu_state */
+    uint8_t probes         : 2; /* PROBE_COUNT: lost of the size that is tried now */
+    uint8_t silent_reports : 2;
+    bool hole              : 1; /* a black hole, since the search last began by time */
 };
 
 /* size is known to pass. */

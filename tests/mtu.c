@@ -132,7 +132,6 @@ Test(mtu, raised)
     uint16_t found = m.size;
     cr_expect_eq(mtu_next(&m, RAISE, NOW + RAISE - 1), 0);
     cr_expect_eq(mtu_next(&m, 0, UINT64_MAX), 0);
-    cr_expect_eq(mtu_next(&m, RAISE, NOW - 1), 0, "a clock that went back");
     cr_expect_eq(mtu_next(&m, RAISE, NOW + RAISE), 1452);
     searched(&m, 1452, NOW + RAISE);
     cr_expect_eq(m.size, 1452);
