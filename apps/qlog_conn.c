@@ -53,6 +53,16 @@ static void put_address(struct qlog_conn *c, const char *ip_name, const char *po
     qlog_number(c, port_name, event->c);
 }
 
+static void put_version(struct qlog_conn *c, uint64_t version)
+{
+    const uint8_t bytes[] = {(uint8_t)(version >> 24), (uint8_t)(version >> 16),
+                             (uint8_t)(version >> 8), (uint8_t)version};
+
+    qlog_record(c, "transport:version_information");
+    qlog_hex(c, "chosen_version", bytes, sizeof bytes);
+    qlog_record_end(c);
+}
+
 static void on_address(struct qlog_conn *c, const struct aq_trace *event)
 {
     if ((event->space & 256) == 0) {
@@ -67,6 +77,7 @@ static void on_address(struct qlog_conn *c, const struct aq_trace *event)
     qlog_hex(c, "src_cid", c->scid.bytes, c->scid.size);
     qlog_hex(c, "dst_cid", c->dcid.bytes, c->dcid.size);
     qlog_record_end(c);
+    put_version(c, c->version);
 }
 
 static void on_frame_address(struct qlog_conn *c, const struct aq_trace *event)
@@ -250,26 +261,73 @@ static void on_state(struct qlog_conn *c, const struct aq_trace *event)
     c->over = event->b == AQ_TRACE_STATE_OVER;
 }
 
+/* What the core says of a path: its states, and once more the same one when the connection moves
+ * there. The first one's validation is the peer's. */
 static void on_path(struct qlog_conn *c, const struct aq_trace *event)
 {
     enum {
-        VALID = 2
+        VALIDATING = 1,
+        VALID = 2,
+        FAILED = 3
     };
+    static const char *const states[][2] = {
+        [VALIDATING] = {"probing_started", "migration_started"},
+        [VALID] = {"probing_successful", "migration_complete"},
+        [FAILED] = {"probing_abandoned", "migration_abandoned"}};
+    unsigned path = event->space % QLOG_PATHS;
+    bool again = c->path_state[path] == event->a, first = path == 0 && c->path_state[0] == 0;
+    char id[8];
 
-    if (event->space == 0 && event->a == VALID) {
-        put_state(c, NULL, "peer_validated");
+    if (event->a < VALIDATING || event->a > FAILED) {
+        return;
     }
+    c->path_state[path] = (uint8_t)event->a;
+    if (first && event->a == VALID) {
+        put_state(c, NULL, "peer_validated");
+        return;
+    }
+    (void)snprintf(id, sizeof id, "%u", path);
+    qlog_record(c, "connectivity:migration_state_updated");
+    qlog_string(c, "new", states[event->a][again]);
+    qlog_string(c, "tuple_id", id);
+    qlog_record_end(c);
 }
 
 static void on_mtu(struct qlog_conn *c, const struct aq_trace *event)
 {
+    enum {
+        COMPLETE = 2
+    };
+    uint16_t *mtu = &c->mtu[event->space % QLOG_PATHS];
+
     qlog_record(c, "connectivity:mtu_updated");
-    if (c->mtu != 0) {
-        qlog_number(c, "old", c->mtu);
+    if (*mtu != 0) {
+        qlog_number(c, "old", *mtu);
     }
     qlog_number(c, "new", event->a);
+    if (event->b == COMPLETE) {
+        qlog_print(c, ",\"done\":true");
+    }
     qlog_record_end(c);
-    c->mtu = (unsigned)event->a;
+    *mtu = (uint16_t)event->a;
+}
+
+static void on_ecn(struct qlog_conn *c, const struct aq_trace *event)
+{
+    static const char *const states[] = {[AQ_ECN_STATE_OFF] = NULL,
+                                         [AQ_ECN_STATE_TESTING] = "testing",
+                                         [AQ_ECN_STATE_UNKNOWN] = "unknown",
+                                         [AQ_ECN_STATE_CAPABLE] = "capable",
+                                         [AQ_ECN_STATE_FAILED] = "failed"};
+
+    if (event->a < AQ_ECN_STATE_TESTING || event->a > AQ_ECN_STATE_FAILED
+        || event->b < AQ_ECN_STATE_TESTING || event->b > AQ_ECN_STATE_FAILED) {
+        return;
+    }
+    qlog_record(c, "recovery:ecn_state_updated");
+    qlog_string(c, "old", states[event->a]);
+    qlog_string(c, "new", states[event->b]);
+    qlog_record_end(c);
 }
 
 static void on_stream(struct qlog_conn *c, const struct aq_trace *event)
@@ -449,7 +507,8 @@ void qlog_conn_event(struct qlog_conn *c, const struct aq_trace *event)
     case AQ_TRACE_CONN_STARTED:
         c->server = event->a != 0;
         c->began_us = event->time_us;
-        c->mtu = (unsigned)event->c;
+        c->mtu[0] = (uint16_t)event->c;
+        c->version = (uint32_t)event->b;
         c->exponent[0] = c->exponent[1] = EXPONENT_DEFAULT;
         break;
     case AQ_TRACE_ADDRESS: on_address(c, event); break;
@@ -467,6 +526,8 @@ void qlog_conn_event(struct qlog_conn *c, const struct aq_trace *event)
     case AQ_TRACE_PATH: on_path(c, event); break;
     case AQ_TRACE_RETRY: qlog_on_retry(c, event); break;
     case AQ_TRACE_MTU: on_mtu(c, event); break;
+    case AQ_TRACE_ECN: on_ecn(c, event); break;
+    case AQ_TRACE_VERSION: put_version(c, event->a); break;
     default: break; /* of no interest to qlog */
     }
 }

@@ -15,7 +15,8 @@
 
 enum {
     QLOG_BUFFER = 16384,
-    QLOG_CID_MAX = 24
+    QLOG_CID_MAX = 24,
+    QLOG_PATHS = 8 /* told apart; at least a connection's */
 };
 
 /* What record is being written, to be continued by the next event or closed before it. */
@@ -55,7 +56,10 @@ struct qlog_conn {
     unsigned exponent[2]; /* of ACK delays: ours, the peer's */
     struct qlog_metrics said, now;
     bool metrics_new;
-    unsigned cc, mtu; /* enum aq_trace_cc, UDP payload as last written */
+    uint32_t version;               /* of the connection's begin */
+    unsigned cc;                    /* enum aq_trace_cc as last written */
+    uint16_t mtu[QLOG_PATHS];       /* of each path, as last written; 0: never */
+    uint8_t path_state[QLOG_PATHS]; /* the same; 0: unvalidated */
     bool cc_said;
     uint64_t time_us; /* of the last event */
 

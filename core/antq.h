@@ -353,7 +353,7 @@ struct aq_config {
     uint64_t send_buffer; /* bytes written but not acknowledged, per stream, at most [4 MiB] */
     uint32_t streams_bidi, streams_uni; /* streams the peer may have open [100 each] */
     uint64_t max_ack_delay_us;          /* [25 ms] */
-    uint16_t max_udp_payload;           /* largest datagram we send, 1,200 to 65,000; 1,200 until probed [1452] */
+    uint16_t max_udp_payload;           /* largest datagram we send, to 65,000; first 1,200 [1452] */
     uint8_t active_cid_limit;           /* connection ids the peer may give us, 2 to 16 [4] */
     const char *cc;                     /* "cubic", "newreno" or "bbr" ["cubic"] */
     /* RFC 9000 §9: connections move to other addresses. A server follows its clients in any case.
@@ -972,7 +972,8 @@ enum aq_trace_type {
     AQ_TRACE_KEY_UPDATED,   /* as installed; a: 1 we began it */
     AQ_TRACE_STREAM_STATE,  /* a: stream id, which is over; b, c: its states */
     AQ_TRACE_CLOSE, /* space: enum aq_closer; a: code, b: frame type, c: 1 the application's code */
-    AQ_TRACE_PATH,  /* space: path; a: state, 0 unvalidated, 1 validating, 2 valid, 3 failed */
+    AQ_TRACE_PATH,  /* space: path; a: state, 0 unvalidated, 1 validating, 2 valid, 3 failed; told
+                       once more when the connection moves there */
     AQ_TRACE_RETRY, /* a: 1 sent, 0 received */
     AQ_TRACE_RESET, /* a: 1 stateless reset sent */
     AQ_TRACE_MTU,   /* space: path; a: UDP payload, bytes; b: 0 that much is being confirmed after a
@@ -980,6 +981,7 @@ enum aq_trace_type {
                        pass */
     AQ_TRACE_VERSION, /* a: the connection's from now on; b: 1 begun anew with it, after a Version
                          Negotiation packet */
+    AQ_TRACE_ECN,     /* space: path; a, b: enum aq_ecn_state before and now */
     AQ_TRACE_TYPES
 };
 enum aq_trace_state {

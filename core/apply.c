@@ -86,7 +86,10 @@ static void apply_ecn(struct conn *c, const struct frame_ack *ack, const struct 
 {
     struct path *p = conn_path(c);
     const struct loss_path *sum = &result->path[c->active];
-    if (ecn_on_ack(&p->ecn, &c->ecn, ack, result->ect_acked) && sum->acked_packets)
+    uint8_t before = p->ecn.state;
+    uint64_t marked = ecn_on_ack(&p->ecn, &c->ecn, ack, result->ect_acked);
+    trace_ecn(&c->tracer, c->active, before, p->ecn.state, now);
+    if (marked && sum->acked_packets)
         cc_on_ce(&p->cc, sum->acked_newest_sent_us, now);
 }
 

@@ -211,8 +211,12 @@ static void packet_fate(void *arg, const struct sent *sent, uint64_t number, boo
     struct sink_arg *k = arg;
     struct conn *c = k->c;
     k->path = sent->path;
-    if (lost && sent->flags & SENT_ECT && sent->path < PATHS && c->path[sent->path])
-        ecn_on_lost(&c->path[sent->path]->ecn);
+    if (lost && sent->flags & SENT_ECT && sent->path < PATHS && c->path[sent->path]) {
+        struct ecn *ecn = &c->path[sent->path]->ecn;
+        uint8_t before = ecn->state;
+        ecn_on_lost(ecn);
+        trace_ecn(&c->tracer, sent->path, before, ecn->state, k->now);
+    }
     if (lost)
         trace_packet_lost(&c->tracer, k->space, number, sent->size, k->now);
     else if (k->space == SPACE_APP && sent->phase == (uint8_t)c->keys.tx_phase)

@@ -237,6 +237,16 @@ static void finish_train(struct conn *c, struct path *p, struct aq_train *train,
     c->counts.sent_bytes += train->size;
 }
 
+/* Of n packets in it so many elicit no acknowledgement. */
+static void mark_train(struct conn *c, struct path *p, struct aq_train *train, unsigned n,
+                       unsigned mute, uint64_t now)
+{
+    uint8_t before = p->ecn.state;
+    train->ecn = AQ_ECN_ECT0;
+    ecn_on_sent(&p->ecn, &c->ecn, n, mute);
+    trace_ecn(&c->tracer, p->index, before, p->ecn.state, now);
+}
+
 /* ---- coalesced datagrams: Initial, Handshake, 1-RTT ---- */
 
 static void seal_long(struct conn *c, struct batch *b, const struct out *o, unsigned n)
@@ -298,10 +308,8 @@ static uint32_t send_coalesced(struct conn *c, uint8_t *out, struct aq_train *tr
     }
     seal_long(c, &b, o, n);
     finish_train(c, p, train, out, (uint32_t)size, (uint16_t)size);
-    if (mark) {
-        train->ecn = AQ_ECN_ECT0;
-        ecn_on_sent(&p->ecn, &c->ecn, 1, mute);
-    }
+    if (mark)
+        mark_train(c, p, train, 1, mute, now);
     if (!c->server && n && c->hand && c->hand->keys[1].tx.set
         && (o[0].id == SPACE_HANDSHAKE || (n > 1 && o[1].id == SPACE_HANDSHAKE)))
         handshake_discard(c, SPACE_INITIAL,
@@ -467,10 +475,8 @@ static uint32_t send_train(struct conn *c, uint8_t *out, uint32_t size, struct a
         handshake_discard(c, SPACE_INITIAL, now);
     at -= prefix;
     finish_train(c, p, train, out, at, (uint16_t)(b.count > 1 ? mtu : at));
-    if (b.mark) {
-        train->ecn = AQ_ECN_ECT0;
-        ecn_on_sent(&p->ecn, &c->ecn, b.count, mute);
-    }
+    if (b.mark)
+        mark_train(c, p, train, b.count, mute, now);
     return at;
 }
 

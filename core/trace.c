@@ -151,6 +151,7 @@ static const struct {
     [AQ_TRACE_RESET]           = {"stateless_reset", NULL, "sent", NULL, NULL},
     [AQ_TRACE_MTU]             = {"mtu", "path", "mtu", "state", NULL},
     [AQ_TRACE_VERSION]         = {"version", NULL, "version", "anew", NULL},
+    [AQ_TRACE_ECN]             = {"ecn", "path", "from", "to", NULL},
     /* clang-format on */
 };
 

@@ -141,5 +141,11 @@ static inline void trace_mtu(const struct tracer *tr, unsigned path, uint64_t mt
 {
     TRACE_LINE(tr, AQ_TRACE_MTU, path, mtu, state, 0, now);
 }
+static inline void trace_ecn(const struct tracer *tr, unsigned path, unsigned from, unsigned to,
+                             uint64_t now)
+{
+    if (__builtin_expect(from != to, 0))
+        TRACE_LINE(tr, AQ_TRACE_ECN, path, from, to, 0, now);
+}
 
 #endif

@@ -47,6 +47,22 @@ done
 grep -ql '"packet_type":"retry"' "$Q"/*_client.sqlog || fail 'the Retry was not logged'
 grep -ql '"trigger":"local_update"' "$Q"/*_client.sqlog || fail 'the key updates were not logged'
 grep -ql '"connection_code":"crypto_error_0x12a"' "$Q"/*_server.sqlog || fail 'the refused certificate was not logged'
+grep -ql '"connectivity:mtu_updated","data":{"old":1200,"new":1452,"done":true}' "$Q"/*_server.sqlog ||
+    fail 'the MTU was not logged'
+grep -ql '"recovery:ecn_state_updated","data":{"old":"unknown","new":"' "$Q"/*_client.sqlog || fail 'ECN was not logged'
+! grep -L '"transport:version_information","data":{"chosen_version":"0000000[01]"}' "$Q"/*.sqlog | grep -q . ||
+    fail 'a version was not logged'
+mkdir "$T/moves"
+server_start perf serve --listen 127.0.0.1:0 --qlog "$T/moves"
+"$ANTQ" perf "$SERVER_ADDR" --insecure --upload 64M --migrate-after 0.02 --qlog "$T/moves" >"$T/run.out" 2>"$T/run.err" ||
+    fail 'perf --migrate-after'
+server_end
+python3 "$SRC/tests/qlog_schema.py" "$T"/moves/*.sqlog >"$T/schema.out" 2>"$T/schema.err" || fail 'not as the drafts say'
+for state in probing_started probing_successful migration_complete; do
+    grep -q "\"connectivity:migration_state_updated\",\"data\":{\"new\":\"$state\"" "$T"/moves/*_client.sqlog ||
+        fail "a client that moves logs no $state"
+done
+ok 'MTU, ECN, versions and moves are in the logs'
 
 # ---- shown ----------------------------------------------------------------------------------------------------
 for f in "$Q"/*.sqlog; do

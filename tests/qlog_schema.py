@@ -35,6 +35,7 @@ KEY = one_of('client_initial_secret', 'server_initial_secret', 'client_handshake
              'server_handshake_secret', 'client_1rtt_secret', 'server_1rtt_secret')
 CC = one_of('slow_start', 'congestion_avoidance', 'recovery')
 WHO = one_of('local', 'remote')
+ECN = one_of('testing', 'unknown', 'failed', 'capable')
 
 FRAMES = {
     'padding': ({'payload_length': U}, {}),
@@ -76,7 +77,12 @@ EVENTS = {
          'trigger': one_of('clean', 'handshake_timeout', 'idle_timeout', 'error', 'stateless_reset',
                            'version_mismatch', 'application')},
         {'application_code': U, 'connection_code': TRANSPORT_ERROR}),
-    'connectivity:mtu_updated': ({'new': U}, {'old': U}),
+    'connectivity:mtu_updated': ({'new': U}, {'old': U, 'done': B}),
+    'connectivity:migration_state_updated': (
+        {'tuple_id': T, 'new': one_of('probing_started', 'probing_abandoned', 'probing_successful', 'migration_started',
+                                      'migration_abandoned', 'migration_complete')}, {}),
+    'transport:version_information': ({'chosen_version': HEX}, {}),
+    'recovery:ecn_state_updated': ({'old': ECN, 'new': ECN}, {}),
     'transport:parameters_set': (
         {'owner': WHO}, dict(PARAMETERS, disable_active_migration=B, tls_cipher=T)),
     'transport:alpn_information': ({'chosen_alpn': T}, {}),

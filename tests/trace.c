@@ -68,6 +68,8 @@ Test(trace, each_line)
     LINE(trace_path(t, 0, 2, 31), "31 conn=7 path index=0 state=2");
     LINE(trace_mtu(t, 0, 1452, 2, 31), "31 conn=7 mtu path=0 mtu=1452 state=2");
     LINE(TRACE_LINE(t, AQ_TRACE_VERSION, 0, 1, 0, 0, 31), "31 conn=7 version version=1 anew=0");
+    trace_ecn(t, 1, 3, 3, 31); /* nothing */
+    LINE(trace_ecn(t, 1, 2, 3, 31), "31 conn=7 ecn path=1 from=2 to=3");
     LINE(TRACE_LINE(t, AQ_TRACE_RETRY, 0, 1, 0, 0, 31), "31 conn=7 retry sent=1");
 }
 
