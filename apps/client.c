@@ -259,7 +259,7 @@ static void save_ticket(struct client *client)
     }
 }
 
-int client_dial(struct client *client, bool fresh_port)
+int client_dial(struct client *client)
 {
     struct aq_connect connect;
     char error[512] = "";
@@ -275,7 +275,7 @@ int client_dial(struct client *client, bool fresh_port)
     connect.early_data = client->flags.early_data;
     client->connected = client->confirmed = false;
     client->dialled_us = aq_loop_clock(client->loop);
-    result = aq_dial(client->loop, &connect, fresh_port, &client->conn, error, sizeof error);
+    result = aq_dial(client->loop, &connect, true, &client->conn, error, sizeof error);
     if (result != AQ_OK && result != AQ_FULL) {
         complain("cannot connect to %s: %s", client->remote_text,
                  error[0] != '\0' ? error : aq_error_name(result));
@@ -600,14 +600,13 @@ char *client_facts_text(const struct client *client, char *out, size_t size)
 {
     const struct aq_conn_peer *peer = &client->peer;
 
-    (void)snprintf(out, size, "QUIC %s, %s, %s, ALPN %s, %s%s%s%s",
-                   aq_version_name(client->stats.version),
-                   peer->cipher != NULL ? peer->cipher : "unknown cipher",
-                   peer->group != NULL && peer->group[0] != '\0' ? peer->group : "unknown group",
-                   peer->alpn, trust_text(client),
-                   client->flags.insecure && peer->resumed ? ", session resumed" : "",
-                   peer->early_data != AQ_EARLY_NO ? ", 0-RTT " : "",
-                   peer->early_data != AQ_EARLY_NO ? client_early_text(client) : "");
+    (void)snprintf(
+        out, size, "QUIC %s, %s, %s, ALPN %s, %s%s%s%s", aq_version_name(client->stats.version),
+        peer->cipher != NULL ? peer->cipher : "unknown cipher",
+        peer->group != NULL && peer->group[0] != '\0' ? peer->group : "unknown group", peer->alpn,
+        trust_text(client), client->flags.insecure && peer->resumed ? ", session resumed" : "",
+        peer->early_data != AQ_EARLY_NO ? ", 0-RTT " : "",
+        peer->early_data != AQ_EARLY_NO ? client_early_text(client) : "");
     return out;
 }
 

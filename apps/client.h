@@ -32,7 +32,7 @@ struct client {
     void *user;
     uint32_t max_conns;
     uint16_t datagram_max; /* as aq_config's; 0: none */
-    uint64_t close_code; /* application code of an ordinary end */
+    uint64_t close_code;   /* application code of an ordinary end */
 
     /* What the server owes us, for client_expect. `missing` is set until the first of it has
      * come and is what a connection that is lost before then is told as: "no echo". The
@@ -57,7 +57,7 @@ struct client {
     uint64_t dialled_us;
     bool connected, confirmed;
     bool failed;    /* something was complained about: exit code 1 */
-    unsigned moves;    /* to another path */
+    unsigned moves; /* to another path */
     bool finishing; /* we end it: a close is no news */
 
     /* Facts, as of confirmation and, for stats, as of client_finish too. */
@@ -72,9 +72,9 @@ struct client {
 /* Makes TLS object and loop and resolves the target. False: *code is the exit code, the reason
  * was told. */
 bool client_open(struct client *client, const char *target, int *code);
-/* Starts a connection. AQ_OK; AQ_FULL is left to the caller; anything else was told and
- * client->failed set. */
-int client_dial(struct client *client, bool fresh_port);
+/* Starts a connection, from a port of its own. AQ_OK; AQ_FULL is left to the caller; anything else
+ * was told and client->failed set. */
+int client_dial(struct client *client);
 /* Runs until client_finish, client_fail or a signal; the exit code. */
 int client_run(struct client *client);
 /* Takes the last stats and ends well. With --ticket it first gives the server a moment to send

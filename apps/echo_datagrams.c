@@ -267,7 +267,7 @@ int echo_datagrams(struct client *client, const struct echo_flags *flags)
     }
     client->on_event = on_event;
     client->user = &v;
-    (void)client_dial(client, false);
+    (void)client_dial(client);
     code = client_run(client);
     if (code == EXIT_DONE && !client->finishing && v.received == 0) {
         complain("interrupted before the first echo");

@@ -272,7 +272,7 @@ int echo_ping(struct client *client, const struct echo_flags *flags)
     if (!samples_init(&ping.samples, flags->handshake_only ? 0 : flags->count)) {
         return EXIT_FAILED;
     }
-    (void)client_dial(client, false);
+    (void)client_dial(client);
     code = client_run(client);
     if (code == EXIT_DONE && !client->finishing && ping.received == 0) {
         complain("interrupted before the first echo");

@@ -316,7 +316,7 @@ int echo_pipe(struct client *client)
     pipe.out_is_file = fstat(STDOUT_FILENO, &status) == 0 && S_ISREG(status.st_mode);
     client->on_event = on_event;
     client->user = &pipe;
-    (void)client_dial(client, false);
+    (void)client_dial(client);
     code = client_run(client);
     if (client->finishing) {
         print_summary(&pipe);

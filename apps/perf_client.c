@@ -259,7 +259,7 @@ static void handshake_dial(void *user)
     if (client_is_over(client)) {
         return;
     }
-    result = client_dial(client, true);
+    result = client_dial(client);
     if (result
         == AQ_FULL) { /* connections that were closed keep their place for three timeouts more */
         (void)aq_loop_timer(client->loop, client->dialled_us + RETRY_US, handshake_dial, perf);
@@ -548,7 +548,7 @@ static int run(struct perf *perf)
                             perf);
     }
     if (flags->download + flags->upload + flags->requests > 0) {
-        (void)client_dial(client, false);
+        (void)client_dial(client);
     } else {
         phase_next(perf);
     }

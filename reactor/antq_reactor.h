@@ -94,8 +94,10 @@ AQ_API int aq_listen(struct aq_loop *loop, const struct aq_addr *addr, struct aq
 AQ_API int aq_loop_socket(const struct aq_loop *loop, const struct aq_addr *bound);
 
 /* Connects: picks (or opens on an ephemeral port) a socket of the remote's family, fills in socket
- * and local address, and calls aq_connect. fresh_port: always a new socket, closed when the
- * connection has ended. Errors as aq_connect, or AQ_MISUSE with a sentence in error. */
+ * and local address, and calls aq_connect. fresh_port: always a new socket, bound to that
+ * address, connected to the peer once the handshake is confirmed (unless the server has another
+ * address for us), so that nobody else's datagrams come, and closed when the connection has ended.
+ * Errors as aq_connect, or AQ_MISUSE with a sentence in error. */
 AQ_API int aq_dial(struct aq_loop *loop, struct aq_connect *connect, bool fresh_port, aq_conn *conn,
                    char *error, size_t error_size);
 

@@ -174,6 +174,8 @@ void loop_sockets_close(struct aq_loop *loop);
 struct loop_conn *loop_conn_find(struct aq_loop *loop, aq_conn conn);
 /* Adds a connection, or finds it; NULL when the table is full. */
 struct loop_conn *loop_conn_add(struct aq_loop *loop, aq_conn conn, uint32_t socket, bool refused);
+/* Its handshake is confirmed: a socket that is its own is connected, unless it is to move. */
+void loop_conn_confirmed(struct aq_loop *loop, aq_conn conn);
 /* Its paths have changed: sockets of its own that carry none any more are marked to be closed. */
 void loop_conn_paths(struct aq_loop *loop, aq_conn conn);
 /* Forgets a connection; its own socket, if any, is marked to be closed. */

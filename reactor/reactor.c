@@ -263,6 +263,8 @@ unsigned loop_events(struct aq_loop *loop)
         count++;
         if (loop_admit(loop, &event) && loop->config.on_event != NULL)
             loop->config.on_event(loop->config.user, loop, &event);
+        if (event.kind == AQ_EVENT_CONFIRMED)
+            loop_conn_confirmed(loop, event.conn);
         if (event.kind == AQ_EVENT_PATH)
             loop_conn_paths(loop, event.conn);
         if (event.kind == AQ_EVENT_CLOSED)

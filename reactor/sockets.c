@@ -164,6 +164,18 @@ static void socket_end(struct aq_loop *loop, struct loop_socket *s)
     }
 }
 
+void loop_conn_confirmed(struct aq_loop *loop, aq_conn conn)
+{
+    struct aq_path_info paths[AQ_PATHS_MAX];
+    const struct loop_conn *c = loop_conn_find(loop, conn);
+    if (c == NULL || c->socket == LOOP_NO_SOCKET)
+        return;
+    /* A second path goes to the server's preferred address, from where this socket must hear. */
+    if (aq_conn_paths(loop->ep, conn, paths, AQ_PATHS_MAX) == 1 && paths[0].socket == c->socket
+        && paths[0].channel == 0)
+        udp_connect(&loop->sockets[c->socket].udp, &paths[0].remote);
+}
+
 void loop_conn_paths(struct aq_loop *loop, aq_conn conn)
 {
     struct aq_path_info paths[AQ_PATHS_MAX];
@@ -273,10 +285,16 @@ static struct loop_socket *dial_socket(struct aq_loop *loop, struct aq_connect *
     }
     struct loop_socket *s = fresh_port ? NULL : dial_find(loop, &connect->local);
     if (s == NULL) {
-        struct aq_addr any;
-        memset(&any, 0, sizeof any);
-        any.family = connect->remote.family;
-        s = socket_open(loop, &any, error, error_size);
+        /* A socket of many connections serves them from any address; one of a single connection is
+         * bound to its address, so that it can be connected later. */
+        struct aq_addr bind_to;
+        memset(&bind_to, 0, sizeof bind_to);
+        bind_to.family = connect->remote.family;
+        if (fresh_port) {
+            bind_to = connect->local;
+            bind_to.port = 0;
+        }
+        s = socket_open(loop, &bind_to, error, error_size);
         if (s == NULL)
             return NULL;
         s->fresh = fresh_port;

@@ -260,6 +260,15 @@ int udp_open(struct udp *udp, const struct aq_addr *addr, const struct udp_optio
     return 0;
 }
 
+void udp_connect(struct udp *udp, const struct aq_addr *peer)
+{
+    union udp_name name;
+    socklen_t size = udp_to_sockaddr(peer, &name);
+    assert(peer->family == udp->family);
+    if (connect(udp->fd, &name.any, size) == 0)
+        udp->peer = *peer;
+}
+
 void udp_close(struct udp *udp)
 {
     if (udp->fd >= 0)

@@ -45,6 +45,7 @@ struct udp {
     uint32_t granted_bytes; /* the smaller of the two socket buffers that the kernel granted */
     unsigned no_gso_count;
     struct aq_addr local; /* as bound, with its port; all zero address: any */
+    struct aq_addr peer;  /* as connected; family 0: not */
     struct aq_addr no_gso[UDP_NO_GSO_MAX];
 };
 
@@ -79,6 +80,11 @@ struct udp_io {
 int udp_open(struct udp *udp, const struct aq_addr *addr, const struct udp_options *options,
              char *error, size_t error_size);
 void udp_close(struct udp *udp);
+
+/* Ties a socket that is bound to one address to one peer: datagrams of others come no more, and
+ * those to the peer need no route looked up for each. Where the kernel refuses all stays as it was.
+ */
+void udp_connect(struct udp *udp, const struct aq_addr *peer);
 
 /* One recvmmsg into n buffers (at most UDP_BATCH). Returns how many of out were filled; each lies
  * at the start of its own buffer. *more tells whether the socket may hold more. ICMP errors met on

@@ -103,6 +103,16 @@ static void udp_put_control(struct msghdr *msg, int level, int type, const void 
     msg->msg_controllen += CMSG_SPACE(size);
 }
 
+/* Names the destination, unless the socket is connected to it. */
+static void udp_put_name(const struct udp *udp, const struct aq_train *train, union udp_name *name,
+                         struct msghdr *msg)
+{
+    if (udp->peer.port == train->remote.port && udp_same_host(&udp->peer, &train->remote))
+        return;
+    msg->msg_name = name;
+    msg->msg_namelen = udp_to_sockaddr(&train->remote, name);
+}
+
 /* Names the source address, unless the socket is bound to it and the kernel can choose no other.
  * With an interface it could: no address then means the interface's first one. */
 static void udp_put_source(const struct udp *udp, const struct aq_train *train, struct msghdr *msg)
@@ -139,11 +149,10 @@ static void udp_put_message(const struct udp *udp, struct udp_io *io, unsigned i
     memcpy(&io->iov[i].iov_base, &data, sizeof data);
     io->iov[i].iov_len = chunk;
     memset(msg, 0, sizeof *msg);
-    msg->msg_name = &io->names[i];
-    msg->msg_namelen = udp_to_sockaddr(&train->remote, &io->names[i]);
     msg->msg_iov = &io->iov[i];
     msg->msg_iovlen = 1;
     msg->msg_control = io->controls[i].bytes;
+    udp_put_name(udp, train, &io->names[i], msg);
     udp_put_source(udp, train, msg);
     if (ecn != udp->ecn)
         udp_put_control(msg, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS, &ecn,

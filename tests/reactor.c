@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -541,6 +542,47 @@ Test(reactor, fresh_ports_leak_no_socket)
                   "the close came before the socket went");
     }
     cr_assert_eq(open_descriptors(), before);
+    side_free(&client);
+    side_free(&server);
+}
+
+/* Whether a datagram of ours that comes to a loop's port is refused, as on a closed port. */
+static bool stranger_is_refused(struct aq_loop *loop, aq_conn conn)
+{
+    struct aq_path_info path;
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0), why = 0;
+    socklen_t size = sizeof why;
+    struct pollfd p = {fd, 0, 0};
+    cr_assert_eq(aq_conn_paths(aq_loop_endpoint(loop), conn, &path, 1), 1);
+    to.sin_port = htons(path.local.port);
+    cr_assert_eq(connect(fd, (const struct sockaddr *)(const void *)&to, sizeof to), 0);
+    cr_assert_eq(send(fd, "?", 1, 0), 1);
+    (void)poll(&p, 1, 100); /* loopback is faster: the error is there when send returns */
+    cr_assert_eq(getsockopt(fd, SOL_SOCKET, SO_ERROR, &why, &size), 0);
+    close(fd);
+    return why == ECONNREFUSED;
+}
+
+Test(reactor, a_port_of_one_connection_hears_its_peer_alone)
+{
+    struct aq_loop_config config;
+    struct side client, server;
+    struct aq_addr addr = loopback(4, 0);
+    small(&config);
+    side_open(&server, &config, true, &addr);
+    side_open(&client, &config, false, NULL);
+    aq_conn shared = side_dial(&client, client.tls, &addr, false);
+    aq_conn alone = side_dial(&client, client.tls, &addr, true);
+    cr_assert_not(stranger_is_refused(client.loop, alone), "not before the handshake");
+    cr_assert(run_both(&client, &server, &client.confirmed, 2));
+    cr_assert(stranger_is_refused(client.loop, alone));
+    cr_assert_not(stranger_is_refused(client.loop, shared));
+    client.to_send = TRANSFER;
+    (void)side_dial(&client, client.tls, &addr, true);
+    cr_assert(run_both(&client, &server, &client.finished, 1));
+    cr_assert_eq(client.got, TRANSFER);
+    cr_assert_not(client.wrong);
     side_free(&client);
     side_free(&server);
 }

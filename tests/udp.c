@@ -231,6 +231,31 @@ Test(udp, dropped_by_a_full_buffer_is_counted)
     udp_close(&b);
 }
 
+static void check_connected(unsigned family)
+{
+    struct udp a = open_on(family, 1), b = open_on(family, 1), c = open_on(family, 1);
+    struct aq_train stranger = train_to(&a, 0, 100, 100);
+    uint32_t sent = 0;
+    udp_connect(&a, &b.local);
+    cr_assert(udp_send(&c, &io, &stranger, &sent, 1));
+    wait_error(&c); /* to a stranger the port is closed */
+    check_train(&b, &a, 3 * 1200 + 7, 1200);
+    check_train(&a, &b, 3 * 1200 + 7, 1200);
+    check_train(&a, &c, 3 * 1200 + 7, 1200); /* a named destination still counts */
+    udp_close(&a);
+    udp_close(&b);
+    udp_close(&c);
+}
+
+Test(udp, a_connected_socket_hears_its_peer_alone_v4)
+{
+    check_connected(4);
+}
+Test(udp, a_connected_socket_hears_its_peer_alone_v6)
+{
+    check_connected(6);
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 Test(udp, a_taken_port_is_said_clearly)

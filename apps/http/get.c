@@ -287,7 +287,7 @@ static int run_origin(void)
     get.web = NULL;
     get.going = false;
     if (client_open(client, get.target, &code)) {
-        (void)client_dial(client, false);
+        (void)client_dial(client);
         code = client_run(client);
         get.us += get.begun_us != 0 ? aq_loop_clock(client->loop) - get.begun_us : 0;
         if (client->finishing && client->flags.verbose) {
