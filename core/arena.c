@@ -12,6 +12,10 @@
  * of an order are a doubly linked list inside themselves: a buddy leaves its list in O(1), and
  * memory is touched only when it is handed out.
  *
+ * Smallest blocks come and go with every packet, and to join and split them each time touches a
+ * block of each size. So those given back last stay as they are, in a stack, until one is wanted,
+ * or until a larger block cannot be had without them.
+ *
  * Called by core/sendq, core/recvq, core/sent and core/hand through their connection's quota. */
 #include "core/arena.h"
 
@@ -19,7 +23,9 @@
 #include <string.h>
 
 enum {
-    STATE_FREE = 0x80
+    STATE_FREE = 0x80,
+    STATE_LOOSE = STATE_FREE, /* without an order: nobody's buddy */
+    LOOSE_MAX = 256
 };
 
 struct link { /* at the start of a free block; places are 1-based, 0 none */
@@ -93,19 +99,65 @@ void arena_init(struct arena *arena, void *mem, uint64_t bytes)
     }
 }
 
-void *arena_take(struct arena *arena, size_t size)
+/* A block becomes free, joined with its buddies. */
+static void join(struct arena *arena, uint32_t at, unsigned order)
 {
-    unsigned want = order_of(size), order = want;
+    while (order + 1 < ARENA_ORDERS) {
+        uint32_t buddy = at ^ UINT32_C(1) << order;
+        if (buddy >= arena->blocks || arena->state[buddy] != (STATE_FREE | (order + 1)))
+            break;
+        list_remove(arena, buddy, order);
+        at &= ~(UINT32_C(1) << order);
+        order++;
+    }
+    list_push(arena, at, order);
+}
+
+static uint32_t loose_pop(struct arena *arena)
+{
+    uint32_t block = arena->loose - 1;
+    arena->loose = link_at(arena, block)->next;
+    arena->loose_count--;
+    arena->state[block] = 0;
+    return block;
+}
+
+static void loose_push(struct arena *arena, uint32_t block)
+{
+    link_at(arena, block)->next = arena->loose;
+    arena->loose = block + 1;
+    arena->loose_count++;
+    arena->state[block] = STATE_LOOSE;
+}
+
+/* A block of that order, split from a larger one where need be; UINT32_MAX: there is none. */
+static uint32_t split(struct arena *arena, unsigned want)
+{
+    unsigned order = want;
     while (order < ARENA_ORDERS && arena->free[order] == 0)
         order++;
     if (order >= ARENA_ORDERS)
-        return NULL;
+        return UINT32_MAX;
     uint32_t block = arena->free[order] - 1;
     list_remove(arena, block, order);
     while (order > want) { /* keep the lower half, the upper one is free */
         order--;
         list_push(arena, block + (UINT32_C(1) << order), order);
     }
+    return block;
+}
+
+void *arena_take(struct arena *arena, size_t size)
+{
+    unsigned want = order_of(size);
+    uint32_t block = want == 0 && arena->loose ? loose_pop(arena) : split(arena, want);
+    if (block == UINT32_MAX && arena->loose) {
+        while (arena->loose)
+            join(arena, loose_pop(arena), 0);
+        block = split(arena, want);
+    }
+    if (block == UINT32_MAX)
+        return NULL;
     arena->state[block] = (uint8_t)(want + 1);
     arena->used_bytes += (uint64_t)ARENA_BLOCK << want;
     if (arena->used_bytes > arena->high_bytes)
@@ -123,15 +175,10 @@ void arena_give(struct arena *arena, void *block, size_t size)
     assert(offset % ARENA_BLOCK == 0 && at < arena->blocks && arena->state[at] == order + 1);
     arena->used_bytes -= (uint64_t)ARENA_BLOCK << order;
     arena->state[at] = 0;
-    while (order + 1 < ARENA_ORDERS) {
-        uint32_t buddy = at ^ UINT32_C(1) << order;
-        if (buddy >= arena->blocks || arena->state[buddy] != (STATE_FREE | (order + 1)))
-            break;
-        list_remove(arena, buddy, order);
-        at &= ~(UINT32_C(1) << order);
-        order++;
-    }
-    list_push(arena, at, order);
+    if (order == 0 && arena->loose_count < LOOSE_MAX)
+        loose_push(arena, at);
+    else
+        join(arena, at, order);
 }
 
 void *quota_take(struct quota *quota, size_t size)

@@ -22,6 +22,7 @@ struct arena {
     uint8_t *state;  /* per smallest block: order of the free or taken block that begins here */
     uint32_t blocks; /* of ARENA_BLOCK bytes */
     uint32_t free[ARENA_ORDERS]; /* first free block of each order, 1-based; 0 none */
+    uint32_t loose, loose_count; /* smallest blocks given back and not joined: a stack, 1-based */
     uint64_t used_bytes, high_bytes;
     uint64_t reserve_bytes; /* kept from streams' bytes; the owner's to set [0] */
 };

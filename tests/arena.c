@@ -33,12 +33,12 @@ static void box_open(struct box *box, uint64_t bytes)
 }
 
 /* What may be taken when nothing is held: one block for each bit of the number of smallest
- * blocks. */
+ * blocks; the large ones first, since a small one may lie anywhere. */
 static void expect_all_free(struct arena *arena)
 {
     void *held[ARENA_ORDERS];
     cr_expect_eq(arena->used_bytes, 0);
-    for (unsigned order = 0; order < ARENA_ORDERS; order++) {
+    for (unsigned order = ARENA_ORDERS; order-- > 0;) {
         held[order] = NULL;
         if (arena->blocks >> order & 1)
             cr_expect_not_null(held[order] = arena_take(arena, (size_t)ARENA_BLOCK << order),
@@ -88,6 +88,26 @@ Test(arena, runs_dry_and_comes_back)
         expect_all_free(&box.arena);
         free(box.raw);
     }
+}
+
+Test(arena, small_blocks_come_back_as_they_went_and_join_when_a_large_one_is_wanted)
+{
+    struct box box;
+    void *held[64];
+    box_open(&box, 64 * ARENA_BLOCK);
+    for (unsigned i = 0; i < 64; i++)
+        cr_assert_not_null(held[i] = arena_take(&box.arena, 1));
+    arena_give(&box.arena, held[7], 1);
+    cr_expect_eq(arena_take(&box.arena, ARENA_BLOCK), held[7]);
+    for (unsigned i = 0; i < 63; i++)
+        arena_give(&box.arena, held[i], 1);
+    cr_expect_null(arena_take(&box.arena, (size_t)64 * ARENA_BLOCK), "one is still held");
+    void *half = arena_take(&box.arena, (size_t)32 * ARENA_BLOCK);
+    cr_expect_not_null(half);
+    arena_give(&box.arena, half, (size_t)32 * ARENA_BLOCK);
+    arena_give(&box.arena, held[63], 1);
+    expect_all_free(&box.arena);
+    free(box.raw);
 }
 
 Test(arena, refuses_what_is_too_large)
