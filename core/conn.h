@@ -408,6 +408,8 @@ void conn_hurry(struct conn *c, uint64_t now);
 /* Builds one train into out; returns its size, 0: nothing now. */
 uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train,
                    uint64_t now);
+/* Whether conn_send may find something: it makes a packet to find that there is nothing for it. */
+bool conn_wants_send(struct conn *c, uint64_t now);
 /* Counts n packets that were committed. */
 void conn_sent(struct conn *c, unsigned n, bool eliciting, uint64_t now);
 /* Writes up to max packets of the path's size one behind the other, of new stream bytes alone,
@@ -434,6 +436,8 @@ struct out { /* the packet being built */
 void frames_fill(struct conn *c, struct out *o);
 /* Whether anything but an ACK or a PING is owed in o->space. */
 bool frames_wait(const struct conn *c, const struct out *o);
+/* Whether a packet is owed in o->space: an ACK alone only when it is due. */
+bool frames_owed(const struct conn *c, const struct out *o);
 /* Whether nothing but streams' frames is owed in o->space. */
 bool frames_only_streams(const struct conn *c, const struct out *o);
 void fill_close(struct conn *c, struct out *o);

@@ -492,7 +492,9 @@ unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned
     while (n < max && ep->send_head != NO_CONN) {
         struct conn *c = conn_at(ep, ep->send_head);
         uint8_t *at = ep->train_memory + (size_t)n * TRAIN_SIZE + TRAIN_HEAD;
-        uint32_t size = conn_send(c, at, TRAIN_MAX - TRAIN_HEAD, &trains[n], ep->now_us);
+        uint32_t size = 0;
+        if (conn_wants_send(c, ep->now_us))
+            size = conn_send(c, at, TRAIN_MAX - TRAIN_HEAD, &trains[n], ep->now_us);
         ep->send_head = c->send_next; /* done, or to the tail: each connection one train a turn */
         c->send_next = NO_CONN;
         c->listed = false;
@@ -504,10 +506,11 @@ unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned
             ep->stats.datagrams_out +=
                 (trains[n].size + trains[n].segment - 1U) / trains[n].segment;
             n++;
-            conn_wake(c);
-        } else {
-            conn_schedule(c, ep->now_us);
         }
+        if (size && conn_wants_send(c, ep->now_us))
+            conn_wake(c);
+        else
+            conn_schedule(c, ep->now_us);
     }
     return n;
 }

@@ -511,6 +511,15 @@ bool frames_wait(const struct conn *c, const struct out *o)
                    || owes_stream(c, o)));
 }
 
+bool frames_owed(const struct conn *c, const struct out *o)
+{
+    for (unsigned i = 0; i < sizeof fillers / sizeof *fillers; i++) {
+        if (fillers[i].in >> o->id & 1 && fillers[i].owes(c, o))
+            return true;
+    }
+    return ack_is_due(&o->space->ack, o->now);
+}
+
 bool frames_only_streams(const struct conn *c, const struct out *o)
 {
     for (unsigned i = 0; i < sizeof fillers / sizeof *fillers; i++) {

@@ -544,11 +544,11 @@ static void give_up_ignored(struct conn *c, enum space_id id, uint64_t now)
         SPAN_MAX = 960
     };
     struct space *space = conn_space(c, id);
-    uint64_t bytes[PATHS_MAX] = {0};
-    struct sink_arg arg = {.c = c, .space = id, .now = now, .path = PATH_GONE};
     if (!space || space->sent.next - space->sent.first < SPAN_MAX
         || space->sent.next - space->sent.first < 2 * (uint64_t)space->sent.eliciting_in_flight)
         return;
+    uint64_t bytes[PATHS_MAX] = {0};
+    struct sink_arg arg = {.c = c, .space = id, .now = now, .path = PATH_GONE};
     loss_forget(&space->sent, &c->quota, true, &apply_sink, &arg, bytes);
     for (unsigned i = 0; i < PATHS; i++) {
         if (!c->path[i])
@@ -556,6 +556,24 @@ static void give_up_ignored(struct conn *c, enum space_id id, uint64_t now)
         cc_on_left(&c->path[i]->cc, bytes[i]);
         mtu_forget(&c->path[i]->mtu);
     }
+}
+
+static bool sends_long(const struct conn *c)
+{
+    return c->hand && !(c->initial_discarded && c->handshake_discarded);
+}
+
+bool conn_wants_send(struct conn *c, uint64_t now)
+{
+    if (!conn_is_open(c) || more_to_send(c) || sends_long(c))
+        return true;
+    struct out o = {.path = conn_path(c), .space = &c->app, .id = SPACE_APP, .now = now};
+    bool more = frames_owed(c, &o) || wants_mtu_probe(c);
+    for (unsigned i = 0; i < PATHS && !more; i++)
+        more = c->path[i] && path_wants_probe(c->path[i], now);
+    if (!more)
+        send_idle(c, now);
+    return more;
 }
 
 uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train *train,
@@ -569,7 +587,7 @@ uint32_t conn_send(struct conn *c, uint8_t *out, uint32_t size, struct aq_train 
     for (enum space_id id = SPACE_INITIAL; id < SPACES; id++)
         give_up_ignored(c, id, now);
     pace_update(&conn_path(c)->pace, &conn_path(c)->cc, &conn_path(c)->rtt, now);
-    if (c->hand && !(c->initial_discarded && c->handshake_discarded))
+    if (sends_long(c))
         sent = send_coalesced(c, out, train, now);
     if (sent || !c->keys.tx.set || !can_seal(c, SPACE_APP))
         return sent;
