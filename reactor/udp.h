@@ -72,7 +72,7 @@ struct udp_io {
     struct iovec iov[UDP_BATCH];
     union udp_name names[UDP_BATCH];
     union udp_control controls[UDP_BATCH];
-    unsigned train[UDP_BATCH]; /* which train a message to be sent belongs to */
+    unsigned train[UDP_BATCH]; /* which train a piece (iov) to be sent belongs to */
 };
 
 /* Opens a non-blocking socket bound to addr (port 0: any) and sets every option. 0, or an errno

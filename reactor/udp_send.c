@@ -3,7 +3,8 @@
  * A train is a row of equal datagrams; the kernel (or the network card) cuts it. Everything is made
  * of chunks: with GSO a chunk is as much of the train as one message may carry, without it a chunk
  * is one datagram. So the fallback is the same code with smaller chunks, and an interrupted train
- * goes on at its byte offset, which the caller keeps.
+ * goes on at its byte offset, which the caller keeps. And where many connections have a datagram
+ * each for the same machine, those of one size become one message, too.
  *
  * GSO can fail where a single datagram would not: EIO (a device without checksum offload, IPsec),
  * EINVAL (segment above the route's MTU, no checksums), EMSGSIZE. Then the same bytes are sent one
@@ -137,19 +138,23 @@ static void udp_put_source(const struct udp *udp, const struct aq_train *train, 
     }
 }
 
+static void udp_put_piece(struct iovec *piece, const uint8_t *data, uint32_t size)
+{
+    /* iovec has no const: the pointer is copied, the kernel only reads. */
+    memcpy(&piece->iov_base, &data, sizeof data);
+    piece->iov_len = size;
+}
+
 static void udp_put_message(const struct udp *udp, struct udp_io *io, unsigned i,
-                            const struct aq_train *train, uint32_t offset)
+                            struct iovec *piece, const struct aq_train *train, uint32_t offset)
 {
     struct msghdr *msg = &io->msgs[i].msg_hdr;
     uint32_t chunk = udp_chunk(udp, train, offset);
-    const uint8_t *data = train->data + offset;
     int ecn = train->ecn & 3, ttl = train->ttl;
     bool v4 = udp->family == 4;
-    /* iovec has no const: the pointer is copied, the kernel only reads. */
-    memcpy(&io->iov[i].iov_base, &data, sizeof data);
-    io->iov[i].iov_len = chunk;
+    udp_put_piece(piece, train->data + offset, chunk);
     memset(msg, 0, sizeof *msg);
-    msg->msg_iov = &io->iov[i];
+    msg->msg_iov = piece;
     msg->msg_iovlen = 1;
     msg->msg_control = io->controls[i].bytes;
     udp_put_name(udp, train, &io->names[i], msg);
@@ -168,17 +173,53 @@ static void udp_put_message(const struct udp *udp, struct udp_io *io, unsigned i
 
 /* ---- many ------------------------------------------------------------------------------------ */
 
+static bool udp_goes_along(const struct aq_train *a, const struct aq_train *b)
+{
+    return a->remote.port == b->remote.port && udp_same_host(&a->remote, &b->remote)
+           && memcmp(&a->local, &b->local, sizeof a->local) == 0 && a->ifindex == b->ifindex
+           && a->ecn == b->ecn && a->ttl == b->ttl && a->flags == b->flags;
+}
+
+/* Puts a train of one datagram behind others of the same size to the same place, in the message
+ * that they make: connections between two machines share a train. Only the last of a message may
+ * be shorter. False: it needs a message of its own. head is the message's first train. */
+static bool udp_join(const struct udp *udp, struct msghdr *msg, union udp_control *control,
+                     const struct aq_train *head, const struct aq_train *train)
+{
+    size_t pieces = msg->msg_iovlen, first = msg->msg_iov[0].iov_len;
+    uint16_t segment = (uint16_t)first;
+    uint32_t max = train->remote.family == 6 ? UDP_MAX_V6 : UDP_MAX_V4;
+    if (first > head->segment || msg->msg_iov[pieces - 1].iov_len != first || train->size > first
+        || train->size > train->segment || pieces == UDP_SEGMENTS_MAX || (pieces + 1) * first > max
+        || !udp_goes_along(head, train) || !udp_can_gso(udp, train))
+        return false;
+    if (pieces == 1) {
+        msg->msg_control = control->bytes;
+        udp_put_control(msg, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment);
+    }
+    udp_put_piece(&msg->msg_iov[pieces], train->data, train->size);
+    msg->msg_iovlen++;
+    return true;
+}
+
 /* Writes messages for what is left of the trains, as many as one call takes. */
 static unsigned udp_gather(const struct udp *udp, struct udp_io *io, const struct aq_train *trains,
                            const uint32_t *sent, unsigned n)
 {
-    unsigned count = 0;
-    for (unsigned t = 0; t < n && count < UDP_BATCH; t++) {
+    unsigned count = 0, pieces = 0,
+             head = 0; /* messages, what they are made of, the last's train */
+    for (unsigned t = 0; t < n && pieces < UDP_BATCH; t++) {
         uint32_t offset = sent[t];
-        while (offset < trains[t].size && count < UDP_BATCH) {
-            udp_put_message(udp, io, count, &trains[t], offset);
-            offset += (uint32_t)io->iov[count].iov_len;
-            io->train[count++] = t;
+        if (offset == 0 && count > 0
+            && udp_join(udp, &io->msgs[count - 1].msg_hdr, &io->controls[count - 1], &trains[head],
+                        &trains[t])) {
+            io->train[pieces++] = t;
+            continue;
+        }
+        while (offset < trains[t].size && pieces < UDP_BATCH) {
+            udp_put_message(udp, io, count++, &io->iov[pieces], &trains[t], offset);
+            offset += (uint32_t)io->iov[pieces].iov_len;
+            io->train[pieces++] = head = t;
         }
     }
     return count;
@@ -187,7 +228,9 @@ static unsigned udp_gather(const struct udp *udp, struct udp_io *io, const struc
 static void udp_advance(struct udp_io *io, const struct aq_train *trains, uint32_t *sent,
                         unsigned messages)
 {
-    for (unsigned i = 0; i < messages; i++) {
+    const struct msghdr *last = &io->msgs[messages - 1].msg_hdr;
+    unsigned pieces = (unsigned)(last->msg_iov + last->msg_iovlen - io->iov);
+    for (unsigned i = 0; i < pieces; i++) {
         unsigned t = io->train[i];
         uint32_t bytes = (uint32_t)io->iov[i].iov_len;
         sent[t] += bytes;
@@ -215,7 +258,7 @@ static void udp_fail(struct udp *udp, struct udp_io *io, const struct aq_train *
 {
     uint32_t chunk = (uint32_t)io->iov[0].iov_len;
     if (udp_is_gso_error(error)) {
-        if (chunk > train->segment) {
+        if (chunk > train->segment || io->msgs[0].msg_hdr.msg_iovlen > 1) {
             udp_no_gso_add(udp, &train->remote);
             io->counts.gso_fallbacks++;
             return;

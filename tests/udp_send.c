@@ -176,6 +176,68 @@ Test(udp_send, refused_gso_falls_back_and_loses_nothing)
     udp_close(&b);
 }
 
+/* Seven trains of one datagram each: what goes to one place in one size shares a message, whose
+ * last datagram may be shorter. */
+static unsigned send_singles(struct udp *a, const struct udp *b, const struct udp *c)
+{
+    static const uint16_t sizes[] = {80, 80, 80, 60, 80, 90, 90};
+    struct aq_train t[7];
+    uint32_t sent[7] = {0}, at = 0;
+    for (unsigned i = 0; i < 7; i++, at += sizes[i - 1])
+        t[i] = train_to(i == 4 ? c : b, at, sizes[i], sizes[i]);
+    t[6].ecn = AQ_ECN_ECT0; /* marked otherwise */
+    cr_assert(udp_send(a, &io, t, sent, 7));
+    for (unsigned i = 0; i < 7; i++)
+        cr_assert_eq(sent[i], sizes[i]);
+    return at;
+}
+
+static void check_singles(struct udp *b, struct udp *c)
+{
+    static const uint16_t to_b[] = {80, 80, 80, 60, 90, 90};
+    receive(c, 80);
+    cr_assert_eq(got.bytes, 80);
+    cr_assert_eq(memcmp(got_bytes, sent_bytes + 300, 80), 0);
+    receive(b, 480);
+    cr_assert_eq(got.bytes, 480);
+    cr_assert_eq(memcmp(got_bytes, sent_bytes, 300), 0);
+    cr_assert_eq(memcmp(got_bytes + 300, sent_bytes + 380, 180), 0);
+    cr_assert_eq(got.datagrams, 6);
+    cr_assert_eq(memcmp(got.sizes, to_b, sizeof to_b), 0);
+    cr_assert_eq(got.last.ecn, AQ_ECN_ECT0);
+    cr_assert_eq(io.counts.send_packets, 7);
+    cr_assert_eq(io.counts.send_bytes, 560);
+    cr_assert_eq(io.counts.send_errors, 0);
+}
+
+Test(udp_send, single_datagrams_to_one_place_share_a_message)
+{
+    struct udp a = open_on(4, 1), b = open_on(4, 1), c = open_on(4, 1);
+    cr_assert_eq(send_singles(&a, &b, &c), 560);
+    check_singles(&b, &c);
+    cr_assert_eq(io.counts.send_calls, 1);
+    if (a.gso && b.gro)
+        cr_assert_eq(got.messages, 3);
+    udp_close(&a);
+    udp_close(&b);
+    udp_close(&c);
+}
+
+Test(udp_send, what_shared_a_message_goes_alone_where_gso_is_refused)
+{
+    struct udp a = open_on(4, 1), b = open_on(4, 1), c = open_on(4, 1);
+    if (!a.gso)
+        cr_skip_test("this kernel has no UDP GSO");
+    refuse_gso(&a);
+    (void)send_singles(&a, &b, &c);
+    check_singles(&b, &c);
+    cr_assert_eq(got.messages, 6);
+    cr_assert_eq(io.counts.gso_fallbacks, 1);
+    udp_close(&a);
+    udp_close(&b);
+    udp_close(&c);
+}
+
 Test(udp_send, refused_gso_to_many_hosts_is_the_sockets_fault)
 {
     struct udp a = open_on(4, 0), b = open_on(4, 0);
