@@ -565,7 +565,7 @@ static bool sends_long(const struct conn *c)
 
 bool conn_wants_send(struct conn *c, uint64_t now)
 {
-    if (!conn_is_open(c) || more_to_send(c) || sends_long(c))
+    if (!conn_is_open(c) || more_to_send(c) || sends_long(c) || c->update_wanted)
         return true;
     struct out o = {.path = conn_path(c), .space = &c->app, .id = SPACE_APP, .now = now};
     bool more = frames_owed(c, &o) || wants_mtu_probe(c);

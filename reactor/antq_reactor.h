@@ -51,6 +51,9 @@ struct aq_loop_config {
     /* Called after what aq_loop_hosts told has changed: at most ten times a second, however many
      * addresses come and go at once. NULL: nobody is told. */
     void (*on_hosts)(void *user, struct aq_loop *loop);
+    /* Sleep at once where there is nothing to do. Otherwise, after a row of waits of at most 100 us
+     * each, aq_loop_run first looks again for at most 50 us, as long as that pays [false] */
+    bool no_spin;
 };
 AQ_API void aq_loop_config_init(struct aq_loop_config *config);
 

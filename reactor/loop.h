@@ -15,6 +15,7 @@
 #define AQ_REACTOR_LOOP_H
 
 #include "reactor/antq_reactor.h"
+#include "reactor/lull.h"
 #include "reactor/udp.h"
 
 #include <pthread.h>
@@ -116,6 +117,7 @@ struct aq_loop {
     uint64_t armed_us; /* what deadline_fd is set to; AQ_NEVER: disarmed */
     uint64_t turns;
     uint64_t busy_traffic, busy_until_us; /* packets seen when spinning was prolonged; its end */
+    struct lull lull;
 
     struct loop_socket *sockets;
     uint32_t sockets_max, sockets_high; /* slots, and one past the highest ever open */
@@ -199,7 +201,8 @@ void loop_hosts_fire(struct aq_loop *loop);
 void loop_jobs_free(struct aq_loop *loop);
 
 /* ---- watch.c --------------------------------------------------------------------------------- */
-/* Waits at most timeout_us, spinning first where the config says so; how many are ready, or -1. */
+/* Waits at most timeout_us, spinning first where that pays or the config says so, and reads the
+ * clock. How many are ready, or -1. */
 int loop_wait(struct aq_loop *loop, struct epoll_event *events, uint64_t timeout_us);
 int loop_watch_init(
     struct aq_loop *loop); /* post, signal and deadline descriptors; 0 or an errno */

@@ -106,7 +106,6 @@ static int loop_turn(struct aq_loop *loop, uint64_t timeout_us)
     int n = loop_wait(loop, events, timeout_us);
     if (n < 0)
         return -1;
-    loop->now_us = clock_now_us();
     loop->turns++;
     loop->in_turn = true;
     loop->received = false;

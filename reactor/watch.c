@@ -1,9 +1,10 @@
 /* watch.c -- how a loop waits, and for what besides its sockets: timers, watched descriptors,
  * posts, signals.
  *
- * Waiting is epoll. With busy_poll_us it first spins on epoll without a timeout, because waking a
- * thread that sleeps takes the kernel longer than all that we do with a packet; after so long
- * without traffic it sleeps, so that an idle program costs nothing.
+ * Waiting is epoll. Waking a thread that sleeps takes the kernel longer than all that we do with a
+ * packet; so where waits are short one after another it first spins for a moment on epoll without a
+ * timeout (lull.h), and with busy_poll_us as long as that after the last packet. Then it sleeps, so
+ * that an idle program costs nothing.
  *
  * Each table is small and fixed, so it is searched in order. A callback may change any of them,
  * also its own entry: an entry is freed or copied before its function is called, and every pass is
@@ -52,6 +53,7 @@ int loop_watch_init(struct aq_loop *loop)
     if (loop->deadline_fd < 0)
         return errno;
     loop->armed_us = AQ_NEVER;
+    lull_init(&loop->lull, loop->config.no_spin || sysconf(_SC_NPROCESSORS_ONLN) < 2);
     int failed = loop_epoll(loop, EPOLL_CTL_ADD, loop->post_fd, EPOLLIN, loop_key(LOOP_POST, 0, 0));
     if (failed == 0)
         failed = loop_epoll(loop, EPOLL_CTL_ADD, loop->deadline_fd, EPOLLIN,
@@ -351,11 +353,12 @@ static int loop_sleep(struct aq_loop *loop, struct epoll_event *events, uint64_t
     return n < 0 && errno == EINTR ? 0 : n;
 }
 
-/* Looks again and again while there was traffic lately, for what is left of *timeout_us at most.
- * How many are ready, or -1; 0: it was for nothing, and *timeout_us is what remains. */
-static int loop_spin(struct aq_loop *loop, struct epoll_event *events, uint64_t *timeout_us)
+/* Looks again and again until end_us, for what is left of *timeout_us at most. How many are ready,
+ * or -1; 0: it was for nothing, and *timeout_us is what remains. */
+static int loop_spin(struct aq_loop *loop, struct epoll_event *events, uint64_t end_us,
+                     uint64_t *timeout_us)
 {
-    uint64_t begun_us = loop->now_us, now_us, end_us = loop->busy_until_us;
+    uint64_t begun_us = loop->now_us, now_us;
     if (*timeout_us < AQ_NEVER - begun_us && begun_us + *timeout_us < end_us)
         end_us = begun_us + *timeout_us;
     do {
@@ -369,18 +372,50 @@ static int loop_spin(struct aq_loop *loop, struct epoll_event *events, uint64_t 
     return 0;
 }
 
-int loop_wait(struct aq_loop *loop, struct epoll_event *events, uint64_t timeout_us)
+/* As long after the last packet as the config says. */
+static int loop_wait_busy(struct aq_loop *loop, struct epoll_event *events, uint64_t timeout_us)
 {
     uint64_t traffic = loop->io.counts.recv_packets + loop->io.counts.send_packets;
     uint64_t busy_us = loop->config.busy_poll_us;
-    if (busy_us > 0 && traffic != loop->busy_traffic) {
+    if (traffic != loop->busy_traffic) {
         loop->busy_traffic = traffic;
         loop->busy_until_us = busy_us < AQ_NEVER - loop->now_us ? loop->now_us + busy_us : AQ_NEVER;
     }
-    if (timeout_us > 0 && loop->now_us < loop->busy_until_us) {
-        int n = loop_spin(loop, events, &timeout_us);
+    if (loop->now_us < loop->busy_until_us) {
+        int n = loop_spin(loop, events, loop->busy_until_us, &timeout_us);
         if (n != 0)
             return n;
     }
     return loop_sleep(loop, events, timeout_us);
+}
+
+/* For a moment, where waits have been short. */
+static int loop_wait_lull(struct aq_loop *loop, struct epoll_event *events, uint64_t timeout_us)
+{
+    const struct udp_counts *counts = &loop->io.counts;
+    bool spins = lull_begin(&loop->lull, counts->recv_bytes + counts->send_bytes);
+    uint64_t begun_us = loop->now_us = clock_now_us(); /* work may have taken long */
+    if (spins) {
+        int n = loop_spin(loop, events, begun_us + LULL_SPIN_US, &timeout_us);
+        lull_end(&loop->lull, true, 0, n > 0);
+        if (n != 0)
+            return n;
+    }
+    int n = loop_sleep(loop, events, timeout_us);
+    if (!spins)
+        lull_end(&loop->lull, false, clock_now_us() - begun_us, n > 0);
+    return n;
+}
+
+int loop_wait(struct aq_loop *loop, struct epoll_event *events, uint64_t timeout_us)
+{
+    int n;
+    if (timeout_us == 0)
+        n = loop_sleep(loop, events, 0);
+    else if (loop->config.busy_poll_us > 0)
+        n = loop_wait_busy(loop, events, timeout_us);
+    else
+        n = loop_wait_lull(loop, events, timeout_us);
+    loop->now_us = clock_now_us();
+    return n;
 }
