@@ -12,7 +12,7 @@
  * when the one before is done. At most SHAKING handshakes run at once, so that no Retry is asked
  * for. The perf protocol (apps/perf.h): 8 bytes ask for so many. */
 #include "bench/bench.h"
-#include "reactor/antq_reactor.h"
+#include "bench/client.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,9 +25,7 @@ enum {
 };
 
 struct conns {
-    struct aq_loop *loop;
-    struct aq_endpoint *ep;
-    struct aq_connect connect;
+    struct bench_client client;
     aq_conn *conn;
     uint64_t *begun_us; /* of each connection's dial or request */
     uint32_t *us;       /* latencies */
@@ -36,7 +34,6 @@ struct conns {
     uint64_t idle_us, started_us, ended_us;
     bool first_byte, early, handshakes, resumed;
     uint8_t ticket[4096]; /* the newest that came */
-    char error[256];
 };
 
 /* One request on connection `index`, for `size` bytes. */
@@ -48,36 +45,37 @@ static void ask(struct conns *c, uint64_t index, uint64_t size)
     for (unsigned i = 0; i < HEADER; i++)
         header[i] = (uint8_t)(size >> (56 - 8 * i));
     if (!c->first_byte)
-        c->begun_us[index] = aq_loop_clock(c->loop);
-    int result = aq_stream_open(c->ep, c->conn[index], false, (void *)(uintptr_t)index, &stream);
-    if (result != AQ_OK || aq_stream_write(c->ep, stream, &piece, 1, AQ_FIN) != HEADER)
+        c->begun_us[index] = aq_loop_clock(c->client.loop);
+    int result =
+        aq_stream_open(c->client.ep, c->conn[index], false, (void *)(uintptr_t)index, &stream);
+    if (result != AQ_OK || aq_stream_write(c->client.ep, stream, &piece, 1, AQ_FIN) != HEADER)
         bench_die("a request cannot be sent: %s", aq_error_name(result));
     c->asked++;
 }
 
 static void dial_more(struct conns *c)
 {
-    bool waits = c->resumed && c->connect.ticket_size == 0; /* for the first ticket */
+    bool waits = c->resumed && c->client.connect.ticket_size == 0; /* for the first ticket */
     uint64_t at_once = c->first_byte || waits ? 1 : SHAKING;
     uint64_t settled = c->first_byte ? c->answered : c->confirmed;
     while (c->dialled < c->count && c->dialled - settled < at_once) {
-        c->connect.user = (void *)(uintptr_t)c->dialled;
-        c->connect.early_data = c->early && c->connect.ticket_size > 0;
-        c->begun_us[c->dialled] = aq_loop_clock(c->loop);
-        if (aq_dial(c->loop, &c->connect, c->first_byte, &c->conn[c->dialled], c->error,
-                    sizeof c->error)
+        c->client.connect.user = (void *)(uintptr_t)c->dialled;
+        c->client.connect.early_data = c->early && c->client.connect.ticket_size > 0;
+        c->begun_us[c->dialled] = aq_loop_clock(c->client.loop);
+        if (aq_dial(c->client.loop, &c->client.connect, c->first_byte, &c->conn[c->dialled], c->client.error,
+                    sizeof c->client.error)
             != AQ_OK)
-            bench_die("%s", c->error);
+            bench_die("%s", c->client.error);
         c->dialled++;
-        if (c->connect.early_data)
+        if (c->client.connect.early_data)
             ask(c, c->dialled - 1, c->size);
     }
 }
 
 static void stop(struct conns *c)
 {
-    c->ended_us = aq_loop_clock(c->loop);
-    aq_loop_stop(c->loop);
+    c->ended_us = aq_loop_clock(c->client.loop);
+    aq_loop_stop(c->client.loop);
 }
 
 static void on_idle_over(void *user)
@@ -88,11 +86,11 @@ static void on_idle_over(void *user)
 /* All connections stand. */
 static void begin(struct conns *c)
 {
-    c->started_us = aq_loop_clock(c->loop);
+    c->started_us = aq_loop_clock(c->client.loop);
     if (c->idle_us > 0) {
         (void)puts("ready");
         (void)fflush(stdout);
-        (void)aq_loop_timer(c->loop, c->started_us + c->idle_us, on_idle_over, c);
+        (void)aq_loop_timer(c->client.loop, c->started_us + c->idle_us, on_idle_over, c);
     }
     for (uint64_t i = 0; i < c->count && c->idle_us == 0; i++) {
         if (c->bytes > 0)
@@ -105,7 +103,7 @@ static void begin(struct conns *c)
 static void add_latency(struct conns *c, uint64_t index)
 {
     if (c->us != NULL)
-        c->us[c->latencies++] = (uint32_t)(aq_loop_clock(c->loop) - c->begun_us[index]);
+        c->us[c->latencies++] = (uint32_t)(aq_loop_clock(c->client.loop) - c->begun_us[index]);
 }
 
 /* With --first-byte: the newest connection is done with, unless something is still to come. With
@@ -150,14 +148,14 @@ static void on_readable(struct conns *c, const struct aq_event *event)
     bool fin = false;
     while (!fin) {
         struct aq_iov pieces[READ_PIECES];
-        int count = aq_stream_peek(c->ep, event->stream, pieces, READ_PIECES, &fin);
+        int count = aq_stream_peek(c->client.ep, event->stream, pieces, READ_PIECES, &fin);
         uint64_t size = 0;
         for (int i = 0; i < count; i++)
             size += pieces[i].size;
         if (c->first_byte && size > 0 && (index > 0 || !c->early))
             add_latency(c, index);
         if (count < 0 || (size == 0 && !fin)
-            || aq_stream_consume(c->ep, event->stream, size) != AQ_OK)
+            || aq_stream_consume(c->client.ep, event->stream, size) != AQ_OK)
             return;
         c->got += size;
     }
@@ -181,20 +179,20 @@ static void shaken(struct conns *c, const struct aq_event *event)
     if (c->resumed && take_ticket(c, event)) {
         if (!first)
             return;
-        c->started_us = aq_loop_clock(c->loop);
+        c->started_us = aq_loop_clock(c->client.loop);
     } else if (event->kind == AQ_EVENT_CLOSED) {
         struct aq_close_info info = {.size = sizeof info};
-        if (aq_conn_close_info(c->ep, event->conn, &info) != AQ_OK || info.by != AQ_BY_US)
+        if (aq_conn_close_info(c->client.ep, event->conn, &info) != AQ_OK || info.by != AQ_BY_US)
             bench_die("a connection was lost");
         return;
     } else if (event->kind != AQ_EVENT_CONFIRMED || (c->resumed && first)) {
         return;
     }
     struct aq_conn_peer peer = {.size = sizeof peer};
-    if (aq_conn_peer(c->ep, event->conn, &peer) != AQ_OK
+    if (aq_conn_peer(c->client.ep, event->conn, &peer) != AQ_OK
         || peer.resumed != (c->resumed && c->confirmed > 0))
         bench_die(c->resumed ? "not resumed" : "resumed");
-    (void)aq_close(c->ep, event->conn, 0, NULL, aq_loop_now(c->loop));
+    (void)aq_close(c->client.ep, event->conn, 0, NULL, aq_loop_now(c->client.loop));
     c->confirmed++;
     dial_more(c);
     if (c->confirmed == c->count)
@@ -229,33 +227,14 @@ static void on_event(void *user, struct aq_loop *loop, const struct aq_event *ev
     }
 }
 
-static void open_loop(struct conns *c, int argc, char **argv)
+static void open_client(struct conns *c, int argc, char **argv)
 {
-    static const char *const alpn[] = {"perf"};
-    struct aq_tls_config tls;
-    struct aq_loop_config config;
-    aq_tls_config_init(&tls);
-    tls.alpn = alpn, tls.alpn_count = 1;
-    tls.verify = AQ_VERIFY_CA;
-    tls.ca.file = bench_flag(argc, argv, "--ca", "");
-    aq_connect_init(&c->connect);
-    c->connect.tls = aq_tls_new(&tls, c->error, sizeof c->error);
-    if (c->connect.tls == NULL
-        || aq_resolve(argv[1], 4433, 0, &c->connect.remote, c->error, sizeof c->error) != AQ_OK)
-        bench_die("%s", c->error);
-    c->connect.server_name = "localhost";
-    aq_loop_config_init(&config);
-    config.on_event = on_event, config.user = c;
-    config.handle_signals = true;
-    config.endpoint.max_conns =
-        (uint32_t)c->count + 1024; /* closing ones keep their place a while */
-    config.endpoint.max_streams = (uint32_t)c->count + 1024;
-    config.endpoint.idle_timeout_us = 120000000;
-    config.endpoint.keep_alive_us = 30000000;
-    c->loop = aq_loop_new(&config, c->error, sizeof c->error);
-    if (c->loop == NULL)
-        bench_die("%s", c->error);
-    c->ep = aq_loop_endpoint(c->loop);
+    struct bench_client *client = &c->client;
+    bench_client_init(client, c->count, c->count);
+    client->config.on_event = on_event, client->config.user = c;
+    client->config.endpoint.idle_timeout_us = 120000000;
+    client->config.endpoint.keep_alive_us = 30000000;
+    bench_client_open(client, argv[1], bench_flag(argc, argv, "--ca", ""));
 }
 
 static void print(struct conns *c)
@@ -302,14 +281,13 @@ int main(int argc, char **argv)
         c.us = calloc(c.requests + c.count, sizeof *c.us);
     if (c.conn == NULL || c.begun_us == NULL)
         bench_die("no memory");
-    open_loop(&c, argc, argv);
-    c.started_us = aq_loop_clock(c.loop);
+    open_client(&c, argc, argv);
+    c.started_us = aq_loop_clock(c.client.loop);
     dial_more(&c);
-    int result = aq_loop_run(c.loop);
+    int result = aq_loop_run(c.client.loop);
     if (c.ended_us == 0 && c.idle_us == 0)
         bench_die("interrupted");
     print(&c);
-    aq_loop_free(c.loop);
-    aq_tls_free(c.connect.tls);
+    bench_client_close(&c.client);
     return result == 0 ? 0 : 1;
 }

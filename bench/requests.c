@@ -9,7 +9,7 @@
  * most SHAKING handshakes run at once, so that no Retry is asked for. The perf protocol
  * (apps/perf.h): 8 bytes ask for so many; what comes back is counted, not compared. */
 #include "bench/bench.h"
-#include "reactor/antq_reactor.h"
+#include "bench/client.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,9 +22,7 @@ enum {
 };
 
 struct requests {
-    struct aq_loop *loop;
-    struct aq_endpoint *ep;
-    struct aq_connect connect;
+    struct bench_client client;
     aq_conn *conn;
     uint64_t conns, dialled, confirmed, turn; /* turn: whose the next request is */
     uint64_t *begun_us, *waiting;             /* by slot; slots that found no stream free */
@@ -32,15 +30,15 @@ struct requests {
     uint32_t *us;
     uint64_t count, size, asked, answered, got;
     uint64_t started_us, ended_us;
-    char error[256];
 };
 
 static void dial_more(struct requests *r)
 {
     while (r->dialled < r->conns && r->dialled - r->confirmed < SHAKING) {
-        if (aq_dial(r->loop, &r->connect, false, &r->conn[r->dialled], r->error, sizeof r->error)
+        if (aq_dial(r->client.loop, &r->client.connect, false, &r->conn[r->dialled],
+                    r->client.error, sizeof r->client.error)
             != AQ_OK)
-            bench_die("%s", r->error);
+            bench_die("%s", r->client.error);
         r->dialled++;
     }
 }
@@ -53,15 +51,15 @@ static bool ask(struct requests *r, uint64_t slot)
     aq_stream stream;
     for (unsigned i = 0; i < HEADER; i++)
         header[i] = (uint8_t)(r->size >> (56 - 8 * i));
-    int result =
-        aq_stream_open(r->ep, r->conn[r->turn % r->conns], false, (void *)(uintptr_t)slot, &stream);
+    int result = aq_stream_open(r->client.ep, r->conn[r->turn % r->conns], false,
+                                (void *)(uintptr_t)slot, &stream);
     if (result == AQ_BLOCKED) {
         r->waiting[r->waits++] = slot; /* AQ_EVENT_STREAMS will tell */
         return false;
     }
-    if (result != AQ_OK || aq_stream_write(r->ep, stream, &piece, 1, AQ_FIN) != HEADER)
+    if (result != AQ_OK || aq_stream_write(r->client.ep, stream, &piece, 1, AQ_FIN) != HEADER)
         bench_die("a request cannot be sent: %s", aq_error_name(result));
-    r->begun_us[slot] = aq_loop_clock(r->loop);
+    r->begun_us[slot] = aq_loop_clock(r->client.loop);
     r->turn++;
     r->asked++;
     return true;
@@ -77,11 +75,11 @@ static void ask_waiting(struct requests *r)
 
 static void answered(struct requests *r, uint64_t slot)
 {
-    uint64_t now = aq_loop_clock(r->loop);
+    uint64_t now = aq_loop_clock(r->client.loop);
     r->us[r->answered++] = (uint32_t)(now - r->begun_us[slot]);
     if (r->answered == r->count) {
         r->ended_us = now;
-        aq_loop_stop(r->loop);
+        aq_loop_stop(r->client.loop);
     } else if (r->asked < r->count) {
         (void)ask(r, slot);
     }
@@ -92,12 +90,12 @@ static void on_readable(struct requests *r, const struct aq_event *event)
     bool fin = false;
     while (!fin) {
         struct aq_iov pieces[READ_PIECES];
-        int count = aq_stream_peek(r->ep, event->stream, pieces, READ_PIECES, &fin);
+        int count = aq_stream_peek(r->client.ep, event->stream, pieces, READ_PIECES, &fin);
         uint64_t size = 0;
         for (int i = 0; i < count; i++)
             size += pieces[i].size;
         if (count < 0 || (size == 0 && !fin)
-            || aq_stream_consume(r->ep, event->stream, size) != AQ_OK)
+            || aq_stream_consume(r->client.ep, event->stream, size) != AQ_OK)
             return;
         r->got += size;
     }
@@ -107,7 +105,7 @@ static void on_readable(struct requests *r, const struct aq_event *event)
 static void begin(void *user)
 {
     struct requests *r = user;
-    r->started_us = aq_loop_clock(r->loop);
+    r->started_us = aq_loop_clock(r->client.loop);
     for (uint64_t slot = 0; slot < r->slots && r->asked < r->count; slot++)
         (void)ask(r, slot);
 }
@@ -117,7 +115,7 @@ static void on_confirmed(struct requests *r)
     r->confirmed++;
     dial_more(r);
     if (r->confirmed == r->conns)
-        (void)aq_loop_timer(r->loop, aq_loop_clock(r->loop) + SETTLE_US, begin, r);
+        (void)aq_loop_timer(r->client.loop, aq_loop_clock(r->client.loop) + SETTLE_US, begin, r);
 }
 
 static void on_event(void *user, struct aq_loop *loop, const struct aq_event *event)
@@ -133,30 +131,12 @@ static void on_event(void *user, struct aq_loop *loop, const struct aq_event *ev
         bench_die("a connection was lost");
 }
 
-static void open_loop(struct requests *r, int argc, char **argv)
+static void open_client(struct requests *r, int argc, char **argv)
 {
-    static const char *const alpn[] = {"perf"};
-    struct aq_tls_config tls;
-    struct aq_loop_config config;
-    aq_tls_config_init(&tls);
-    tls.alpn = alpn, tls.alpn_count = 1;
-    tls.verify = AQ_VERIFY_CA;
-    tls.ca.file = bench_flag(argc, argv, "--ca", "");
-    aq_connect_init(&r->connect);
-    r->connect.tls = aq_tls_new(&tls, r->error, sizeof r->error);
-    if (r->connect.tls == NULL
-        || aq_resolve(argv[1], 4433, 0, &r->connect.remote, r->error, sizeof r->error) != AQ_OK)
-        bench_die("%s", r->error);
-    r->connect.server_name = "localhost";
-    aq_loop_config_init(&config);
-    config.on_event = on_event, config.user = r;
-    config.handle_signals = true;
-    config.endpoint.max_conns = (uint32_t)r->conns + 1024;   /* half-open ones count apart */
-    config.endpoint.max_streams = (uint32_t)r->slots + 1024; /* those that are closing, too */
-    r->loop = aq_loop_new(&config, r->error, sizeof r->error);
-    if (r->loop == NULL)
-        bench_die("%s", r->error);
-    r->ep = aq_loop_endpoint(r->loop);
+    struct bench_client *client = &r->client;
+    bench_client_init(client, r->conns, r->slots);
+    client->config.on_event = on_event, client->config.user = r;
+    bench_client_open(client, argv[1], bench_flag(argc, argv, "--ca", ""));
 }
 
 int main(int argc, char **argv)
@@ -176,9 +156,9 @@ int main(int argc, char **argv)
     r.us = calloc(r.count, sizeof *r.us);
     if (r.conn == NULL || r.begun_us == NULL || r.waiting == NULL || r.us == NULL)
         bench_die("no memory");
-    open_loop(&r, argc, argv);
+    open_client(&r, argc, argv);
     dial_more(&r);
-    int result = aq_loop_run(r.loop);
+    int result = aq_loop_run(r.client.loop);
     if (r.ended_us == 0 || r.got != r.count * r.size)
         bench_die("interrupted, or not all bytes came");
     bench_sort(r.us, r.count);
@@ -187,7 +167,6 @@ int main(int argc, char **argv)
                  (unsigned long long)r.conns, (double)(r.ended_us - r.started_us) / 1e6,
                  (unsigned long long)r.answered, bench_percentile(r.us, r.count, 500),
                  bench_percentile(r.us, r.count, 990), bench_percentile(r.us, r.count, 999));
-    aq_loop_free(r.loop);
-    aq_tls_free(r.connect.tls);
+    bench_client_close(&r.client);
     return result == 0 ? 0 : 1;
 }

@@ -5,9 +5,10 @@
  *
  * BoringSSL alone, none of antq's code. The client verifies the chain and the name; a resumed
  * handshake is PSK with a fresh key exchange, as QUIC's are. Each side's calls are timed by
- * themselves; nothing in them waits, so that time is CPU time but for what interrupts it. Prints the
- * means and the medians of each side per handshake. */
+ * themselves; nothing in them waits, so that time is CPU time but for what interrupts it. Prints
+ * the means and the medians of each side per handshake. */
 #include "bench/bench.h"
+#include "bench/tls.h"
 
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -27,8 +28,6 @@ struct side {
     uint64_t ns;
     bool done;
 };
-
-static SSL_SESSION *session; /* the newest the client got */
 
 static int on_secret(SSL *ssl, enum ssl_encryption_level_t level, const SSL_CIPHER *cipher,
                      const uint8_t *secret, size_t size)
@@ -61,14 +60,6 @@ static int on_alert(SSL *ssl, enum ssl_encryption_level_t level, uint8_t alert)
 
 static const SSL_QUIC_METHOD method = {on_secret, on_secret, on_data, on_flush, on_alert};
 
-static int on_session(SSL *ssl, SSL_SESSION *fresh)
-{
-    (void)ssl;
-    SSL_SESSION_free(session);
-    session = fresh;
-    return 1;
-}
-
 static int on_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_size, const uint8_t *in,
                    unsigned in_size, void *arg)
 {
@@ -80,10 +71,9 @@ static int on_alpn(SSL *ssl, const uint8_t **out, uint8_t *out_size, const uint8
 
 static SSL_CTX *make_context(void)
 {
-    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
-    if (ctx == NULL || !SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION)
-        || !SSL_CTX_set_quic_method(ctx, &method))
-        bench_die("no TLS");
+    SSL_CTX *ctx = bench_tls();
+    if (!SSL_CTX_set_quic_method(ctx, &method))
+        bench_die("no TLS for QUIC");
     return ctx;
 }
 
@@ -91,8 +81,7 @@ static SSL_CTX *server_context(int argc, char **argv)
 {
     SSL_CTX *ctx = make_context();
     if (!SSL_CTX_use_certificate_chain_file(ctx, bench_flag(argc, argv, "--cert", ""))
-        || !SSL_CTX_use_PrivateKey_file(ctx, bench_flag(argc, argv, "--key", ""),
-                                        SSL_FILETYPE_PEM))
+        || !SSL_CTX_use_PrivateKey_file(ctx, bench_flag(argc, argv, "--key", ""), SSL_FILETYPE_PEM))
         bench_die("--cert or --key cannot be used");
     SSL_CTX_set_num_tickets(ctx, 1); /* as antq does: BoringSSL would make two */
     SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
@@ -101,15 +90,8 @@ static SSL_CTX *server_context(int argc, char **argv)
 
 static SSL_CTX *client_context(int argc, char **argv)
 {
-    static const uint16_t algorithms[] = {SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_ED25519};
     SSL_CTX *ctx = make_context();
-    if (!SSL_CTX_load_verify_locations(ctx, bench_flag(argc, argv, "--ca", ""), NULL))
-        bench_die("--ca cannot be used");
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-    SSL_CTX_sess_set_new_cb(ctx, on_session);
-    if (!SSL_CTX_set_verify_algorithm_prefs(ctx, algorithms, 2))
-        bench_die("no signature algorithms");
+    bench_tls_client(ctx, bench_flag(argc, argv, "--ca", ""));
     return ctx;
 }
 
@@ -129,7 +111,8 @@ static void begin(struct side *side, SSL_CTX *ctx, bool server)
         SSL_set_connect_state(side->ssl);
         (void)SSL_set_alpn_protos(side->ssl, alpn, sizeof alpn);
         (void)SSL_set_tlsext_host_name(side->ssl, "localhost");
-        (void)X509_VERIFY_PARAM_set1_host(SSL_get0_param(side->ssl), "localhost", strlen("localhost"));
+        (void)X509_VERIFY_PARAM_set1_host(SSL_get0_param(side->ssl), "localhost",
+                                          strlen("localhost"));
     }
     side->ns = bench_clock_ns() - begun_ns;
 }
@@ -174,7 +157,7 @@ static bool handshake(struct side *client, struct side *server, SSL_CTX *ctx[2],
     begin(client, ctx[0], false);
     begin(server, ctx[1], true);
     uint64_t begun_ns = bench_clock_ns();
-    if (resumed && session != NULL && !SSL_set_session(client->ssl, session))
+    if (resumed && bench_session != NULL && !SSL_set_session(client->ssl, bench_session))
         bench_die("the session cannot be used");
     (void)SSL_do_handshake(client->ssl);
     client->ns += bench_clock_ns() - begun_ns;

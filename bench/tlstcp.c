@@ -12,6 +12,7 @@
  * many as until a QUIC handshake is confirmed. The next one begins when the server, too, is done
  * and has closed. */
 #include "bench/bench.h"
+#include "bench/tls.h"
 #include "core/buf.h"
 
 #include <errno.h>
@@ -30,16 +31,6 @@ enum {
 };
 
 static uint8_t record[RECORD];
-static SSL_SESSION *session; /* the newest the client got */
-
-static SSL_CTX *make_context(void)
-{
-    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
-    if (ctx == NULL || !SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION))
-        bench_die("no TLS");
-    return ctx;
-}
-
 /* All of it, or the end of the connection. */
 static bool write_all(SSL *ssl, const void *data, size_t size)
 {
@@ -107,7 +98,7 @@ static void set_nodelay(int fd)
 static int serve(int argc, char **argv)
 {
     struct bench_addr addr;
-    SSL_CTX *ctx = make_context();
+    SSL_CTX *ctx = bench_tls();
     if (!SSL_CTX_use_certificate_chain_file(ctx, bench_flag(argc, argv, "--cert", ""))
         || !SSL_CTX_use_PrivateKey_file(ctx, bench_flag(argc, argv, "--key", ""), SSL_FILETYPE_PEM))
         bench_die("--cert or --key cannot be used");
@@ -130,25 +121,10 @@ static int serve(int argc, char **argv)
     }
 }
 
-static int on_session(SSL *ssl, SSL_SESSION *fresh)
-{
-    (void)ssl;
-    SSL_SESSION_free(session);
-    session = fresh;
-    return 1;
-}
-
 static SSL_CTX *client_context(int argc, char **argv)
 {
-    static const uint16_t algorithms[] = {SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_ED25519};
-    SSL_CTX *ctx = make_context();
-    if (!SSL_CTX_load_verify_locations(ctx, bench_flag(argc, argv, "--ca", ""), NULL))
-        bench_die("--ca cannot be used");
-    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-    SSL_CTX_sess_set_new_cb(ctx, on_session);
-    if (!SSL_CTX_set_verify_algorithm_prefs(ctx, algorithms, 2))
-        bench_die("no signature algorithms");
+    SSL_CTX *ctx = bench_tls();
+    bench_tls_client(ctx, bench_flag(argc, argv, "--ca", ""));
     return ctx;
 }
 
@@ -160,7 +136,7 @@ static SSL *dial(SSL_CTX *ctx, const struct bench_addr *addr, bool resumed)
     SSL *ssl = SSL_new(ctx);
     if (ssl == NULL || !SSL_set_fd(ssl, fd) || !SSL_set_tlsext_host_name(ssl, "localhost")
         || !X509_VERIFY_PARAM_set1_host(SSL_get0_param(ssl), "localhost", strlen("localhost"))
-        || (resumed && !SSL_set_session(ssl, session)) || SSL_connect(ssl) != 1)
+        || (resumed && !SSL_set_session(ssl, bench_session)) || SSL_connect(ssl) != 1)
         bench_die("the handshake failed");
     if ((bool)SSL_session_reused(ssl) != resumed)
         bench_die(resumed ? "not resumed" : "resumed");
@@ -211,7 +187,7 @@ static void connect_often(SSL_CTX *ctx, const struct bench_addr *addr, uint64_t 
 {
     uint32_t *ns = calloc(count, sizeof *ns);
     SSL *ssl = dial(ctx, addr, false);
-    if (ns == NULL || !ask(ssl, 'U', 0) || !read_all(ssl, record, 1) || session == NULL)
+    if (ns == NULL || !ask(ssl, 'U', 0) || !read_all(ssl, record, 1) || bench_session == NULL)
         bench_die("no session came"); /* with the answer's byte the tickets came, too */
     hang_up(ssl);
     uint64_t begun_ns = bench_clock_ns();

@@ -568,7 +568,7 @@ bool conn_wants_send(struct conn *c, uint64_t now)
     if (!conn_is_open(c) || more_to_send(c) || sends_long(c) || c->update_wanted)
         return true;
     struct out o = {.path = conn_path(c), .space = &c->app, .id = SPACE_APP, .now = now};
-    bool more = frames_owed(c, &o) || wants_mtu_probe(c);
+    bool more = frames_owed(c, &o) || wants_mtu_probe(c, now) != 0;
     for (unsigned i = 0; i < PATHS && !more; i++)
         more = c->path[i] && path_wants_probe(c->path[i], now);
     if (!more)
