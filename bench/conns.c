@@ -114,12 +114,12 @@ static void next_first_byte(struct conns *c)
     aq_conn conn = c->conn[c->dialled - 1];
     struct aq_conn_peer peer = {.size = sizeof peer};
     if (c->answered < c->dialled
-        || (c->early && (c->connect.ticket_size == 0 || c->confirmed < c->dialled)))
+        || (c->early && (c->client.connect.ticket_size == 0 || c->confirmed < c->dialled)))
         return;
-    if (aq_conn_peer(c->ep, conn, &peer) != AQ_OK
+    if (aq_conn_peer(c->client.ep, conn, &peer) != AQ_OK
         || (c->dialled > 1 && c->early && peer.early_data != AQ_EARLY_ACCEPTED))
         bench_die("0-RTT was not accepted");
-    (void)aq_close(c->ep, conn, 0, NULL, aq_loop_now(c->loop));
+    (void)aq_close(c->client.ep, conn, 0, NULL, aq_loop_now(c->client.loop));
     dial_more(c);
     if (c->answered == c->count)
         stop(c);
@@ -167,15 +167,15 @@ static bool take_ticket(struct conns *c, const struct aq_event *event)
     if (event->kind != AQ_EVENT_TICKET || event->size > sizeof c->ticket)
         return false;
     memcpy(c->ticket, event->data, event->size);
-    c->connect.ticket = c->ticket;
-    c->connect.ticket_size = event->size;
+    c->client.connect.ticket = c->ticket;
+    c->client.connect.ticket_size = event->size;
     return true;
 }
 
 /* A handshake is all that was wanted of this connection. Without tickets yet, it stays for one. */
 static void shaken(struct conns *c, const struct aq_event *event)
 {
-    bool first = c->connect.ticket_size == 0;
+    bool first = c->client.connect.ticket_size == 0;
     if (c->resumed && take_ticket(c, event)) {
         if (!first)
             return;
@@ -204,7 +204,7 @@ static void on_event(void *user, struct aq_loop *loop, const struct aq_event *ev
     struct conns *c = user;
     if (c->handshakes) {
         shaken(c, event);
-    } else if (event->kind == AQ_EVENT_TICKET && c->early && c->connect.ticket_size == 0) {
+    } else if (event->kind == AQ_EVENT_TICKET && c->early && c->client.connect.ticket_size == 0) {
         if (take_ticket(c, event))
             next_first_byte(c);
     } else if (event->kind == AQ_EVENT_CONFIRMED && c->early) {
