@@ -439,6 +439,7 @@ static void keep_way(struct aq_node *node, struct link *l, const struct aq_path_
         if (l->client && gone) {
             struct aq_path_addr to = path_addr(open);
             (void)aq_conn_migrate(node->ep, l->conn, &to, node_now(node));
+            l->stale = false;
         }
     } else if (l->client && !any && l->again_us == AQ_NEVER) {
         l->again_us = node_now(node) + NODE_BACKOFF_MIN_US;
@@ -459,6 +460,7 @@ static void on_path(struct aq_node *node, struct node_peer *p, struct link *l, u
     }
     if (l->client && active != NULL && active->channel != 0 && best != NULL) {
         struct aq_path_addr to = path_addr(best);
+        l->stale = false;
         if (aq_conn_migrate(node->ep, l->conn, &to, node_now(node)) == AQ_OK)
             active = best;
     }
