@@ -437,9 +437,12 @@ static void keep_way(struct aq_node *node, struct link *l, const struct aq_path_
         l->again_wait_us = 0;
         bool gone = active->channel != 0 ? !relay_is_open(l, active->channel) : l->stale;
         if (l->client && gone) {
-            struct aq_path_addr to = path_addr(open);
-            (void)aq_conn_migrate(node->ep, l->conn, &to, node_now(node));
+            struct aq_path_addr to = path_addr(open), old = path_addr(active);
+            int result = aq_conn_migrate(node->ep, l->conn, &to, node_now(node));
             l->stale = false;
+            /* It counts as validated still: the two would take turns for ever. */
+            if (result == AQ_OK && old.channel == 0)
+                (void)aq_conn_drop_path(node->ep, l->conn, &old, node_now(node));
         }
     } else if (l->client && !any && l->again_us == AQ_NEVER) {
         l->again_us = node_now(node) + NODE_BACKOFF_MIN_US;
