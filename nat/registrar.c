@@ -243,6 +243,21 @@ void registrar_set_hints(struct registrar *r, const struct message_hint *hints, 
     }
 }
 
+void registrar_hurry(struct registrar *r, uint64_t now)
+{
+    for (unsigned i = 0; i < r->count; i++) {
+        struct registrar_node *n = &r->node[i];
+        bool unreached = n->reason == FAILURE_UNREACHABLE || n->reason == FAILURE_TIMEOUT
+                         || n->reason == FAILURE_LOST;
+        if (n->state != NODE_WAITING || !unreached)
+            continue;
+        /* Not at once: a network that comes and goes would have us dial each time. */
+        n->backoff_us = r->config.backoff_min_us;
+        if (n->deadline_us > now + n->backoff_us)
+            n->deadline_us = now + n->backoff_us;
+    }
+}
+
 void registrar_stop(struct registrar *r, uint64_t now)
 {
     (void)now;

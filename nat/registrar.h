@@ -123,6 +123,8 @@ void registrar_failed(struct registrar *r, unsigned node, enum registrar_failure
 void registrar_recv(struct registrar *r, unsigned node, const struct message *m, uint64_t now);
 void registrar_tick(struct registrar *r, uint64_t now);
 uint64_t registrar_deadline(const struct registrar *r);
+/* The network is another one: nodes that could not be reached are tried again soon. */
+void registrar_hurry(struct registrar *r, uint64_t now);
 /* Says goodbye to all: a lease of 0, then CLOSE. */
 void registrar_stop(struct registrar *r, uint64_t now);
 

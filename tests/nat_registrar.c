@@ -170,6 +170,41 @@ Test(nat_registrar, backoff)
 }
 
 /* Not before retry_after; not soon where time does not help. */
+/* Another network: who was not reached is tried again within a second, who said no is not. */
+Test(nat_registrar, hurry)
+{
+    start(3);
+    for (unsigned i = 0; i < 8; i++) {
+        turn();
+        registrar_failed(&reg, 0, FAILURE_UNREACHABLE, now);
+        registrar_failed(&reg, 1, FAILURE_WRONG_PIN, now);
+        if (reg.node[2].state == NODE_DIALLING) {
+            registrar_connected(&reg, 2, now);
+            turn();
+            answer(2, NAT_ACCEPTED);
+        }
+        now += registrar_deadline(&reg) - now;
+    }
+    turn();
+    registrar_failed(&reg, 0, FAILURE_TIMEOUT, now);
+    cr_assert_eq(reg.node[0].state, NODE_WAITING);
+    cr_assert_gt(reg.node[0].deadline_us, now + 10000000);
+    uint64_t pin = reg.node[1].deadline_us, renewal = reg.node[2].deadline_us;
+    registrar_hurry(&reg, now);
+    cr_expect_eq(reg.node[0].deadline_us, now + 1000000);
+    cr_expect_eq(reg.node[1].deadline_us, pin);
+    cr_expect_eq(reg.node[2].deadline_us, renewal);
+    now += 1000000;
+    turn();
+    cr_expect_geq(dials, 1);
+    registrar_hurry(&reg, now); /* while it is being dialled */
+    cr_expect_eq(reg.node[0].state, NODE_DIALLING);
+    registrar_failed(&reg, 0, FAILURE_UNREACHABLE, now);
+    uint64_t soon = reg.node[0].deadline_us;
+    registrar_hurry(&reg, now); /* never later */
+    cr_expect_eq(reg.node[0].deadline_us, soon);
+}
+
 Test(nat_registrar, refusals)
 {
     for (unsigned reason = NAT_MALFORMED; reason <= NAT_CAPACITY; reason++) {

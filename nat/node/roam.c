@@ -9,6 +9,7 @@
 #include "nat/node/node.h"
 
 #include "core/addr.h"
+#include "core/num.h"
 
 #include <string.h>
 
@@ -75,6 +76,8 @@ void roam_on_hosts(void *user, struct aq_loop *loop)
     struct hosts hosts;
     hosts.count = aq_loop_hosts(loop, hosts.addr, NODE_HOSTS);
     hosts.count = hosts.count < NODE_HOSTS ? hosts.count : NODE_HOSTS;
+    if (node->boot_count > 0)
+        registrar_hurry(&node->registrar, node_now(node));
     for (unsigned i = 0; i < node->boot_count; i++)
         boot_roam(node, &node->boots[i], &hosts);
     for (unsigned i = 0; i < node->link_max; i++)
@@ -83,6 +86,8 @@ void roam_on_hosts(void *user, struct aq_loop *loop)
         struct node_peer *p = &node->peers[i];
         if (p->state == PEER_UP && p->link != NULL && p->link->relayed && !p->link->stale)
             p->search_us = node_now(node); /* there may be a better way now */
+        if (p->state == PEER_WAITING && p->next_us != AQ_NEVER)
+            p->next_us = min_u64(p->next_us, node_now(node) + NODE_BACKOFF_MIN_US);
     }
     node_pump(node);
 }
