@@ -37,7 +37,7 @@ static const struct row rows[] = {
     {"recover: interface down for 25 s", INTERFACE_DOWN, 25 * SECOND, 30 * SECOND, true},
     {"recover: interface down for 100 s", INTERFACE_DOWN, 100 * SECOND, 125 * SECOND, false},
     {"recover: cut off for 10 s", CUT_OFF, 10 * SECOND, 15 * SECOND, true},
-    {"recover: another address", NEW_ADDRESS, 0, 95 * SECOND, false},
+    {"recover: another address", NEW_ADDRESS, 0, 15 * SECOND, false},
     {"recover: the provider gives another address", NEW_PROVIDER, 0, 95 * SECOND, false},
     {"recover: the NAT reboots", NAT_REBOOTS, 0, 95 * SECOND, false},
 };
