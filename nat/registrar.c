@@ -235,7 +235,8 @@ void registrar_set_hints(struct registrar *r, const struct message_hint *hints, 
                          uint64_t now)
 {
     assert(count <= MESSAGE_HINTS);
-    memcpy(r->hints, hints, count * sizeof *hints);
+    if (count > 0)
+        memcpy(r->hints, hints, count * sizeof *hints);
     r->hint_count = (uint8_t)count;
     for (unsigned i = 0; i < r->count; i++) {
         if (r->node[i].state == NODE_REGISTERED)
