@@ -307,7 +307,8 @@ static void receive(struct aq_loop *loop)
     for (unsigned i = 0; i < next; i++)
         free(loop->inbox[i]);
     loop->inbox_count -= next;
-    memmove(loop->inbox, loop->inbox + next, loop->inbox_count * sizeof *loop->inbox);
+    if (loop->inbox_count > 0)
+        memmove(loop->inbox, loop->inbox + next, loop->inbox_count * sizeof *loop->inbox);
     loop->more |= loop->inbox_count > 0;
 }
 
