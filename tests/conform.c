@@ -173,6 +173,25 @@ Test(conform, another_version)
     }
 }
 
+/* RFC 9000 §7.2: the Source Connection ID of the first packet stays: what bears another is
+ * discarded. */
+Test(conform, another_source_id)
+{
+    for (unsigned server = 0; server < 2; server++) {
+        struct watch w;
+        struct hostile *peer = watched(server, STAGE_HANDSHAKE, &w);
+        uint64_t dropped = stats_of(peer).drop_unknown_cid;
+        peer->own.bytes[0] ^= 1;
+        cr_assert(hostile_send(peer, PACKET_HANDSHAKE, ping, 1));
+        cr_expect_eq(stats_of(peer).drop_unknown_cid, dropped + 1);
+        cr_expect_eq(w.acks[PACKET_HANDSHAKE], 0);
+        peer->own.bytes[0] ^= 1;
+        cr_assert(hostile_send(peer, PACKET_HANDSHAKE, ping, 1));
+        cr_expect_eq(w.acks[PACKET_HANDSHAKE], 1);
+        hostile_free(peer);
+    }
+}
+
 /* RFC 9000 §5.1.1: numbers go up by one; an id that was given out is accepted, until it is retired.
  */
 Test(conform, ids_given_out)

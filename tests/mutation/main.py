@@ -55,8 +55,10 @@ def sync(src, tree):
         rel = path.relative_to(tree)
         if path.is_file() and rel.parts[0] in PARTS and rel not in there and "__pycache__" not in rel.parts:
             path.unlink()
-    # What a mutant leaves unused is no error; and the newest file of all, so that configure does not run.
-    config = (src / "config.ninja").read_text().replace(" -Werror", "")
+    # Of the build that calls us. What a mutant leaves unused is no error; and it is the newest file of all, so that
+    # configure does not run.
+    config = pathlib.Path("config.ninja").read_text().replace(" -Werror", "")
+    config = re.sub(r"^src *=.*$", "src = .", config, flags=re.M)
     if not (tree / "config.ninja").exists() or (tree / "config.ninja").read_text() != config:
         (tree / "config.ninja").write_text(config)
     os.utime(tree / "config.ninja")

@@ -1,8 +1,8 @@
 """rules.py -- rules of the RFCs turned round, whose tests must fail.
 
-The first part was drawn: random.Random(4).sample of the sentences of tests/rfc_musts.txt that name a test, in order,
-until there were twenty; see DRAWN. The second part is the conformance tests' own. Names are sections and the number
-of the sentence in it."""
+The first part was drawn: random.Random(4).sample of the 332 sentences of tests/rfc_musts.txt that named a test then,
+in the order of the sample, until there were twenty; DRAWN_WITHOUT has what was passed over. The second part is the
+conformance tests' own. Names are sections and the number of the sentence in it."""
 from mutant import Mutant, mutant
 
 # Drawn, and without a mutant, because what decides is not ours.
@@ -109,4 +109,7 @@ MUTANTS = [
            "        if (!can_seal(c, id) || !packet_begin(c, &o[n], id, out + size, limit - size))",
            "        if (id != SPACE_INITIAL || !packet_begin(c, &o[n], id, out + size, limit - size))",
            "conform/closes_in_their_space"),
+    mutant("9000-7.2-3", "packets with another source id are discarded", "core/recv.c",
+           "        return false; /* RFC 9000 §7.2:", "        return true; /* RFC 9000 §7.2:",
+           "conform/another_source_id"),
 ]
