@@ -24,8 +24,9 @@ static uint8_t pattern(const struct play *play, bool from_client, unsigned numbe
 static void datagram_fill_in(const struct side *side, unsigned number, uint8_t *out, size_t size)
 {
     for (size_t i = 0; i < size; i++)
-        out[i] =
-            i < HEAD ? (uint8_t)(number >> (8 * i)) : pattern(side->play, side->client, number, i);
+        out[i] = pattern(side->play, side->client, number, i);
+    for (size_t i = 0; i < HEAD; i++)
+        out[i] = (uint8_t)(number >> (8 * i));
 }
 
 /* One more. False: not now. */

@@ -278,7 +278,7 @@ static void run(const struct options *options, const struct scenario *row, bool 
     if (outcome.amplification_permille > totals->amplification_permille)
         totals->amplification_permille = outcome.amplification_permille;
     for (unsigned i = 0; i < FEATURES; i++)
-        totals->feature[i] += outcome.features >> i & 1;
+        totals->feature[i] += (unsigned)(outcome.features >> i & 1);
     if (trace)
         fclose(trace);
     if (outcome.ok && options->twice) {
