@@ -75,9 +75,13 @@ static void grid_paths(uint64_t seed, struct scenario *row)
     /* Nor where each path is left before an id for the next one can have come (RFC 9000 §9.5). */
     if (one_in(&rng, 3))
         row->migrate_us = pick_scale(&rng, MS(200), SECONDS(10)) + 6 * rtt_us;
-    /* Nor where both use ids up faster than a retirement and its replacement come across. */
-    if (row->migrate_us && row->rebind_us && row->rebind_us < 12 * rtt_us)
-        row->rebind_us = 12 * rtt_us;
+    /* Nor where both use ids up faster than a retirement and its replacement come across: losses
+     * make that several timeouts. */
+    uint64_t least_us = 12 * rtt_us;
+    if (row->link[0].loss_ppm > PERCENT(5) || row->link[1].loss_ppm > PERCENT(5))
+        least_us = 60 * rtt_us + SECONDS(1);
+    if (row->migrate_us && row->rebind_us && row->rebind_us < least_us)
+        row->rebind_us = least_us;
     if (one_in(&rng, 8) && !row->preferred && !row->migrate_us) {
         row->rebind_every = (unsigned)pick_scale(&rng, 1, 1000);
         row->keep_old = true;
