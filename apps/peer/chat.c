@@ -123,9 +123,6 @@ int chat_main(int argc, char **argv)
     if (!peer_start(&c.p, &code)) {
         return code;
     }
-    if (aq_node_connect(c.p.node, c.id, 0) != AQ_OK) {
-        complain("connecting: that PeerId is our own");
-        peer_end(&c.p, EXIT_WRONG_USE);
-    }
+    peer_connect(&c.p, c.id, 0);
     return peer_run(&c.p);
 }

@@ -1,4 +1,5 @@
-/* peer.c -- flags, node, events and streams of the programs in this room (peer.h). */
+/* peer.c -- flags, node, events and streams of the programs in this room (peer.h); tell.c prints
+ * the events. */
 #include "apps/peer/peer.h"
 
 #include <errno.h>
@@ -85,10 +86,36 @@ static bool each_part(const struct option_list *list,
     return true;
 }
 
+/* [PEERID@]HOST:PORT; false: told. */
+static bool bootstrap_good(const char *part)
+{
+    const char *at = strchr(part, '@'), *colon = strrchr(part, ':');
+    char id[PEER_NAME];
+    uint8_t bytes[32];
+    char *end = NULL;
+    unsigned long port = colon != NULL ? strtoul(colon + 1, &end, 10) : 0;
+
+    (void)snprintf(id, sizeof id, "%.*s", at != NULL ? (int)(at - part) : 0, part);
+    if (at != NULL && !aq_peer_id_parse(id, bytes)) {
+        complain("--bootstrap: \"%s\" in \"%s\" is no PeerId: it is 52 letters and digits, as "
+                 "`antq bootstrap` prints them",
+                 id, part);
+        return false;
+    }
+    if (port == 0 || port > 65535 || *end != '\0' || colon == (at != NULL ? at + 1 : part)) {
+        complain("--bootstrap: \"%s\" must end with a host and a port: [PEERID@]HOST:PORT", part);
+        return false;
+    }
+    return true;
+}
+
 static bool add_bootstrap(struct peer_program *p, const char *part)
 {
     if (p->name_count == AQ_NODE_BOOTSTRAPS) {
         complain("--bootstrap: at most %d are taken", AQ_NODE_BOOTSTRAPS);
+        return false;
+    }
+    if (!bootstrap_good(part)) {
         return false;
     }
     p->name_list[p->name_count] = p->names[p->name_count];
@@ -293,129 +320,6 @@ static void on_conn(void *user, struct aq_node *node, const struct aq_event *eve
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
-static void json_field(const char *name, const char *text)
-{
-    (void)printf(",\"%s\":", name);
-    json_text(stdout, text);
-}
-
-static const char *event_name(enum aq_node_event_kind kind)
-{
-    static const char *const names[] = {"bootstrap", "registered", "step",    "connected", "path",
-                                        "failed",    "closed",     "refused", "probe"};
-
-    return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "unknown";
-}
-
-static void tell_json(const struct peer_program *p, const struct aq_node_event *e)
-{
-    char text[64], id[AQ_PEER_ID_TEXT];
-
-    (void)printf("{\"event\":\"%s\",\"ms\":%.1f", event_name(e->kind), peer_ms(p));
-    if (e->peer_id != NULL) {
-        json_field("peer_id", aq_peer_id_text(e->peer_id, id));
-    }
-    if (e->kind == AQ_NODE_BOOTSTRAP) {
-        json_field("name", peer_bootstrap(p, e->index));
-        (void)printf(",\"registered\":%s", e->registered ? "true" : "false");
-        if (e->observed.family != 0) {
-            json_field("observed", aq_addr_text(&e->observed, text, sizeof text));
-        }
-    } else if (e->kind == AQ_NODE_REGISTERED) {
-        json_field("result", aq_node_result_name(e->result));
-    } else if (e->kind == AQ_NODE_STEP || e->kind == AQ_NODE_FAILED) {
-        json_field("step", aq_node_step_name(e->step));
-    } else if (e->kind == AQ_NODE_CONNECTED || e->kind == AQ_NODE_PATH) {
-        json_field("path", e->relayed ? "relayed" : "direct");
-        (void)printf(",\"incoming\":%s", e->incoming ? "true" : "false");
-    }
-    if (e->reason != NULL) {
-        json_field("reason", e->reason);
-    }
-    if (e->hint != NULL) {
-        json_field("hint", e->hint);
-    }
-    if (e->retry_us != 0) {
-        (void)printf(",\"retry_ms\":%llu", (unsigned long long)(e->retry_us / 1000));
-    }
-    (void)puts("}");
-    (void)fflush(stdout);
-}
-
-static void tell_bootstrap(const struct peer_program *p, const struct aq_node_event *e)
-{
-    char text[64];
-
-    if (e->registered) {
-        if (!p->quiet) {
-            note("%8.1f ms  registered with %s, which sees us as %s", peer_ms(p),
-                 peer_bootstrap(p, e->index),
-                 e->observed.family != 0 ? aq_addr_text(&e->observed, text, sizeof text)
-                                         : "nothing");
-        }
-        return;
-    }
-    if (strcmp(e->reason, "none") == 0) {
-        return;
-    }
-    complain("registering with %s: %s%s%s", peer_bootstrap(p, e->index), e->reason,
-             e->hint != NULL ? "; " : "", e->hint != NULL ? e->hint : "");
-}
-
-static void tell_person(const struct peer_program *p, const struct aq_node_event *e)
-{
-    char id[AQ_PEER_ID_TEXT] = "somebody";
-    const char *step = aq_node_step_name(e->step);
-
-    if (e->peer_id != NULL) {
-        (void)peer_short(e->peer_id, id);
-    }
-    switch (e->kind) {
-    case AQ_NODE_BOOTSTRAP: tell_bootstrap(p, e); break;
-    case AQ_NODE_REGISTERED:
-        if (!p->quiet) {
-            note("%8.1f ms  registration: %s", peer_ms(p), aq_node_result_name(e->result));
-        }
-        break;
-    case AQ_NODE_STEP:
-        if (!p->quiet) {
-            note("%8.1f ms  %s: %s", peer_ms(p), id, step);
-        }
-        break;
-    case AQ_NODE_CONNECTED:
-        if (!p->quiet) {
-            note("%8.1f ms  %s: connected, %s%s", peer_ms(p), id, e->relayed ? "relayed" : "direct",
-                 e->incoming ? ", it called" : "");
-        }
-        break;
-    case AQ_NODE_PATH:
-        if (!p->quiet) {
-            note("%8.1f ms  %s: now %s", peer_ms(p), id, e->relayed ? "relayed" : "direct");
-        }
-        break;
-    case AQ_NODE_FAILED:
-        complain("connecting to %s failed while %s: %s%s%s", id, step, e->reason,
-                 e->hint != NULL ? "; " : "", e->hint != NULL ? e->hint : "");
-        break;
-    case AQ_NODE_CLOSED:
-        if (!p->quiet) {
-            note("%8.1f ms  %s: gone: %s", peer_ms(p), id, e->reason);
-        }
-        break;
-    case AQ_NODE_REFUSED: note("%8.1f ms  %s wanted in: refused", peer_ms(p), id); break;
-    case AQ_NODE_PROBE: break; /* for who has asked for it */
-    }
-}
-
-void peer_tell(struct peer_program *p, const struct aq_node_event *event)
-{
-    if (p->flags.json && !p->quiet) {
-        tell_json(p, event);
-    } else {
-        tell_person(p, event);
-    }
-}
-
 static void end_streams(struct peer_program *p, aq_conn conn)
 {
     struct peer_stream *next;
@@ -429,11 +333,21 @@ static void end_streams(struct peer_program *p, aq_conn conn)
     }
 }
 
+static void node_known(struct peer_program *p, struct aq_node *node)
+{
+    p->node = node;
+    p->loop = aq_node_loop(node);
+    p->ep = aq_loop_endpoint(p->loop);
+    p->began_us = aq_loop_now(p->loop);
+}
+
 static void on_event(void *user, struct aq_node *node, const struct aq_node_event *event)
 {
     struct peer_program *p = user;
-    (void)node;
 
+    if (p->node == NULL) { /* the first ones come while it is made */
+        node_known(p, node);
+    }
     if (event->kind == AQ_NODE_BOOTSTRAP && event->first_use && !p->told_first[event->index]) {
         p->told_first[event->index] = true;
         known_add(p->key.path, peer_bootstrap(p, event->index), event->peer_id);
@@ -486,6 +400,10 @@ static void on_signal(void *user)
     struct signalfd_siginfo info;
 
     while (read(p->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (p->on_stop != NULL && !p->ending) {
+            p->on_stop(p);
+        }
+        p->ending = true;
         aq_node_stop(p->node);
     }
 }
@@ -526,14 +444,14 @@ static bool make_node(struct peer_program *p)
     if (!watch_inside(p, &config)) {
         return false;
     }
-    p->node = aq_node_new(&config, error, sizeof error);
-    if (p->node == NULL) {
+    struct aq_node *node = aq_node_new(&config, error, sizeof error);
+    if (node == NULL) {
         complain("%s", error);
         return false;
     }
-    p->loop = aq_node_loop(p->node);
-    p->ep = aq_loop_endpoint(p->loop);
-    p->began_us = aq_loop_now(p->loop);
+    if (p->node == NULL) {
+        node_known(p, node);
+    }
     if (!watch_signals(p)) {
         complain("cannot watch for signals: %s", strerror(errno));
         return false;
@@ -561,6 +479,16 @@ bool peer_start(struct peer_program *p, int *code)
     return make_node(p);
 }
 
+void peer_connect(struct peer_program *p, const uint8_t id[32], unsigned flags)
+{
+    if (memcmp(aq_node_id(p->node), id, 32) == 0) {
+        complain("connecting: that PeerId is our own");
+        peer_end(p, EXIT_WRONG_USE);
+    } else {
+        (void)aq_node_connect(p->node, id, flags); /* or it ends already, and has said why */
+    }
+}
+
 int peer_run(struct peer_program *p)
 {
     int result = aq_loop_run(p->loop);
@@ -579,5 +507,6 @@ int peer_run(struct peer_program *p)
 void peer_end(struct peer_program *p, int code)
 {
     p->code = code;
+    p->ending = true;
     aq_node_stop(p->node);
 }

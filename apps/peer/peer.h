@@ -58,10 +58,12 @@ struct peer_program {
     struct peer_flags flags;
     const struct peer_service *const *services; /* beside echo; NULL at the end */
     void (*on_event)(struct peer_program *p, const struct aq_node_event *event);
+    void (*on_stop)(struct peer_program *p); /* SIGINT or SIGTERM: may say more, and set code */
     void *user;
-    bool quiet; /* only what fails is told */
-    bool keep;  /* a bootstrap list is not required */
-    int code;   /* to exit with */
+    bool quiet;  /* only what fails is told */
+    bool keep;   /* a bootstrap list is not required */
+    int code;    /* to exit with */
+    bool ending; /* peer_end, or a signal: what is lost from now on is lost on purpose */
     /* from here on, peer.c's */
     struct key_file key;
     struct aq_node *node;
@@ -87,6 +89,8 @@ bool peer_start(struct peer_program *p, int *code);
 /* Runs until it ends, and frees everything. Returns the exit code. */
 int peer_run(struct peer_program *p);
 void peer_end(struct peer_program *p, int code);
+/* aq_node_connect; our own PeerId is wrong use, and ends it. */
+void peer_connect(struct peer_program *p, const uint8_t id[32], unsigned flags);
 /* Milliseconds since the start. */
 double peer_ms(const struct peer_program *p);
 /* The first ten characters: for people's eyes. */

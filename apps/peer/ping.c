@@ -57,6 +57,46 @@ static void print_ms(const char *name, double ms)
     }
 }
 
+/* What two bootstrap nodes see of one socket: another port for each of them. */
+static bool own_nat_is_symmetric(const struct peer_program *p)
+{
+    struct aq_node_bootstrap info = {.size = sizeof info};
+    struct aq_addr first = {.family = 0};
+
+    for (unsigned i = 0; aq_node_bootstrap(p->node, i, &info) == AQ_OK; i++) {
+        if (info.observed.family == 0) {
+            continue;
+        }
+        if (first.family == 0) {
+            first = info.observed;
+        } else if (first.family == info.observed.family && first.port != info.observed.port
+                   && memcmp(first.ip, info.observed.ip, sizeof first.ip) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Why the connection is relayed still, as far as can be seen from here. */
+static const char *why_relayed(const struct peer_program *p)
+{
+    struct aq_node_stats stats = {.size = sizeof stats};
+
+    aq_node_stats(p->node, &stats);
+    if (own_nat_is_symmetric(p)) {
+        return "our NAT gives each destination another port (symmetric), and the peer's lets in "
+               "only who it has talked to";
+    }
+    if (stats.punch_out == 0) {
+        return "no address of the peer was found that can be probed from here";
+    }
+    if (stats.punch_in > 0) {
+        return "probes came through, but no path was fit to move to; try again";
+    }
+    return "no probe came through: one of the two NATs gives each destination another port "
+           "(symmetric), or a firewall drops UDP; `antq doctor` with two bootstrap nodes tells more";
+}
+
 static void report(struct ping *g)
 {
     const char *path = g->relayed ? "relayed" : "direct";
@@ -72,6 +112,10 @@ static void report(struct ping *g)
         print_ms("direct_ms", g->direct_ms);
         (void)printf(",\"path\":\"%s\",\"sent\":%llu,\"received\":%llu", path,
                      (unsigned long long)g->sent, (unsigned long long)g->received);
+        if (g->waiting && g->relayed) {
+            (void)printf(",\"relayed_why\":");
+            json_text(stdout, why_relayed(&g->p));
+        }
         (void)printf(",\"rtt_us\":{\"min\":%u,\"p50\":%u,\"p99\":%u}}\n", least,
                      samples_percentile(&g->rtt, 50), samples_percentile(&g->rtt, 99));
         return;
@@ -87,7 +131,19 @@ static void on_wait_over(void *user)
     struct ping *g = user;
 
     report(g);
+    if (g->waiting && g->relayed && !g->p.flags.json) {
+        (void)printf("it stays relayed, after %.1f s more: %s\n",
+                     (double)g->flags.wait_direct_us / 1e6, why_relayed(&g->p));
+    }
     peer_end(&g->p, EXIT_DONE);
+}
+
+static void ping_stop(struct peer_program *p)
+{
+    struct ping *g = p->user;
+
+    report(g);
+    p->code = g->received > 0 ? EXIT_DONE : EXIT_FAILED;
 }
 
 static void on_lost(void *user)
@@ -164,7 +220,7 @@ static void ping_closed(struct peer_program *p, struct peer_stream *s, bool lost
     (void)s;
 
     g->stream = NULL;
-    if (lost && g->received < g->flags.count && !aq_loop_stopping(p->loop)) {
+    if (lost && g->received < g->flags.count && !p->ending) {
         complain("pinging: the stream ended after %llu answers; try again",
                  (unsigned long long)g->received);
         report(g);
@@ -199,16 +255,17 @@ static void ping_event(struct peer_program *p, const struct aq_node_event *event
 
     if (event->kind == AQ_NODE_REGISTERED && g->connect_us == 0) {
         if (event->result == AQ_NODE_NONE) {
-            complain("registering: no bootstrap node has us; `antq doctor` tells more");
+            peer_tell(p, &(struct aq_node_event){.kind = AQ_NODE_FAILED,
+                                                 .peer_id = g->id,
+                                                 .step = AQ_NODE_STEP_REGISTERING,
+                                                 .reason = "no bootstrap node has us",
+                                                 .hint = "`antq doctor` tells more"});
             peer_end(p, EXIT_FAILED);
             return;
         }
         g->registered_ms = peer_ms(p);
         g->connect_us = aq_loop_clock(p->loop);
-        if (aq_node_connect(p->node, g->id, 0) != AQ_OK) {
-            complain("connecting: that PeerId is our own");
-            peer_end(p, EXIT_WRONG_USE);
-        }
+        peer_connect(p, g->id, 0);
     } else if (it && event->kind == AQ_NODE_CONNECTED && g->stream == NULL && g->sent == 0) {
         connected(g, event);
     } else if (it && event->kind == AQ_NODE_PATH) {
@@ -250,6 +307,7 @@ int ping_main(int argc, char **argv)
     }
     g.p.user = &g;
     g.p.on_event = ping_event;
+    g.p.on_stop = ping_stop;
     g.p.quiet = g.p.flags.json;
     if (!peer_word(word, g.id)) {
         return EXIT_WRONG_USE;

@@ -56,7 +56,10 @@ static bool open_file(struct sender *f)
     }
     f->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (f->fd < 0 || fstat(f->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        complain("cannot send \"%s\": %s", path, f->fd < 0 ? strerror(errno) : "it is no file");
+        complain("cannot send \"%s\": %s", path,
+                 f->fd < 0             ? strerror(errno)
+                 : S_ISDIR(st.st_mode) ? "it is a directory; pack it first, for example with tar"
+                                       : "it is no file");
         return false;
     }
     return true;
@@ -260,6 +263,20 @@ static void send_event(struct peer_program *p, const struct aq_node_event *event
     }
 }
 
+static void send_stop(struct peer_program *p)
+{
+    struct sender *f = p->user;
+
+    if (!f->ended) {
+        progress_end();
+        complain("interrupted: %zu of %zu files not sent; what has arrived of one is gone on with "
+                 "when it is sent again",
+                 f->count - f->index, f->count - 1);
+        f->ended = true;
+        p->code = EXIT_FAILED;
+    }
+}
+
 int send_main(int argc, char **argv)
 {
     static struct sender f;
@@ -292,13 +309,13 @@ int send_main(int argc, char **argv)
     f.index = 1;
     f.p.user = &f;
     f.p.on_event = send_event;
+    f.p.on_stop = send_stop;
     if (!peer_start(&f.p, &code)) {
         return code;
     }
     next_file(&f); /* its hash is taken while the connection is made */
-    if (!f.ended && aq_node_connect(f.p.node, f.id, AQ_NODE_KEEP) != AQ_OK) {
-        complain("connecting: that PeerId is our own");
-        peer_end(&f.p, EXIT_WRONG_USE);
+    if (!f.ended) {
+        peer_connect(&f.p, f.id, AQ_NODE_KEEP);
     }
     code = peer_run(&f.p);
     if (f.fd >= 0) {
