@@ -23,7 +23,7 @@ void relay_config_init(struct relay_config *config)
 {
     *config = (struct relay_config){
         .max_pairs = 4096,
-        .max_pairs_per_peer = 32,
+        .max_pairs_per_peer = 128, /* as many as a node has peers by default */
         .bytes_per_s = 10000000 / 8,
         .burst_bytes = 128 * 1024,
         .unproven_bytes = 16 * 1024, /* PROTOCOL §4 */

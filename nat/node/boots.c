@@ -52,6 +52,7 @@ static void boot_dial_address(struct aq_node *node, struct node_boot *b, const s
     connect.remote = *addr;
     connect.tls = node->tls_boot;
     connect.peer_id = b->known ? b->id.bytes : NULL;
+    node_dial_from(node, &connect);
     if (aq_dial(node->loop, &connect, false, &b->conn, error, sizeof error) != AQ_OK) {
         boot_failed(node, b, FAILURE_UNREACHABLE);
         return;
@@ -257,6 +258,9 @@ static const char *boot_hint(unsigned reason)
     case NAT_BANNED:
     case NAT_POLICY: return "ask its operator to let your PeerId in, or use another bootstrap node";
     case NAT_VERSION: return "one of you needs a newer antq";
+    case FAILURE_LOST:
+    case NAT_SHUTTING_DOWN:
+        return "it is tried again by itself; another bootstrap node would keep you reachable";
     case NAT_RATE_LIMITED:
     case NAT_CAPACITY: return "it is tried again by itself; another bootstrap node may have room";
     case NAT_STALE_GENERATION:

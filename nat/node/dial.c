@@ -11,6 +11,7 @@
 
 #include "core/num.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,21 +52,38 @@ struct node_peer *peer_take(struct aq_node *node, const struct peer_id *id)
     return NULL;
 }
 
+struct session *session_take(struct aq_node *node, struct node_peer *p)
+{
+    if (p->session == NULL) {
+        uint32_t index = pool_take(&node->sessions);
+        assert(index != POOL_NONE); /* as many as peers */
+        p->session = pool_at(&node->sessions, index);
+    }
+    return p->session;
+}
+
+void session_give(struct aq_node *node, struct node_peer *p)
+{
+    pool_give(&node->sessions, pool_index(&node->sessions, p->session));
+    p->session = NULL;
+}
+
 /* Its session, if one runs, ends without a word: what it came to is told by events. */
-static void session_drop(struct node_peer *p, uint64_t now)
+static void session_drop(struct aq_node *node, struct node_peer *p)
 {
     struct session_action action;
-    if (p->in_session) {
-        session_cancel(&p->session, now);
-        while (session_next(&p->session, &action, now))
-            continue;
-    }
-    p->in_session = false;
+    uint64_t now = node_now(node);
+    if (p->session == NULL)
+        return;
+    session_cancel(p->session, now);
+    while (session_next(p->session, &action, now))
+        continue;
+    session_give(node, p);
 }
 
 void peer_free(struct aq_node *node, struct node_peer *p)
 {
-    session_drop(p, node_now(node));
+    session_drop(node, p);
     p->state = PEER_FREE;
     p->link = NULL;
 }
@@ -85,7 +103,7 @@ struct node_peer *peer_coming(struct aq_node *node, const struct peer_id *id)
 /* It did not come. */
 static void peer_stays_away(struct aq_node *node, struct node_peer *p)
 {
-    session_drop(p, node_now(node));
+    session_drop(node, p);
     p->link = NULL;
     p->state = p->wanted ? PEER_WAITING : PEER_FREE;
     p->next_us = node_now(node);
@@ -106,7 +124,7 @@ void peer_step(struct aq_node *node, struct node_peer *p, enum aq_node_step step
 static uint64_t peer_again(struct aq_node *node, struct node_peer *p)
 {
     uint64_t wait = p->backoff_us;
-    session_drop(p, node_now(node));
+    session_drop(node, p);
     p->link = NULL;
     if (!p->keep || node->stopping) {
         p->state = PEER_FREE;
@@ -197,7 +215,7 @@ void peer_yield(struct aq_node *node, struct node_peer *p)
     struct link *l = p->link;
     node->stats.duplicates++;
     p->link = NULL;
-    session_drop(p, node_now(node));
+    session_drop(node, p);
     if (l != NULL)
         link_close(node, l, NODE_CODE_DUPLICATE, "both dialled: the other connection stays");
     /* Theirs comes; if it does not, we dial again. */
@@ -238,10 +256,10 @@ void peer_up(struct aq_node *node, struct node_peer *p, struct link *l)
         node->stats.relayed++;
     else
         node->stats.direct++;
-    if (p->in_session && l->relayed)
-        session_on_relayed(&p->session, node_now(node));
+    if (p->session != NULL && l->relayed)
+        session_on_relayed(p->session, node_now(node));
     else
-        session_drop(p, node_now(node));
+        session_drop(node, p);
     tell_connected(node, p);
 }
 
@@ -253,11 +271,10 @@ static void begin(struct aq_node *node, struct node_peer *p, unsigned coordinato
     session_config_init(&config);
     config.coordinators = coordinators < SESSION_COORDINATORS ? coordinators : SESSION_COORDINATORS;
     p->state = PEER_DIALLING;
-    p->in_session = true;
     p->why[0] = '\0';
     node->stats.attempts++;
     direct_configure(node, &config);
-    session_init(&p->session, &config, &node->budget, now);
+    session_init(session_take(node, p), &config, &node->budget, now);
     p->round++;
     peer_step(node, p, AQ_NODE_STEP_COORDINATING);
 }
@@ -270,7 +287,7 @@ static void ask(struct aq_node *node, struct node_peer *p, unsigned coordinator,
     if (old != NULL)
         link_close(node, old, NODE_CODE_GONE, "another bootstrap node is asked");
     if (l == NULL) {
-        session_on_refused(&p->session, b != NULL ? NAT_CAPACITY : NAT_NOT_REGISTERED, now);
+        session_on_refused(p->session, b != NULL ? NAT_CAPACITY : NAT_NOT_REGISTERED, now);
         return;
     }
     l->known = true;
@@ -278,7 +295,7 @@ static void ask(struct aq_node *node, struct node_peer *p, unsigned coordinator,
     p->link = l;
     if (!relay_dial(node, l, b)) {
         link_free(node, l);
-        session_on_refused(&p->session, NAT_CAPACITY, now);
+        session_on_refused(p->session, NAT_CAPACITY, now);
         return;
     }
     direct_ask(node, p, b);
@@ -291,7 +308,7 @@ static void ask_again(struct aq_node *node, struct node_peer *p, unsigned coordi
     if (b != NULL)
         direct_ask(node, p, b);
     else
-        session_on_refused(&p->session, NAT_NOT_REGISTERED, now);
+        session_on_refused(p->session, NAT_NOT_REGISTERED, now);
 }
 
 /* False: the peer is not what it was, and its session is over. */
@@ -302,7 +319,7 @@ static bool act(struct aq_node *node, struct node_peer *p, const struct session_
     switch (action->kind) {
     case SESSION_GATHER:
         direct_candidates(node, &own);
-        session_on_candidates(&p->session, &own, now);
+        session_on_candidates(p->session, &own, now);
         break;
     case SESSION_COORDINATE:
         if (p->state == PEER_UP)
@@ -312,7 +329,7 @@ static bool act(struct aq_node *node, struct node_peer *p, const struct session_
         break;
     case SESSION_PROBE: direct_probe(node, p, action); break;
     case SESSION_END:
-        p->in_session = false;
+        session_give(node, p);
         direct_ended(node, p, &action->end);
         if (p->state == PEER_DIALLING)
             peer_fail(node, p, nat_reason_name(action->end.reason));
@@ -348,7 +365,8 @@ void peers_pump(struct aq_node *node, uint64_t now)
         if (p->state == PEER_COMING && p->link == NULL && p->next_us <= now)
             peer_stays_away(node, p);
         direct_pump(node, p, now);
-        while (p->state != PEER_FREE && p->in_session && session_next(&p->session, &action, now))
+        while (p->state != PEER_FREE && p->session != NULL
+               && session_next(p->session, &action, now))
             if (!act(node, p, &action, now))
                 break;
     }
@@ -367,8 +385,8 @@ uint64_t peers_deadline(const struct aq_node *node)
         if (p->state == PEER_COMING && p->link == NULL)
             at = p->next_us;
         at = min_u64(at, direct_deadline(p));
-        if (p->in_session)
-            at = min_u64(at, session_deadline(&p->session));
+        if (p->session != NULL)
+            at = min_u64(at, session_deadline(p->session));
         first = min_u64(first, at);
     }
     return first;
@@ -426,6 +444,7 @@ int aq_node_connect_address(struct aq_node *node, const struct aq_addr *addr,
     aq_connect_init(&connect);
     connect.tls = node->tls_peer;
     connect.remote = *addr;
+    node_dial_from(node, &connect);
     connect.peer_id = peer_id;
     l->client = true;
     l->known = peer_id != NULL;

@@ -134,14 +134,13 @@ void direct_configure(struct aq_node *node, struct session_config *config)
 void direct_accept(struct aq_node *node, struct node_peer *p)
 {
     struct session_config config;
-    if (p->in_session)
+    if (p->session != NULL)
         return;
     session_config_init(&config);
     direct_configure(node, &config);
-    session_accept(&p->session, &config, &node->budget, node_now(node));
-    p->in_session = true;
+    session_accept(session_take(node, p), &config, &node->budget, node_now(node));
     if (p->state == PEER_UP)
-        session_on_relayed(&p->session, node_now(node));
+        session_on_relayed(p->session, node_now(node));
     node->dirty = true;
 }
 
@@ -151,12 +150,12 @@ static void direct_meet(struct aq_node *node, struct node_peer *p,
 {
     uint64_t now = node_now(node);
     direct_accept(node, p);
-    if (p->session.state == SESSION_DISCOVERING) {
+    if (p->session->state == SESSION_DISCOVERING) {
         struct cand_list own;
         direct_candidates(node, &own);
-        session_on_candidates(&p->session, &own, now);
+        session_on_candidates(p->session, &own, now);
     }
-    session_on_coordinated(&p->session, meeting, now);
+    session_on_coordinated(p->session, meeting, now);
     node->dirty = true;
     if (meeting->peer.family != 0)
         node_tell(node, &(struct aq_node_event){.kind = AQ_NODE_STEP,
@@ -169,14 +168,13 @@ void direct_search(struct aq_node *node, struct node_peer *p)
     struct session_config config;
     unsigned have = registrar_registered(&node->registrar);
     p->search_us = AQ_NEVER;
-    if (p->in_session || have == 0)
+    if (p->session != NULL || have == 0)
         return;
     session_config_init(&config);
     config.coordinators = have < SESSION_COORDINATORS ? have : SESSION_COORDINATORS;
     direct_configure(node, &config);
-    session_init(&p->session, &config, &node->budget, node_now(node));
-    session_on_relayed(&p->session, node_now(node));
-    p->in_session = true;
+    session_init(session_take(node, p), &config, &node->budget, node_now(node));
+    session_on_relayed(p->session, node_now(node));
     p->round++;
     node->dirty = true;
 }
@@ -245,9 +243,9 @@ void direct_on_message(struct aq_node *node, struct node_boot *b, const struct m
         for (unsigned i = 0; i < node->peer_max; i++) {
             struct node_peer *p = &node->peers[i];
             /* While it is being dialled, the relay's answer decides. */
-            if (p->state == PEER_UP && p->in_session && p->asked == b
+            if (p->state == PEER_UP && p->session != NULL && p->asked == b
                 && memcmp(p->request, m->request_id, REQUEST_ID_SIZE) == 0)
-                session_on_refused(&p->session, m->reason, node_now(node));
+                session_on_refused(p->session, m->reason, node_now(node));
         }
     }
 }
@@ -295,8 +293,8 @@ static void on_open(struct aq_node *node, struct node_peer *p, const struct aq_d
     if (budget_take(&node->budget, &d->remote, node_now(node)))
         say_punch(node, secret, &punch, &to, 0);
     /* Its NAT is open towards us, and now ours towards it: it is probed at once. */
-    if (p->in_session)
-        (void)session_on_remote(&p->session, &remote, 0, node_now(node));
+    if (p->session != NULL)
+        (void)session_on_remote(p->session, &remote, 0, node_now(node));
 }
 
 static void on_reply(struct aq_node *node, struct node_peer *p, const struct aq_datagram *d,
@@ -306,8 +304,8 @@ static void on_reply(struct aq_node *node, struct node_peer *p, const struct aq_
         node->stats.drop_punch++;
         return;
     }
-    if (p->in_session)
-        session_on_answer(&p->session, &d->remote, node_now(node));
+    if (p->session != NULL)
+        session_on_answer(p->session, &d->remote, node_now(node));
     try_path(node, p, &d->remote, 0);
 }
 
@@ -351,9 +349,9 @@ static void on_confirmed(struct aq_node *node, struct node_peer *p, struct link 
         uint64_t seq;
         (void)aq_nat_add_address(node->ep, l->conn, &own.v[i].addr, &seq, node_now(node));
     }
-    for (unsigned i = 0; p->in_session && i < p->session.pairs; i++) {
-        if (p->session.pair[i].answered)
-            try_path(node, p, &p->session.pair[i].remote.addr, 0);
+    for (unsigned i = 0; p->session != NULL && i < p->session->pairs; i++) {
+        if (p->session->pair[i].answered)
+            try_path(node, p, &p->session->pair[i].remote.addr, 0);
     }
 }
 
@@ -361,8 +359,8 @@ static void on_confirmed(struct aq_node *node, struct node_peer *p, struct link 
 static const struct cand *own_for(const struct node_peer *p, const struct aq_addr *theirs)
 {
     const struct cand *best = NULL;
-    for (unsigned i = 0; i < p->session.own.count; i++) {
-        const struct cand *c = &p->session.own.v[i];
+    for (unsigned i = 0; i < p->session->own.count; i++) {
+        const struct cand *c = &p->session->own.v[i];
         bool alike = addr_class(&c->addr) == addr_class(theirs);
         if (c->addr.family == theirs->family
             && (best == NULL || (alike && addr_class(&best->addr) != addr_class(theirs))))
@@ -381,12 +379,14 @@ static void on_news(struct aq_node *node, struct node_peer *p, struct link *l,
     if (!l->relayed || (news->kind != AQ_NAT_ADDED && news->kind != AQ_NAT_PUNCH))
         return;
     direct_meet(node, p, &unknown);
+    if (p->session == NULL) /* the application, told of it, has given the peer up */
+        return;
     /* The server hears of it half a round trip later; the client has opened when it hears. */
     if (l->client && aq_conn_stats(node->ep, l->conn, &stats) == AQ_OK)
         open_us = stats.rtt_us / 2;
     if (addr_class(&news->addr) == ADDR_PUBLIC)
         remote.kind = CAND_OBSERVED;
-    enum cand_verdict verdict = session_on_remote(&p->session, &remote, open_us, node_now(node));
+    enum cand_verdict verdict = session_on_remote(p->session, &remote, open_us, node_now(node));
     const struct cand *own = own_for(p, &news->addr);
     if (l->client && verdict == CAND_OK && own != NULL)
         (void)aq_nat_punch(node->ep, l->conn, p->round, news->seq, &own->addr, node_now(node));
@@ -457,9 +457,9 @@ static void on_path(struct aq_node *node, struct node_peer *p, struct link *l, u
     for (unsigned i = 0; i < count; i++)
         active = path[i].active ? &path[i] : active;
     const struct aq_path_info *best = best_of(path, count);
-    if (what & AQ_PATH_PROBE_FAILED && p->in_session) {
-        for (unsigned i = 0; i < p->session.pairs; i++)
-            session_on_path_failed(&p->session, &p->session.pair[i].remote.addr);
+    if (what & AQ_PATH_PROBE_FAILED && p->session != NULL) {
+        for (unsigned i = 0; i < p->session->pairs; i++)
+            session_on_path_failed(p->session, &p->session->pair[i].remote.addr);
     }
     if (l->client && active != NULL && active->channel != 0 && best != NULL) {
         struct aq_path_addr to = path_addr(best);
@@ -475,8 +475,8 @@ static void on_path(struct aq_node *node, struct node_peer *p, struct link *l, u
         keep_way(node, l, path, count, active);
     if (active == NULL || (active->channel != 0) == l->relayed)
         return;
-    if (l->relayed && p->in_session)
-        session_on_direct(&p->session, &active->remote, node_now(node));
+    if (l->relayed && p->session != NULL)
+        session_on_direct(p->session, &active->remote, node_now(node));
     if (l->relayed)
         p->direct = active->remote;
     tell_path(node, p, l);

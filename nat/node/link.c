@@ -218,7 +218,7 @@ static void link_closed(struct aq_node *node, struct link *l, const struct aq_ev
             memcpy(why + n + 2, info.reason, m + 1);
         }
     }
-    if (p != NULL && (was_up || !p->in_session || l->state == LINK_HANDSHAKE)) {
+    if (p != NULL && (was_up || p->session == NULL || l->state == LINK_HANDSHAKE)) {
         peer_lost(node, p, why, was_up); /* tells the application, while the link is still known */
     }
     link_end(node, l);

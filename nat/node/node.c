@@ -182,6 +182,10 @@ static void node_start(struct aq_node *node)
         registrar_init(&node->registrar, &config, node->boot_count, &node->rng, node_now(node));
 }
 
+enum {
+    POOL_ALIGN = 64
+};
+
 static struct aq_node *node_alloc(const struct aq_node_config *config)
 {
     unsigned links = config->max_peers * 2;
@@ -196,10 +200,16 @@ static struct aq_node *node_alloc(const struct aq_node_config *config)
     node->links = calloc(links, sizeof *node->links);
     node->peers = calloc(config->max_peers, sizeof *node->peers);
     node->memory = calloc(1, budget_size(NODE_BUDGET));
-    if (node->boots == NULL || node->links == NULL || node->peers == NULL || node->memory == NULL) {
+    node->session_memory =
+        calloc(1, pool_size(sizeof(struct session), config->max_peers) + POOL_ALIGN);
+    if (node->boots == NULL || node->links == NULL || node->peers == NULL || node->memory == NULL
+        || node->session_memory == NULL) {
         aq_node_free(node);
         return NULL;
     }
+    uintptr_t at = (uintptr_t)node->session_memory + POOL_ALIGN - 1;
+    pool_init(&node->sessions, (void *)(at - at % POOL_ALIGN), sizeof(struct session),
+              config->max_peers);
     return node;
 }
 
@@ -240,6 +250,7 @@ void aq_node_free(struct aq_node *node)
     free(node->links);
     free(node->peers);
     free(node->memory);
+    free(node->session_memory);
     explicit_bzero(&node->rng, sizeof node->rng);
     free(node);
 }
@@ -291,6 +302,18 @@ void node_tell(struct aq_node *node, const struct aq_node_event *event)
 {
     if (node->config.on_event != NULL)
         node->config.on_event(node->config.user, node, event);
+}
+
+void node_dial_from(const struct aq_node *node, struct aq_connect *connect)
+{
+    static const uint8_t any[sizeof connect->local.ip];
+    for (unsigned i = 0; i < node->listen_count; i++) {
+        const struct aq_addr *at = &node->listening[i];
+        if (at->family == connect->remote.family && memcmp(at->ip, any, sizeof any) != 0) {
+            connect->local = *at;
+            return;
+        }
+    }
 }
 
 bool node_allows(struct aq_node *node, const struct peer_id *id)

@@ -16,6 +16,7 @@
 #ifndef AQ_NODE_NODE_H
 #define AQ_NODE_NODE_H
 
+#include "core/pool.h"
 #include "core/rng.h"
 #include "nat/datagram.h"
 #include "nat/node/antq_node.h"
@@ -121,13 +122,12 @@ struct node_peer {
     struct peer_id id;
     bool known; /* false: dialled by address, whoever is there */
     bool wanted, keep;
-    bool in_session;
     struct link *link; /* NULL: none */
     enum aq_node_step step;
     uint64_t next_us; /* PEER_WAITING: try again; AQ_NEVER: when we are registered */
     uint64_t backoff_us;
     char why[MESSAGE_TEXT + 1]; /* of the last failure, in words */
-    struct session session;
+    struct session *session;    /* of node.sessions, while one runs; NULL: none */
     /* searching for a direct path: */
     uint8_t request[REQUEST_ID_SIZE], consented[REQUEST_ID_SIZE]; /* PUNCH: ours, theirs */
     const struct node_boot *asked;
@@ -169,13 +169,14 @@ struct aq_node {
     struct link *last; /* whose event came last */
     struct node_peer *peers;
     unsigned peer_max;
-    uint64_t next_name; /* of channels */
+    struct pool sessions; /* one for each peer that is searched for: 3 KiB, soon done with */
+    uint64_t next_name;   /* of channels */
     struct early early[NODE_EARLY];
     unsigned early_at;
     bool dirty; /* the pump has work */
     bool pumping, stopping;
     struct aq_node_stats stats;
-    void *memory;
+    void *memory, *session_memory;
 };
 
 /* ---- node.c ---- */
@@ -186,6 +187,9 @@ static inline uint64_t node_now(const struct aq_node *node)
 void node_tell(struct aq_node *node, const struct aq_node_event *event);
 /* Lets the machines run until they want nothing more, and sets the timer for the next time. */
 void node_pump(struct aq_node *node);
+/* From where we listen, where that is one address: what is observed is then the socket's that
+ * others are to reach. */
+void node_dial_from(const struct aq_node *node, struct aq_connect *connect);
 bool node_allows(struct aq_node *node, const struct peer_id *id);
 
 /* ---- boots.c ---- */
@@ -237,6 +241,9 @@ void probe_on_message(struct aq_node *node, const struct node_boot *b, const str
 /* ---- dial.c ---- */
 struct node_peer *peer_find(struct aq_node *node, const struct peer_id *id);
 struct node_peer *peer_of_link(struct aq_node *node, const struct link *l);
+/* The peer's session, to be begun, or begun anew; and back, when it has ended. */
+struct session *session_take(struct aq_node *node, struct node_peer *p);
+void session_give(struct aq_node *node, struct node_peer *p);
 struct node_peer *peer_take(struct aq_node *node, const struct peer_id *id);
 void peer_step(struct aq_node *node, struct node_peer *p, enum aq_node_step step);
 /* The link is up: by our dialling or by theirs. */

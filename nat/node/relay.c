@@ -426,8 +426,8 @@ static void on_go(struct aq_node *node, struct link *l, struct way *w, const str
     way_opened(w, m);
     if (p == NULL)
         return;
-    if (p->in_session)
-        session_on_coordinated(&p->session, &unknown, node_now(node));
+    if (p->session != NULL)
+        session_on_coordinated(p->session, &unknown, node_now(node));
     peer_step(node, p, AQ_NODE_STEP_HANDSHAKE);
     give_early(node, w);
 }
@@ -440,8 +440,8 @@ static void on_refused(struct aq_node *node, struct link *l, const struct messag
     (void)memset(p->why, 0, sizeof p->why);
     if (message_has(m, FIELD_TEXT) && m->text.size < sizeof p->why)
         memcpy(p->why, m->text.data, m->text.size);
-    if (p->in_session && l->state == LINK_ASKING)
-        session_on_refused(&p->session, m->reason, node_now(node));
+    if (p->session != NULL && l->state == LINK_ASKING)
+        session_on_refused(p->session, m->reason, node_now(node));
     else
         peer_fail(node, p, nat_reason_name(m->reason));
 }
@@ -466,8 +466,8 @@ void relay_boot_lost(struct aq_node *node, const struct node_boot *b)
         struct link *l = &node->links[i];
         struct node_peer *p =
             l->state == LINK_ASKING && l->way[0].boot == b ? peer_of_link(node, l) : NULL;
-        if (p != NULL && p->in_session)
-            session_on_refused(&p->session, NAT_SHUTTING_DOWN, node_now(node));
+        if (p != NULL && p->session != NULL)
+            session_on_refused(p->session, NAT_SHUTTING_DOWN, node_now(node));
         /* Its channels may go on for a while; another way is looked for meanwhile. */
         for (unsigned k = 0; k < NODE_WAYS && l->state == LINK_UP; k++) {
             if (l->way[k].name == 0 || l->way[k].boot != b)
