@@ -49,7 +49,7 @@ for what in "ping $B_ID" "chat $B_ID" "send $B_ID $T/file"; do
         fails 2 'must end with a host and a port' $what --key "$T/a.key" --bootstrap 127.0.0.1:none
         fails 2 'must end with a host and a port' $what --key "$T/a.key" --bootstrap :4433
         fails 2 '"abc" in "abc@127.0.0.1:1" is no PeerId' $what --key "$T/a.key" --bootstrap abc@127.0.0.1:1
-        fails 1 'registering with no.such.host.invalid:1: unreachable; is its address right' $what --key "$T/a.key" \
+        fails 1 'registering with no.such.host.invalid:1: [a-z_]*; is its ' $what --key "$T/a.key" \
             --bootstrap no.such.host.invalid:1
         fails 1 'wrong_pin; another key answers under this name' $what --key "$T/a.key" --bootstrap "$C@$SERVER_ADDR"
         fails 1 "cannot listen on $SERVER_ADDR: port in use" $what --key "$T/a.key" --bootstrap "$BOOT" --listen "$SERVER_ADDR"

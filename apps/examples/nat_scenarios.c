@@ -94,6 +94,7 @@ static void on_event(void *user, struct aq_node *node, const struct aq_node_even
         break;
     case AQ_NODE_CLOSED: printf("gone: %s\n", event->reason); break;
     case AQ_NODE_REFUSED: printf("somebody was refused\n"); break;
+    default: printf("event %d, of a newer library\n", (int)event->kind);
     }
     fflush(stdout);
 }
