@@ -74,6 +74,13 @@ run 20 hostA ping "$B_ID" --bootstrap "$BOOT" --key "$T/a.key" --count 3 --json 
 [ "$(json received "$T/ping.json")" = 3 ] || fail 'not all pings were answered'
 grep -q '"direct_ms":null' "$T/ping.json" || fail 'direct_ms is told without a direct path'
 ok 'ping behind two NATs, through the relay'
+run 20 hostA ping "$B_ID" --bootstrap "$BOOT" --key "$T/a.key" --count 1 --wait-direct 1 >"$T/stays.out" 2>"$T/stays.err" ||
+    fail 'ping that waits for a direct path'
+grep -q 'it stays relayed, after 1.0 s more: .*symmetric' "$T/stays.out" || fail "not said why it stays relayed: $(cat "$T/stays.out")"
+run 20 hostA ping "$B_ID" --bootstrap "$BOOT" --key "$T/a.key" --count 1 --wait-direct 0.5 --json >"$T/stays.out" 2>/dev/null ||
+    fail 'ping that waits for a direct path, in JSON'
+grep -q '"relayed_why":"[^"]*symmetric' "$T/stays.out" || fail 'the JSON does not say why it stays relayed'
+ok 'it stays relayed, and says why'
 i=0
 until grep -q ': gone: the peer closed' "$T/b.err"; do
     i=$((i + 1))

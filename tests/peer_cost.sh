@@ -46,8 +46,11 @@ cpu_ns() { cut -d ' ' -f 1 "/proc/$1/schedstat"; }
 a=$(sent first) b=$(sent second) c=$(cpu_ns "$first") d=$(cpu_ns "$second") began=$(date +%s)
 
 # ---- 100 connected peers, meanwhile ----
-run many boot3.out 'listening on' bootstrap --listen 127.0.0.1:4433 --key "$T/1.key"
-run many m.out 'registration: full' peer --key "$T/m.key" --bootstrap "$one" --listen 127.0.0.1:0
+# An address that is not 127.0.0.0/8's, so that there are direct paths.
+ns_run many ip addr add 192.0.2.2/32 dev lo
+one=$(cat "$T/1.id")@192.0.2.2:4433
+run many boot3.out 'listening on' bootstrap --listen 192.0.2.2:4433 --key "$T/1.key"
+run many m.out 'registration: full' peer --key "$T/m.key" --bootstrap "$one" --listen 192.0.2.2:0
 many=$RUN_PID
 kib() { awk '/^RssAnon:/ { print $2 }' "/proc/$many/status"; }
 before=$(kib)

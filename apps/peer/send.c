@@ -283,7 +283,7 @@ int send_main(int argc, char **argv)
     const struct option_set sets[] = {{"Flags", peer_rows, PEER_ROWS, &f.p.flags}};
     const struct command command = {
         .name = "antq send",
-        .word = "PEERID FILE",
+        .word = "PEERID FILE...",
         .words = f.words,
         .word_max = SEND_WORDS,
         .word_count = &f.count,
