@@ -119,6 +119,12 @@ void mtu_probed(struct mtu *m, uint16_t size)
     m->probed = size;
 }
 
+void mtu_wished(struct mtu *m, uint16_t size)
+{
+    assert(size >= MTU_BASE && size <= m->max && !m->probed);
+    m->probed = size;
+}
+
 void mtu_forget(struct mtu *m)
 {
     m->probed = 0;
@@ -146,19 +152,30 @@ static void probe_lost(struct mtu *m, uint16_t size, uint64_t now)
     search_on(m, now);
 }
 
+/* Whether a probe is of the search; else somebody wished for it. */
+static bool is_searched(const struct mtu *m, uint16_t size)
+{
+    return m->state == MTU_STATE_BASE ? size == MTU_BASE
+                                      : m->state == MTU_STATE_SEARCHING && size == search_size(m);
+}
+
 void mtu_on_probe(struct mtu *m, uint16_t size, bool lost, uint64_t now)
 {
     if (!m->probed || size != m->probed)
         return;
     m->probed = 0;
     if (lost) {
-        probe_lost(m, size, now);
-    } else if (m->state == MTU_STATE_BASE) {
+        if (is_searched(m, size))
+            probe_lost(m, size, now);
+    } else if (m->state == MTU_STATE_BASE || m->state == MTU_STATE_ERROR) {
         mtu_on_base(m, now);
-    } else {
+    } else if (size > m->size) {
         m->size = size; /* RFC 8899 §5.2 */
+        if (m->above <= size)
+            m->above = (uint16_t)(m->max + 1);
         no_silence(m);
-        search_on(m, now);
+        if (m->state == MTU_STATE_SEARCHING)
+            search_on(m, now);
     }
 }
 

@@ -61,6 +61,8 @@ void mtu_limit(struct mtu *m, uint16_t max, uint64_t now);
 uint16_t mtu_next(const struct mtu *m, uint64_t raise_us, uint64_t now);
 /* A probe of that size, which mtu_next has said, goes. */
 void mtu_probed(struct mtu *m, uint16_t size);
+/* One of another size goes: acknowledged it raises what is in use, lost it says nothing. */
+void mtu_wished(struct mtu *m, uint16_t size);
 /* The fate of a probe; one that is no longer waited for changes nothing. */
 void mtu_on_probe(struct mtu *m, uint16_t size, bool lost, uint64_t now);
 /* The probe in flight, if any, has no fate. */

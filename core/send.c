@@ -352,7 +352,6 @@ static uint32_t send_mtu_probe(struct conn *c, uint8_t *out, struct aq_train *tr
     struct out o = {.path = p, .now = now};
     if (!packet_begin(c, &o, SPACE_APP, out, size))
         return 0;
-    c->mtu_wish = 0;
     /* draft-ietf-quic-ack-frequency §8.3: answered at once, where the peer can. */
     struct frame ping = {.type = ackfreq_ping(&c->ackfreq)};
     frame_encode(&o.w, &ping);
@@ -360,7 +359,11 @@ static uint32_t send_mtu_probe(struct conn *c, uint8_t *out, struct aq_train *tr
     sent_record(&o.space->sent, RECORD_MTU_PROBE)->size = size;
     packet_pad(&o, size);
     packet_commit(c, &o, &b);
-    mtu_probed(&p->mtu, size);
+    if (c->mtu_wish == size)
+        mtu_wished(&p->mtu, size);
+    else
+        mtu_probed(&p->mtu, size);
+    c->mtu_wish = 0;
     protect_seal(&c->keys.tx, &c->keys.tx_hp, b.v, 1);
     c->keys.tx_count++;
     finish_train(c, p, train, out, size, size);

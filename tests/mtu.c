@@ -105,6 +105,29 @@ Test(mtu, late_fates)
     cr_expect(m.probes == 0 && mtu_next(&m, RAISE, NOW) == 1452);
 }
 
+/* A size that somebody wished for: acknowledged it is in use, lost it is no try of the search. */
+Test(mtu, wished)
+{
+    struct mtu m = mtu_new(1452);
+    for (unsigned i = 0; i < 2 * MTU_PROBES; i++) {
+        mtu_wished(&m, 1400);
+        cr_expect_eq(mtu_next(&m, RAISE, NOW), 0);
+        mtu_on_probe(&m, 1400, true, NOW);
+    }
+    cr_expect(m.size == 1200 && m.probes == 0 && mtu_next(&m, RAISE, NOW) == 1452);
+    mtu_wished(&m, 1300);
+    mtu_on_probe(&m, 1300, false, NOW);
+    cr_expect(m.size == 1300 && m.state == MTU_STATE_SEARCHING);
+    searched(&m, 1372, NOW);
+    cr_expect(m.size == 1372 && m.state == MTU_STATE_COMPLETE);
+    mtu_wished(&m, 1400); /* the route has changed */
+    mtu_on_probe(&m, 1400, false, NOW);
+    cr_expect(m.size == 1400 && m.state == MTU_STATE_COMPLETE);
+    mtu_wished(&m, 1250);
+    mtu_on_probe(&m, 1250, false, NOW);
+    cr_expect_eq(m.size, 1400);
+}
+
 /* RFC 9000 §18.2: the peer takes less than we would send. */
 Test(mtu, limited)
 {
