@@ -202,7 +202,7 @@ static void grid_mtu(uint64_t seed, struct scenario *row)
         return;
     row->mtu_low = 1200;
     row->mtu_change_us = pick_scale(&rng, MS(50), SECONDS(20));
-    row->mtu_grows = true;
+    row->mtu_grows = one_in(&rng, 4);
 }
 
 void grid_point(uint64_t seed, struct scenario *row)
