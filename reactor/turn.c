@@ -18,8 +18,6 @@
  * Called by applications, through aq_loop_run or aq_loop_step. */
 #include "reactor/loop.h"
 
-#include "reactor/clock.h"
-
 #include <assert.h>
 
 #define OF(kind) (1u << (kind))
