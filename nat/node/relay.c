@@ -337,8 +337,8 @@ static void way_opened(struct way *w, const struct message *m)
     w->channel_out = m->channel_out;
 }
 
-/* One more way for a connection that is there. A client goes to it: the server would not ask if the
- * other were not silent. */
+/* Asked without a packet: one more way for a connection that is there. A client goes to it: the
+ * server would not ask if the other were not silent. */
 static void one_more(struct aq_node *node, struct link *l, struct node_boot *b,
                      const struct message *m)
 {
@@ -363,6 +363,13 @@ static void on_ask(struct aq_node *node, struct node_boot *b, const struct messa
                             .kind = AQ_NODE_REFUSED, .peer_id = m->peer_id.bytes, .relayed = true});
         return;
     }
+    if (!message_has(m, FIELD_PACKET)) {
+        if (p != NULL && p->state == PEER_UP && p->link != NULL)
+            one_more(node, p->link, b, m);
+        else /* we have started anew, and its connection is of before */
+            say_answer(node, b, m->request_id, NAT_REFUSED, "there is no such connection");
+        return;
+    }
     /* NAT.md §4: only when both dial at once does the PeerId decide: the connection whose client
      * has the lower one survives. The other side sees the same, so nothing is said. */
     if (p != NULL && p->state == PEER_DIALLING && p->link != NULL && p->link->client) {
@@ -371,11 +378,6 @@ static void on_ask(struct aq_node *node, struct node_boot *b, const struct messa
             return;
         }
         peer_yield(node, p);
-    }
-    /* Without a packet: one more way for the connection that is there. */
-    if (p != NULL && p->state == PEER_UP && p->link != NULL && !message_has(m, FIELD_PACKET)) {
-        one_more(node, p->link, b, m);
-        return;
     }
     p = peer_coming(node, &m->peer_id);
     struct link *l = p != NULL ? link_take(node) : NULL;
@@ -394,8 +396,7 @@ static void on_ask(struct aq_node *node, struct node_boot *b, const struct messa
     w->name = ++node->next_name;
     way_opened(w, m);
     memcpy(w->request, m->request_id, REQUEST_ID_SIZE);
-    if (message_has(m, FIELD_PACKET))
-        give_packet(node, w, &m->packet);
+    give_packet(node, w, &m->packet);
 }
 
 static void give_early(struct aq_node *node, const struct way *w)
@@ -435,6 +436,9 @@ static void on_go(struct aq_node *node, struct link *l, struct way *w, const str
 static void on_refused(struct aq_node *node, struct link *l, const struct message *m)
 {
     struct node_peer *p = peer_of_link(node, l);
+    if (l->state == LINK_UP && l->relayed && m->reason == NAT_REFUSED) /* it knows us no more */
+        (void)aq_close(node->ep, l->conn, NODE_CODE_GONE, "the peer has started anew",
+                       node_now(node));
     if (p == NULL || l->state == LINK_UP)
         return;
     (void)memset(p->why, 0, sizeof p->why);
