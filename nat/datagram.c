@@ -23,6 +23,8 @@ enum datagram_kind datagram_kind(const uint8_t *data, size_t size)
         return DATAGRAM_IS_PUNCH;
     if (data[0] == DATAGRAM_PROBE && size == PROBE_SIZE)
         return DATAGRAM_IS_PROBE;
+    if (data[0] == DATAGRAM_AWAKE && size == 1)
+        return DATAGRAM_IS_AWAKE;
     return DATAGRAM_IS_JUNK;
 }
 

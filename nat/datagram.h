@@ -21,6 +21,7 @@ enum {
     DATAGRAM_RELAY = 0x30,
     DATAGRAM_PUNCH = 0x31,
     DATAGRAM_PROBE = 0x32,
+    DATAGRAM_AWAKE = 0x33, /* this byte alone */
     RELAY_HEADER = 9,
     PUNCH_SIZE = 30,
     PROBE_SIZE = 17,
@@ -32,6 +33,7 @@ enum datagram_kind {
     DATAGRAM_IS_RELAY,
     DATAGRAM_IS_PUNCH,
     DATAGRAM_IS_PROBE,
+    DATAGRAM_IS_AWAKE,
     DATAGRAM_IS_JUNK /* none of them: dropped */
 };
 enum datagram_kind datagram_kind(const uint8_t *data, size_t size);

@@ -1,10 +1,11 @@
 /* registry_state.c -- what a bootstrap node keeps over a restart.
  *
- *     "antqreg1" | count, 4 bytes | count times: peer id, 32 | generation, 8 | lease left in s, 4 |
- *     | first 8 bytes of the SHA-256 of all that |
+ *     "antqreg2" | count, 4 bytes | count times: peer id, 32 | generation, 8 | lease left in s, 4 |
+ *     | family, 1 | port, 2 | address, 16 | ... | first 8 bytes of the SHA-256 of all that |
  *
- * Peers register again by themselves within seconds; what they could not bring back is that an old
- * generation of them is stale. Leases are kept as what is left of them: clocks do not survive. */
+ * Peers register again by themselves as soon as they hear that it is back, for which their
+ * addresses are kept; what they could not bring back is that an old generation of them is stale.
+ * Leases are kept as what is left of them: clocks do not survive. */
 #include "nat/registry.h"
 
 #include "crypto/prim.h"
@@ -13,11 +14,11 @@
 
 enum {
     HEAD = 12,
-    RECORD = PEER_ID_SIZE + 8 + 4,
+    RECORD = PEER_ID_SIZE + 8 + 4 + 1 + 2 + 16,
     SUM = 8
 };
 
-static const uint8_t magic[8] = {'a', 'n', 't', 'q', 'r', 'e', 'g', '1'};
+static const uint8_t magic[8] = {'a', 'n', 't', 'q', 'r', 'e', 'g', '2'};
 
 size_t registry_save_size(const struct registry *r)
 {
@@ -36,6 +37,9 @@ size_t registry_save(const struct registry *r, uint8_t *out, size_t size, uint64
         write_bytes(&w, p->id.bytes, PEER_ID_SIZE);
         write_uint(&w, p->generation, 8);
         write_uint(&w, (left_us + 999999) / 1000000, 4);
+        write_uint(&w, p->path.remote.family, 1);
+        write_uint(&w, p->path.remote.port, 2);
+        write_bytes(&w, p->path.remote.ip, sizeof p->path.remote.ip);
     }
     if (w.bad || writer_left(&w) < SUM)
         return 0;
@@ -65,12 +69,18 @@ bool registry_restore(struct registry *r, const uint8_t *data, size_t size, uint
             break; /* not so: the size is right */
         memcpy(id.bytes, bytes, PEER_ID_SIZE);
         uint64_t generation = read_uint(&in, 8), left_s = read_uint(&in, 4);
+        struct aq_addr at = {.family = (uint8_t)read_uint(&in, 1)};
+        at.port = (uint16_t)read_uint(&in, 2);
+        const uint8_t *ip = read_bytes(&in, sizeof at.ip);
+        if (ip)
+            memcpy(at.ip, ip, sizeof at.ip);
         if (left_s > r->config.lease_max_s)
             left_s = r->config.lease_max_s;
         if (registry_slot_by_id(r, &id) != MAP_NONE)
             continue; /* no file of ours names one twice */
         uint32_t slot = registry_add(r, &id, now + left_s * 1000000);
         registry_peer(r, slot)->generation = generation;
+        registry_peer(r, slot)->path.remote = at;
     }
     return true;
 }

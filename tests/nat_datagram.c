@@ -22,6 +22,8 @@ Test(nat_datagram, first_byte)
                 expect = DATAGRAM_IS_PUNCH;
             else if (first == 0x32 && size == 17)
                 expect = DATAGRAM_IS_PROBE;
+            else if (first == 0x33 && size == 1)
+                expect = DATAGRAM_IS_AWAKE;
             cr_expect_eq(datagram_kind(data, size), expect, "%02x, %zu bytes", first, size);
         }
     }

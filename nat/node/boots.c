@@ -7,8 +7,14 @@
  * use. */
 #include "nat/node/node.h"
 
+#include "core/addr.h"
+#include "core/num.h"
+
 #include <stdio.h>
 #include <string.h>
+
+#define AWAKE_GAP_US    UINT64_C(1000000)
+#define AWAKE_ANSWER_US UINT64_C(1500000)
 
 struct node_boot *boot_by_conn(struct aq_node *node, aq_conn conn)
 {
@@ -34,6 +40,7 @@ struct node_boot *boot_registered(struct aq_node *node, unsigned n)
 static void boot_failed(struct aq_node *node, struct node_boot *b, enum registrar_failure why)
 {
     relay_boot_lost(node, b);
+    b->answer_us = 0;
     b->conn = 0;
     b->stream = 0;
     b->connected = b->dialling = false;
@@ -107,6 +114,7 @@ void boot_close(struct aq_node *node, struct node_boot *b)
         return;
     aq_conn conn = b->conn;
     relay_boot_lost(node, b);
+    b->answer_us = 0;
     b->conn = 0; /* its last events are nobody's */
     b->stream = 0;
     b->connected = false;
@@ -234,6 +242,8 @@ void boot_event(struct aq_node *node, struct node_boot *b, const struct aq_event
         boot_connected(node, b);
     } else if (kind == AQ_EVENT_READABLE) {
         boot_read(node, b);
+    } else if (kind == AQ_EVENT_PONG) {
+        b->answer_us = 0;
     } else if (kind == AQ_EVENT_PATH && event->value & AQ_PATH_MOVED) {
         roam_boot_moved(node, b);
     } else if (kind == AQ_EVENT_CLOSED) {
@@ -243,6 +253,43 @@ void boot_event(struct aq_node *node, struct node_boot *b, const struct aq_event
         boot_close(node, b);
         boot_failed(node, b, FAILURE_LOST);
     }
+}
+
+void boot_awake(struct aq_node *node, const struct aq_addr *from)
+{
+    uint64_t now = node_now(node);
+    for (unsigned i = 0; i < node->boot_count; i++) {
+        struct node_boot *b = &node->boots[i];
+        /* Anybody can say so: it is only asked whether it knows us, once a second at most. */
+        if (b->conn == 0 || !addr_equal(&b->remote, from) || now < b->woken_us + AWAKE_GAP_US)
+            continue;
+        b->woken_us = now;
+        b->answer_us = now + AWAKE_ANSWER_US;
+        node->dirty = true;
+        (void)aq_ping(node->ep, b->conn, now);
+    }
+}
+
+void boots_pump(struct aq_node *node, uint64_t now)
+{
+    for (unsigned i = 0; i < node->boot_count; i++) {
+        struct node_boot *b = &node->boots[i];
+        if (b->conn == 0 || b->answer_us == 0 || b->answer_us > now)
+            continue;
+        boot_close(node, b);
+        boot_failed(node, b, FAILURE_LOST);
+    }
+}
+
+uint64_t boots_deadline(const struct aq_node *node)
+{
+    uint64_t first = AQ_NEVER;
+    for (unsigned i = 0; i < node->boot_count; i++) {
+        const struct node_boot *b = &node->boots[i];
+        if (b->conn != 0 && b->answer_us != 0)
+            first = min_u64(first, b->answer_us);
+    }
+    return first;
 }
 
 /* ---- telling --------------------------------------------------------------------------------- */

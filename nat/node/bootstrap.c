@@ -366,6 +366,7 @@ struct aq_bootstrap *aq_bootstrap_new(const struct aq_bootstrap_config *config, 
     b->config.allow = NULL;
     b->config.state = NULL;
     bootstrap_arm(b);
+    bootstrap_wake(b);
     return b;
 }
 

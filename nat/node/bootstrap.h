@@ -20,7 +20,8 @@ enum {
 /* A connection that has not registered for so long is of no use. */
 #define BOOTSTRAP_IDLE_US  10000000
 #define BOOTSTRAP_CHECK_US 60000000 /* how often a registered one is looked at */
-#define BOOTSTRAP_BYE_US   250000   /* for the last words to go out */
+#define BOOTSTRAP_WAKE_US  5000
+#define BOOTSTRAP_BYE_US   250000 /* for the last words to go out */
 
 /* A connection; what it has registered is the registry's. */
 struct boot_conn {
@@ -52,6 +53,7 @@ struct aq_bootstrap {
     uint16_t probe_socket[AQ_BOOTSTRAP_LISTEN];  /* the same address each, another port */
     struct peer_id self;
     uint64_t armed_us; /* the loop's timer */
+    uint32_t waking;   /* of those that the state names, the next to be told that we are back */
     bool stopping;
     struct aq_bootstrap_stats stats; /* counted as it goes; the rest is filled in when asked */
     struct aq_train trains[BOOTSTRAP_RUNS];
@@ -65,6 +67,8 @@ void bootstrap_event(void *user, struct aq_loop *loop, const struct aq_event *ev
 /* Sets the loop's timer to what is due next. */
 void bootstrap_arm(struct aq_bootstrap *b);
 void bootstrap_timer(void *user);
+/* After a restart: a datagram to each that was registered, a few at a time. */
+void bootstrap_wake(void *user);
 /* REGISTERED, shutting down: to every peer. */
 void bootstrap_farewell(struct aq_bootstrap *b);
 

@@ -10,6 +10,8 @@
  * Called by the loop. */
 #include "nat/node/bootstrap.h"
 
+#include "nat/datagram.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -301,6 +303,30 @@ void bootstrap_timer(void *user)
         write_all(b, said);
     }
     bootstrap_arm(b);
+}
+
+/* PROTOCOL §4: they ask whether their connections live, and learn that these do not. */
+void bootstrap_wake(void *user)
+{
+    static const uint8_t awake[] = {DATAGRAM_AWAKE};
+    enum {
+        AT_ONCE = 32
+    };
+    struct aq_bootstrap *b = user;
+    for (unsigned i = 0; i < AT_ONCE && b->waking < b->registry.peers.high; b->waking++, i++) {
+        const struct registry_peer *p = registry_peer(&b->registry, b->waking);
+        struct aq_path_addr to = {.remote = p->path.remote};
+        unsigned k = 0;
+        while (k < b->listen_count && b->listening[k].family != to.remote.family)
+            k++;
+        bool taken = (b->registry.peers.slots[b->waking].generation & 1) != 0;
+        if (k == b->listen_count || !taken || p->conn != 0)
+            continue;
+        to.socket = b->listen_socket[k];
+        (void)aq_loop_send_raw(b->loop, &to, 0, awake, sizeof awake);
+    }
+    if (b->waking < b->registry.peers.high)
+        (void)aq_loop_timer(b->loop, aq_loop_now(b->loop) + BOOTSTRAP_WAKE_US, bootstrap_wake, b);
 }
 
 void bootstrap_farewell(struct aq_bootstrap *b)

@@ -8,6 +8,8 @@
  * one comparison. */
 #include "nat/node/node.h"
 
+#include "core/num.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -353,6 +355,7 @@ static void on_timer(void *user)
 static void pump_once(struct aq_node *node, uint64_t now)
 {
     struct registrar_action action;
+    boots_pump(node, now);
     while (node->boot_count > 0 && registrar_next(&node->registrar, &action, now))
         registrar_act(node, &action);
     boot_tell_changes(node);
@@ -375,7 +378,7 @@ void node_pump(struct aq_node *node)
     } while (node->dirty && ++passes < NODE_PASSES);
     node->pumping = false;
     if (node->boot_count > 0)
-        at = registrar_deadline(&node->registrar);
+        at = min_u64(registrar_deadline(&node->registrar), boots_deadline(node));
     uint64_t peers = node->stopping ? AQ_NEVER : peers_deadline(node);
     at = peers < at ? peers : at;
     if (node->dirty)

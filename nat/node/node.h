@@ -62,7 +62,9 @@ struct node_boot {
     bool known;           /* id is */
     struct peer_id id;
     unsigned told_reason;
-    uint32_t size; /* of the message that is coming */
+    uint64_t woken_us;  /* it said that it has started anew */
+    uint64_t answer_us; /* and by then it must have answered; 0: nothing was asked */
+    uint32_t size;      /* of the message that is coming */
     uint8_t in[MESSAGE_MAX];
 };
 
@@ -202,6 +204,10 @@ struct node_boot *boot_by_conn(struct aq_node *node, aq_conn conn);
 /* The n-th of those that have us; NULL: there are not so many. */
 struct node_boot *boot_registered(struct aq_node *node, unsigned n);
 void boot_tell_changes(struct aq_node *node);
+/* The bootstrap node at that address says that it has started anew. */
+void boot_awake(struct aq_node *node, const struct aq_addr *from);
+void boots_pump(struct aq_node *node, uint64_t now);
+uint64_t boots_deadline(const struct aq_node *node);
 
 /* ---- link.c ---- */
 struct link *link_take(struct aq_node *node);

@@ -275,6 +275,8 @@ static void recv_merged(struct aq_node *node, const struct aq_datagram *d)
                 direct_on_punch(node, &run);
             else if (kind == DATAGRAM_IS_PROBE)
                 probe_came(node, run.data, &run.remote);
+            else if (kind == DATAGRAM_IS_AWAKE)
+                boot_awake(node, &run.remote);
             else
                 node->stats.drop_foreign++;
             continue;
