@@ -85,7 +85,7 @@ for sub in echo perf; do
     expect 2 '^antq: --alpn expects' $sub 127.0.0.1:1 --alpn a,,b
     expect 2 '^antq: .*cc' $sub 127.0.0.1:1 --insecure --cc nonsense
     expect 2 '^antq: aead must be auto' $sub 127.0.0.1:1 --insecure --aead nonsense
-    expect 2 '^antq: --mtu must be from 1200 to 65527' $sub 127.0.0.1:1 --mtu 1199
+    expect 2 '^antq: --mtu must be from 1200 to 65000' $sub 127.0.0.1:1 --mtu 1199
     expect 2 '^antq: bad address .*port' $sub 127.0.0.1:65536 --insecure
     expect 2 '^antq: bad address' $sub 127.0.0.1:http --insecure
     expect 2 '^antq: bad address' $sub '[::1:5' --insecure

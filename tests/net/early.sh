@@ -21,6 +21,9 @@ sys.path.insert(0, sys.argv[1] + '/tests/interop/runner')
 import wire
 
 seen = wire.read(sys.argv[2])
+# The connection before this one may still have something to say: this one is at the newest port.
+port = next(d.sport for d in reversed(seen) if d.src == '10.9.0.1')
+seen = [d for d in seen if port in (d.sport, d.dport)]
 answer = next(i for i, d in enumerate(seen) if d.src == '10.9.0.2')
 first = [h.kind for d in seen[:answer] for h in d.headers]
 every = [h.kind for d in seen if d.src == '10.9.0.1' for h in d.headers]
