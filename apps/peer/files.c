@@ -38,11 +38,11 @@ size_t file_gather(struct peer_program *p, struct peer_stream *s, uint8_t *into,
 /* False: it is over, and done was called. */
 static bool hash_piece(struct file_hash *h)
 {
-    static uint8_t bytes[1 << 18]; /* a millisecond or two */
+    static uint8_t bytes[1 << 18]; /* well under a millisecond */
     ssize_t got = read(h->fd, bytes, sizeof bytes);
 
     if (got > 0) {
-        sha256_add(&h->sha, bytes, (size_t)got);
+        (void)SHA256_Update(&h->sha, bytes, (size_t)got);
         h->size += (uint64_t)got;
         return true;
     }
@@ -63,7 +63,7 @@ static void hash_turn(void *user)
 
 void file_hash_begin(struct file_hash *h)
 {
-    sha256_init(&h->sha);
+    (void)SHA256_Init(&h->sha);
     h->size = 0;
     h->running = true;
     hash_turn(h);

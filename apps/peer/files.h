@@ -8,7 +8,8 @@
 #define APPS_PEER_FILES_H
 
 #include "apps/peer/peer.h"
-#include "apps/peer/sha256.h"
+
+#include <openssl/sha.h>
 
 enum {
     FILE_HEAD = 42,
@@ -36,7 +37,7 @@ size_t file_gather(struct peer_program *p, struct peer_stream *s, uint8_t *into,
 struct file_hash {
     struct aq_loop *loop;
     int fd;
-    struct sha256 sha;
+    SHA256_CTX sha;
     uint64_t size;
     void (*done)(void *user, bool whole); /* false: it cannot be read, errno says why */
     void *user;

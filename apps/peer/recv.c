@@ -33,7 +33,7 @@ struct coming {
     char name[FILE_NAME + 1], part[40];
     uint64_t size, at;
     uint8_t hash[32];
-    struct sha256 sha;
+    SHA256_CTX sha;
     struct file_hash job; /* of the file of that name, then of the part that is there */
     struct receiver *r;
     struct peer_stream *s;
@@ -102,7 +102,7 @@ static void part_hashed(void *user, bool whole)
     c->at = c->job.size;
     if (whole && c->at > c->size) { /* not what we left there */
         c->at = 0;
-        sha256_init(&c->sha);
+        (void)SHA256_Init(&c->sha);
         whole = ftruncate(c->fd, 0) == 0 && lseek(c->fd, 0, SEEK_SET) == 0;
     }
     c->going = whole;
@@ -144,7 +144,7 @@ static void there_hashed(void *user, bool whole)
     struct coming *c = user;
     uint8_t got[32];
 
-    sha256_end(&c->job.sha, got);
+    (void)SHA256_Final(got, &c->job.sha);
     (void)close(c->job.fd);
     if (whole && memcmp(got, c->hash, sizeof got) == 0) {
         over(c->r, c->s, FILE_DONE);
@@ -185,7 +185,7 @@ static enum file_verdict finish(struct receiver *r, struct coming *c)
 {
     uint8_t hash[32];
 
-    sha256_end(&c->sha, hash);
+    (void)SHA256_Final(hash, &c->sha);
     if (c->at != c->size || memcmp(hash, c->hash, sizeof hash) != 0) {
         (void)unlinkat(r->dir, c->part, 0);
         return FILE_HASH;
@@ -250,7 +250,7 @@ static void recv_readable(struct peer_program *p, struct peer_stream *s)
             over(r, s, iov.size > c->size - c->at ? FILE_HASH : FILE_DISK);
             return;
         }
-        sha256_add(&c->sha, iov.data, iov.size);
+        (void)SHA256_Update(&c->sha, iov.data, iov.size);
         c->at += iov.size;
         (void)aq_stream_consume(p->ep, s->id, iov.size);
     }

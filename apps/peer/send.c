@@ -214,7 +214,7 @@ static void hashed(void *user, bool whole)
         next_file(f);
         return;
     }
-    sha256_end(&f->job.sha, f->hash);
+    (void)SHA256_Final(f->hash, &f->job.sha);
     f->size = f->job.size;
     f->ready = true;
     if (f->conn != 0) {
