@@ -54,7 +54,7 @@ static void detect(struct conn *c, enum space_id id, struct loss_result *result,
         rtt[i] = c->path[i] ? &c->path[i]->rtt : NULL;
     rtt[PATH_GONE] = &conn_path(c)->rtt;
     loss_detect(&space->sent, rtt, ackfreq_delay_us(&c->ackfreq), &apply_sink, &arg, result, now);
-    sums_to_cc(c, result, now);
+    sums_to_cc(c, result, now); /* RFC 9002 §7.4: whichever space it was lost in */
     /* What was lost of the handshake goes at once: 1-RTT packets, which nobody can acknowledge
      * before it is done, must not fill the window that it needs. */
     if (id != SPACE_APP && result->path[0].lost_packets && !space->probes)

@@ -226,22 +226,134 @@ Test(pto, handshake)
     }
 }
 
-/* RFC 9002 §6.2.3: a client that gets Handshake packets without the Initial packet before them says
- * its hello again at once, and the server its flight, before any timeout. */
-Test(pto, hurry)
+static struct conn *inside(struct side *s)
+{
+    struct conn *c = endpoint_find_conn((struct endpoint *)s->ep, s->conn);
+    cr_assert_not_null(c);
+    return c;
+}
+
+static uint64_t loss_deadline(struct pair *p, struct conn *c)
+{
+    conn_schedule(c, p->now_us);
+    return c->deadline[TIMER_LOSS];
+}
+
+/* RFC 9002 §6.2.1: of Initial and Handshake packets in flight, those whose timeout is earlier
+ * count. */
+Test(pto, earlier_of_two_spaces)
 {
     struct pair *p = pair_new(NULL, NULL);
-    struct packet_head h;
     pair_dial(p);
-    pair_run(p, PAIR_DELAY_US);
-    for (unsigned i = 0; i < p->server.outs; i++) { /* the Initial packets are lost */
-        struct pair_datagram *d = &p->server.out[i];
+    p->server.mute = true; /* its flight is in both */
+    pair_run(p, 2 * PAIR_DELAY_US);
+    struct conn *c = inside(&p->server);
+    struct sent_ring *initial = &conn_space(c, SPACE_INITIAL)->sent;
+    struct sent_ring *handshake = &conn_space(c, SPACE_HANDSHAKE)->sent;
+    cr_assert(initial->eliciting_in_flight && handshake->eliciting_in_flight);
+    uint64_t both = loss_deadline(p, c), at = initial->last_eliciting_us;
+    cr_assert_eq(handshake->last_eliciting_us, at);
+    initial->last_eliciting_us = at - 500;
+    cr_expect_eq(loss_deadline(p, c), both - 500);
+    cr_expect_eq(c->loss_space, SPACE_INITIAL);
+    initial->last_eliciting_us = at;
+    handshake->last_eliciting_us = at - 700;
+    cr_expect_eq(loss_deadline(p, c), both - 700);
+    cr_expect_eq(c->loss_space, SPACE_HANDSHAKE);
+    pair_free(p);
+}
+
+/* RFC 9002 §6.2.1: what is in flight in 1-RTT packets sets no timer before the handshake is
+ * confirmed: its end could not read them yet. Then it does. */
+Test(pto, application_waits_for_confirmation)
+{
+    struct pair *p = pair_new(NULL, NULL);
+    pair_dial(p);
+    while (side_count(&p->client, AQ_EVENT_CONNECTED) == 0 && p->now_us < 9000000) {
+        p->client.mute = p->client.sent > 0; /* the hello arrives, the Finished does not */
+        pair_run(p, 1000);
+    }
+    write_some(p, open_one(p), 1000);
+    struct conn *c = inside(&p->client);
+    cr_assert_eq(c->state, CONN_CONNECTED);
+    cr_assert(c->app.sent.eliciting_in_flight);
+    cr_assert(conn_space(c, SPACE_HANDSHAKE)->sent.eliciting_in_flight);
+    uint64_t handshake = loss_deadline(p, c), at = c->app.sent.last_eliciting_us;
+    cr_expect_eq(c->loss_space, SPACE_HANDSHAKE);
+    c->app.sent.last_eliciting_us = at - 900000; /* however long ago it was */
+    cr_expect_eq(loss_deadline(p, c), handshake);
+    cr_expect_eq(c->loss_space, SPACE_HANDSHAKE);
+    c->app.sent.last_eliciting_us = at;
+    p->client.mute = false;
+    pair_run(p, 3000000);
+    write_some(p, p->client.stream ? p->client.stream : open_one(p), 100);
+    cr_assert_eq(c->state, CONN_CONFIRMED);
+    cr_expect_lt(loss_deadline(p, c), AQ_NEVER);
+    cr_expect_eq(c->loss_space, SPACE_APP);
+    pair_free(p);
+}
+
+/* RFC 9002 §6.2.1: while a packet waits for its time to be lost, no probe timeout is set. */
+Test(pto, not_beside_the_loss_timer)
+{
+    struct pair *p = pair_connected(NULL, NULL);
+    aq_stream stream = open_one(p);
+    struct conn *c = inside(&p->client);
+    p->client.lose_nth = p->client.sent + 1;
+    write_some(p, stream, 1000);
+    write_some(p, stream, 1000);
+    write_some(p, stream, 1000); /* every second one is acknowledged at once */
+    while (c->app.sent.loss_time_us == AQ_NEVER && p->now_us < 9000000)
+        pair_run(p, 100);
+    cr_assert_lt(c->app.sent.loss_time_us, AQ_NEVER);
+    cr_assert(c->app.sent.eliciting_in_flight);
+    c->app.sent.last_eliciting_us = 0; /* a probe would be long due */
+    cr_expect_eq(loss_deadline(p, c), c->app.sent.loss_time_us);
+    cr_expect_gt(c->app.sent.loss_time_us, p->now_us);
+    pair_free(p);
+}
+
+/* Takes the Initial packets out of what a side has sent. */
+static void without_initials(struct side *s)
+{
+    struct packet_head h;
+
+    for (unsigned i = 0; i < s->outs; i++) {
+        struct pair_datagram *d = &s->out[i];
         cr_assert_eq(packet_parse_greased(d->data, d->size, 8, &h), AQ_OK);
         if (h.type == PACKET_INITIAL) {
             d->size -= (uint32_t)h.size;
             memmove(d->data, d->data + h.size, d->size);
         }
     }
+}
+
+/* RFC 9002 §7.4: a Handshake packet that is lost behind one that came counts as any other does. */
+Test(pto, losses_of_the_handshake_count)
+{
+    struct pair *p = pair_new(NULL, NULL);
+    p->server.lose_nth = 1; /* the flight; probes bring it again */
+    pair_dial(p);
+    pair_run(p, 2 * PAIR_DELAY_US);
+    struct aq_conn_stats before = pair_stats(&p->server);
+    while (side_count(&p->client, AQ_EVENT_CONNECTED) == 0 && p->now_us < 9000000)
+        pair_run(p, 100);
+    without_initials(&p->client);
+    pair_run(p, PAIR_DELAY_US);
+    struct aq_conn_stats after = pair_stats(&p->server);
+    cr_expect_gt(after.lost_packets, before.lost_packets);
+    cr_expect_lt(after.cwnd_bytes, before.cwnd_bytes);
+    pair_free(p);
+}
+
+/* RFC 9002 §6.2.3: a client that gets Handshake packets without the Initial packet before them says
+ * its hello again at once, and the server its flight, before any timeout. */
+Test(pto, hurry)
+{
+    struct pair *p = pair_new(NULL, NULL);
+    pair_dial(p);
+    pair_run(p, PAIR_DELAY_US);
+    without_initials(&p->server);
     pair_run(p, 500000);
     cr_expect_eq(side_count(&p->client, AQ_EVENT_CONFIRMED), 1);
     cr_expect_eq(side_count(&p->server, AQ_EVENT_CONFIRMED), 1);
