@@ -624,7 +624,7 @@ enum {
  * number. AQ_OK, for an address that it knows already too; AQ_MISUSE: a client, the handshake is
  * not done (and so the client's certificate not verified), NAT traversal was not negotiated, or no
  * address; AQ_FULL: AQ_NAT_ADDRESSES are held, those counted whose removal the client has not
- * confirmed; AQ_GONE. */
+ * confirmed, or the connection's memory is used up; AQ_GONE. */
 AQ_API int aq_nat_add_address(struct aq_endpoint *ep, aq_conn conn, const struct aq_addr *addr,
                               uint64_t *seq, uint64_t now_us);
 /* Server: REMOVE_ADDRESS. AQ_OK; AQ_MISUSE: no such number; AQ_GONE. */
@@ -632,9 +632,9 @@ AQ_API int aq_nat_remove_address(struct aq_endpoint *ep, aq_conn conn, uint64_t 
                                  uint64_t now_us);
 /* Client: asks the server to probe an address of ours, paired with its address of that number
  * (PUNCH_ME_NOW). The first round is 1; a higher one ends the one before. AQ_OK, for a pair that
- * was sent in this round too; AQ_FULL: as many as the server allows in a round; AQ_MISUSE: a
- * server, the handshake is not done, NAT traversal was not negotiated, a lower round, or no
- * address; AQ_GONE. */
+ * was sent in this round too; AQ_FULL: as many as the server allows in a round, or the connection's
+ * memory is used up; AQ_MISUSE: a server, the handshake is not done, NAT traversal was not
+ * negotiated, a lower round, or no address; AQ_GONE. */
 AQ_API int aq_nat_punch(struct aq_endpoint *ep, aq_conn conn, uint64_t round, uint64_t paired_seq,
                         const struct aq_addr *own, uint64_t now_us);
 

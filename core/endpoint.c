@@ -263,8 +263,7 @@ void endpoint_free_conn(struct endpoint *ep, struct conn *c)
     prim_wipe(c->facts.exporter, sizeof c->facts.exporter);
     cid_peer_clear(&c->peer_cids);
     quota_give(&c->quota, c->names, sizeof *c->names);
-    if (c->nat)
-        pool_give(&ep->nats, pool_index(&ep->nats, c->nat));
+    natframes_end(c);
     quota_give(&c->quota, c->closing.reason, CLOSE_REASON);
     assert(!c->hand && c->quota.used_bytes == 0 && c->streams.count == 0);
     c->state = CONN_FREE;

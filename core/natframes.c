@@ -35,6 +35,93 @@ void natframes_negotiate(struct conn *c, const struct params *p)
     c->nat->next_seq = c->server;
 }
 
+void natframes_end(struct conn *c)
+{
+    if (!c->nat)
+        return;
+    for (unsigned i = 0; i < c->nat->blocks; i++)
+        quota_give(&c->quota, c->nat->more[i], NAT_MORE * sizeof *c->nat->more[i]);
+    pool_give(&c->ep->nats, pool_index(&c->ep->nats, c->nat));
+    c->nat = NULL;
+}
+
+/* ---- the table of addresses and pairs ---- */
+
+static unsigned entries(const struct nat *n)
+{
+    return NAT_FIRST + (unsigned)n->blocks * NAT_MORE;
+}
+
+static struct nat_entry *entry_at(struct nat *n, unsigned i)
+{
+    static_assert(NAT_FIRST + NAT_BLOCKS * NAT_MORE == AQ_NAT_ADDRESSES + NAT_LIMIT_MAX, "all fit");
+    static_assert(NAT_MORE * sizeof(struct nat_entry) <= ARENA_BLOCK, "the smallest block");
+    assert(i < entries(n));
+    return i < NAT_FIRST ? &n->first[i]
+                         : &n->more[(i - NAT_FIRST) / NAT_MORE][(i - NAT_FIRST) % NAT_MORE];
+}
+
+/* A free place; NULL: there is no memory for more, as of now. */
+static struct nat_entry *entry_free(struct conn *c)
+{
+    struct nat *n = c->nat;
+    unsigned i = 0;
+    while (i < entries(n) && entry_at(n, i)->state != NAT_FREE)
+        i++;
+    if (i == entries(n)) {
+        struct nat_entry *block = quota_take(&c->quota, NAT_MORE * sizeof *block);
+        if (!block)
+            return NULL;
+        assert(n->blocks < NAT_BLOCKS); /* who asks has counted */
+        memset(block, 0, NAT_MORE * sizeof *block);
+        n->more[n->blocks++] = block;
+    }
+    return entry_at(n, i);
+}
+
+/* Addresses, those that were removed and not yet forgotten among them. */
+static unsigned address_count(struct nat *n, bool gone)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < entries(n); i++) {
+        const struct nat_entry *e = entry_at(n, i);
+        count += !e->pair && (e->state == NAT_HELD || (gone && e->state == NAT_GONE));
+    }
+    return count;
+}
+
+static struct nat_entry *address_find(struct nat *n, uint64_t seq)
+{
+    for (unsigned i = 0; i < entries(n); i++) {
+        struct nat_entry *e = entry_at(n, i);
+        if (!e->pair && e->state == NAT_HELD && e->seq == seq)
+            return e;
+    }
+    return NULL;
+}
+
+static bool pair_has(struct nat *n, uint64_t seq, const struct aq_addr *addr)
+{
+    for (unsigned i = 0; i < entries(n); i++) {
+        const struct nat_entry *e = entry_at(n, i);
+        if (e->pair && e->state == NAT_HELD && e->seq == seq && addr_equal(&e->addr, addr))
+            return true;
+    }
+    return false;
+}
+
+/* PROTOCOL §1: a later round has ended the one before. */
+static void round_begin(struct nat *n, uint64_t round)
+{
+    for (unsigned i = 0; i < entries(n); i++) {
+        struct nat_entry *e = entry_at(n, i);
+        if (e->pair)
+            *e = (struct nat_entry){.state = NAT_FREE};
+    }
+    n->round = round;
+    n->pairs = 0;
+}
+
 /* ---- what came ---- */
 
 static struct aq_addr address_of(const uint8_t *ip, uint64_t port, bool ip6)
@@ -54,32 +141,6 @@ static void news(struct conn *c, struct nat_entry *e)
 {
     e->news = true;
     conn_event(c, AQ_EVENT_NAT);
-}
-
-static struct nat_entry *address_find(struct nat *n, uint64_t seq)
-{
-    for (unsigned i = 0; i < AQ_NAT_ADDRESSES; i++) {
-        if (n->address[i].state == NAT_HELD && n->address[i].seq == seq)
-            return &n->address[i];
-    }
-    return NULL;
-}
-
-static struct nat_entry *address_free(struct nat *n)
-{
-    for (unsigned i = 0; i < AQ_NAT_ADDRESSES; i++) {
-        if (n->address[i].state == NAT_FREE)
-            return &n->address[i];
-    }
-    return NULL;
-}
-
-static unsigned address_count(const struct nat *n)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < AQ_NAT_ADDRESSES; i++)
-        count += n->address[i].state == NAT_HELD;
-    return count;
 }
 
 /* Numbers that were removed stay known for a while: their ADD_ADDRESS may come late. What is too
@@ -120,10 +181,11 @@ int natframes_on_add(struct conn *c, const struct frame *f, struct apply *a, uin
     if (number_is_gone(n, seq))
         return AQ_OK;
     a->where = "nat/PROTOCOL.md 1: more than 32 addresses";
-    if (address_count(n) == AQ_NAT_ADDRESSES)
+    if (address_count(n, false) == AQ_NAT_ADDRESSES)
         return AQ_PROTOCOL_VIOLATION;
-    e = address_free(n);
-    if (!e) /* removed ones that the host was not told of yet: it is to come again */
+    /* Removed ones that the host was not told of yet, or no memory: it is to come again. */
+    e = address_count(n, true) < AQ_NAT_ADDRESSES ? entry_free(c) : NULL;
+    if (!e)
         return AQ_FULL;
     *e = (struct nat_entry){.seq = seq, .addr = addr, .state = NAT_HELD};
     number_note(n, seq, false);
@@ -168,19 +230,19 @@ int natframes_on_punch(struct conn *c, const struct frame *f, struct apply *a, u
         return AQ_PROTOCOL_VIOLATION;
     if (round < n->round) /* PROTOCOL §1: a later round has ended it */
         return AQ_OK;
-    if (round > n->round) {
-        n->round = round;
-        n->pair_count = 0;
-    }
-    for (unsigned i = 0; i < n->pair_count; i++) {
-        if (n->pair[i].seq == seq && addr_equal(&n->pair[i].addr, &addr))
-            return AQ_OK;
-    }
+    if (round > n->round)
+        round_begin(n, round);
+    if (pair_has(n, seq, &addr))
+        return AQ_OK;
     a->where = "nat/PROTOCOL.md 1: more in a round than the server allows";
-    if (n->pair_count == n->limit)
+    if (n->pairs == n->limit)
         return AQ_PROTOCOL_VIOLATION;
-    n->pair[n->pair_count] = (struct nat_entry){.seq = seq, .addr = addr, .state = NAT_HELD};
-    news(c, &n->pair[n->pair_count++]);
+    struct nat_entry *e = entry_free(c);
+    if (!e) /* no memory: it is to come again */
+        return AQ_FULL;
+    *e = (struct nat_entry){.seq = seq, .addr = addr, .state = NAT_HELD, .pair = true};
+    n->pairs++;
+    news(c, e);
     return AQ_OK;
 }
 
@@ -231,6 +293,12 @@ static bool fill_address(struct out *o, const struct nat_entry *e, unsigned inde
     return fill_one(o, &f, NAT_RECORD_ADD, index, e->seq);
 }
 
+/* Pairs go from the client, addresses from the server: its own entries of that kind. */
+static bool is_told(const struct conn *c, const struct nat_entry *e)
+{
+    return e->news && e->pair != c->server;
+}
+
 static bool fill_pair(struct out *o, const struct nat_entry *e, unsigned index, uint64_t round)
 {
     struct frame f = {.type = e->addr.family == 6 ? FRAME_PUNCH_ME_NOW_V6 : FRAME_PUNCH_ME_NOW_V4};
@@ -244,19 +312,13 @@ static bool fill_pair(struct out *o, const struct nat_entry *e, unsigned index, 
 void natframes_fill(struct conn *c, struct out *o)
 {
     struct nat *n = c->nat;
-    for (unsigned i = 0; c->server && i < AQ_NAT_ADDRESSES; i++) {
-        if (!n->address[i].news)
+    for (unsigned i = 0; i < entries(n); i++) {
+        struct nat_entry *e = entry_at(n, i);
+        if (!is_told(c, e))
             continue;
-        if (!fill_address(o, &n->address[i], i))
+        if (!(e->pair ? fill_pair(o, e, i, n->round) : fill_address(o, e, i)))
             return;
-        n->address[i].news = false;
-    }
-    for (unsigned i = 0; !c->server && i < n->pair_count; i++) {
-        if (!n->pair[i].news)
-            continue;
-        if (!fill_pair(o, &n->pair[i], i, n->round))
-            return;
-        n->pair[i].news = false;
+        e->news = false;
     }
     c->nat_due = false;
 }
@@ -264,8 +326,8 @@ void natframes_fill(struct conn *c, struct out *o)
 void natframes_fill_observed(struct conn *c, struct out *o)
 {
     struct path *p = o->path;
-    struct nat_told *t = &c->nat->told[p->index];
-    uint64_t seq = t->done ? t->seq : c->nat->observed_next;
+    uint64_t *told = &c->nat->told[p->index];
+    uint64_t seq = *told ? *told - 1 : c->nat->observed_next;
     struct frame f = {.type = p->remote.family == 6 ? FRAME_OBSERVED_ADDRESS_V6
                                                     : FRAME_OBSERVED_ADDRESS_V4};
     f.observed_address.seq = seq;
@@ -273,18 +335,18 @@ void natframes_fill_observed(struct conn *c, struct out *o)
     f.observed_address.port = p->remote.port;
     if (!fill_one(o, &f, NAT_RECORD_OBSERVED, p->index, seq))
         return;
-    c->nat->observed_next += !t->done;
-    *t = (struct nat_told){.seq = seq, .done = true};
+    c->nat->observed_next += !*told;
+    *told = seq + 1;
     p->observed_due = false;
 }
 
 void natframes_on_acked(struct conn *c, const struct record *r)
 {
-    struct nat_entry *e = &c->nat->address[r->index];
-    if (r->flags == NAT_RECORD_REMOVE && e->state == NAT_GONE && e->seq == r->value) {
-        e->state = NAT_FREE;
-        e->news = false;
-    }
+    if (r->flags != NAT_RECORD_REMOVE)
+        return;
+    struct nat_entry *e = entry_at(c->nat, r->index);
+    if (!e->pair && e->state == NAT_GONE && e->seq == r->value)
+        *e = (struct nat_entry){.state = NAT_FREE};
 }
 
 /* Each is owed again as long as it is true: the address held or removed, the round the current one,
@@ -296,17 +358,17 @@ void natframes_on_lost(struct conn *c, const struct record *r)
     switch ((enum nat_record)r->flags) {
     case NAT_RECORD_ADD:
     case NAT_RECORD_REMOVE:
-        e = &n->address[r->index];
-        if (e->seq != r->value || (e->state == NAT_GONE) != (r->flags == NAT_RECORD_REMOVE)
-            || e->state == NAT_FREE)
+        e = entry_at(n, r->index);
+        if (e->pair || e->seq != r->value || e->state == NAT_FREE
+            || (e->state == NAT_GONE) != (r->flags == NAT_RECORD_REMOVE))
             e = NULL;
         break;
     case NAT_RECORD_PUNCH:
         if (r->value == n->round) /* PROTOCOL §1: only while its round is the current one */
-            e = &n->pair[r->index];
+            e = entry_at(n, r->index);
         break;
     case NAT_RECORD_OBSERVED: /* PROTOCOL §1: on the path it was sent on */
-        if (c->path[r->index] && n->told[r->index].done && n->told[r->index].seq == r->value)
+        if (c->path[r->index] && n->told[r->index] == r->value + 1)
             c->path[r->index]->observed_due = true;
         break;
     }
@@ -316,7 +378,7 @@ void natframes_on_lost(struct conn *c, const struct record *r)
 
 void natframes_path_valid(struct conn *c, struct path *p)
 {
-    if (!c->nat || !c->nat->tells || c->nat->told[p->index].done || p->state != PATH_VALID)
+    if (!c->nat || !c->nat->tells || c->nat->told[p->index] || p->state != PATH_VALID)
         return;
     p->observed_due = true;
     conn_wake(c);
@@ -327,7 +389,7 @@ void natframes_path_ended(struct conn *c, unsigned index)
     if (!c->nat)
         return;
     c->nat->heard[index] = (struct nat_heard){0};
-    c->nat->told[index] = (struct nat_told){0};
+    c->nat->told[index] = 0;
 }
 
 /* ---- the host's calls ---- */
@@ -366,14 +428,14 @@ int aq_nat_add_address(struct aq_endpoint *endpoint, aq_conn conn, const struct 
     if (!is_address(addr))
         return AQ_MISUSE;
     ep->now_us = max_u64(ep->now_us, now_us);
-    for (unsigned i = 0; i < AQ_NAT_ADDRESSES; i++) {
-        const struct nat_entry *e = &c->nat->address[i];
-        if (e->state == NAT_HELD && addr_equal(&e->addr, addr)) {
+    for (unsigned i = 0; i < entries(c->nat); i++) {
+        const struct nat_entry *e = entry_at(c->nat, i);
+        if (e->state == NAT_HELD && !e->pair && addr_equal(&e->addr, addr)) {
             *seq = e->seq;
             return AQ_OK;
         }
     }
-    struct nat_entry *e = address_free(c->nat);
+    struct nat_entry *e = address_count(c->nat, true) < AQ_NAT_ADDRESSES ? entry_free(c) : NULL;
     if (!e)
         return AQ_FULL;
     *e = (struct nat_entry){.seq = c->nat->next_seq++, .addr = *addr, .state = NAT_HELD};
@@ -411,47 +473,37 @@ int aq_nat_punch(struct aq_endpoint *endpoint, aq_conn conn, uint64_t round, uin
         || !is_address(own))
         return AQ_MISUSE;
     ep->now_us = max_u64(ep->now_us, now_us);
-    if (round > n->round) {
-        n->round = round;
-        n->pair_count = 0;
-    }
-    for (unsigned i = 0; i < n->pair_count; i++) {
-        if (n->pair[i].seq == paired_seq && addr_equal(&n->pair[i].addr, own))
-            return AQ_OK;
-    }
-    if (n->pair_count == n->limit)
+    if (round > n->round)
+        round_begin(n, round);
+    if (pair_has(n, paired_seq, own))
+        return AQ_OK;
+    struct nat_entry *e = n->pairs < n->limit ? entry_free(c) : NULL;
+    if (!e)
         return AQ_FULL;
-    n->pair[n->pair_count] = (struct nat_entry){.seq = paired_seq, .addr = *own, .state = NAT_HELD};
-    send_entry(c, &n->pair[n->pair_count++]);
+    *e = (struct nat_entry){.seq = paired_seq, .addr = *own, .state = NAT_HELD, .pair = true};
+    n->pairs++;
+    send_entry(c, e);
     return AQ_OK;
 }
 
-static bool next_address(struct nat *n, struct aq_nat_news *out)
+/* An entry that came from the peer: a pair at a server, an address at a client. */
+static bool next_entry(struct conn *c, struct aq_nat_news *out)
 {
-    for (unsigned i = 0; i < AQ_NAT_ADDRESSES; i++) {
-        struct nat_entry *e = &n->address[i];
-        if (!e->news)
+    struct nat *n = c->nat;
+    for (unsigned i = 0; i < entries(n); i++) {
+        struct nat_entry *e = entry_at(n, i);
+        if (!e->news || e->pair != c->server)
             continue;
         bool gone = e->state == NAT_GONE;
-        *out = (struct aq_nat_news){
-            .kind = gone ? AQ_NAT_REMOVED : AQ_NAT_ADDED, .seq = e->seq, .addr = e->addr};
+        *out = (struct aq_nat_news){.kind = e->pair ? AQ_NAT_PUNCH
+                                            : gone  ? AQ_NAT_REMOVED
+                                                    : AQ_NAT_ADDED,
+                                    .round = e->pair ? n->round : 0,
+                                    .seq = e->seq,
+                                    .addr = e->addr};
         e->news = false;
         if (gone)
             e->state = NAT_FREE;
-        return true;
-    }
-    return false;
-}
-
-static bool next_pair(struct nat *n, struct aq_nat_news *out)
-{
-    for (unsigned i = 0; i < n->pair_count; i++) {
-        struct nat_entry *e = &n->pair[i];
-        if (!e->news)
-            continue;
-        *out = (struct aq_nat_news){
-            .kind = AQ_NAT_PUNCH, .round = n->round, .seq = e->seq, .addr = e->addr};
-        e->news = false;
         return true;
     }
     return false;
@@ -484,6 +536,5 @@ bool aq_nat_next(struct aq_endpoint *endpoint, aq_conn conn, struct aq_nat_news 
     memset(out, 0, sizeof *out);
     if (!c || !c->nat || !conn_is_open(c))
         return false;
-    bool found = c->server ? next_pair(c->nat, out) : next_address(c->nat, out);
-    return found || next_observed(c, out);
+    return next_entry(c, out) || next_observed(c, out);
 }

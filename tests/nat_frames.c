@@ -394,6 +394,70 @@ Test(nat_frames, addresses_are_bounded)
     pair_free(p);
 }
 
+/* A few entries need no memory beyond the struct, more of them a block, and all that PROTOCOL §1
+ * allows have room together. Without memory the frame is to come again, and the host is told. */
+Test(nat_frames, table_grows_by_need)
+{
+    struct pair *p = pair_of(NAT_LIMIT_MAX, NAT_LIMIT_MAX, false, false);
+    struct conn *c = inside(&p->client);
+    uint64_t most = c->quota.max_bytes, used = c->quota.used_bytes;
+    char hex[64];
+    cr_expect_leq(sizeof(struct nat), 448, "100 peers of a node stay below 1 MB: README.md");
+    for (unsigned i = 1; i <= NAT_FIRST; i++) {
+        snprintf(hex, sizeof hex, "803d7e90 %02x cb0071%02x 0001", i, i);
+        cr_expect_eq(come(&p->client, hex, p->now_us), AQ_OK);
+    }
+    cr_expect_eq(c->quota.used_bytes, used);
+    struct aq_addr own = ip4(1, 1);
+    c->quota.max_bytes = used;
+    cr_expect_eq(come(&p->client, "803d7e90 05 cb007105 0001", p->now_us), AQ_FULL);
+    cr_expect_eq(aq_nat_punch(p->client.ep, p->client.conn, 1, 1, &own, p->now_us), AQ_FULL);
+    c->quota.max_bytes = most;
+    cr_expect_eq(come(&p->client, "803d7e90 05 cb007105 0001", p->now_us), AQ_OK);
+    cr_expect_eq(c->quota.used_bytes, used + ARENA_BLOCK);
+    for (unsigned i = 6; i <= AQ_NAT_ADDRESSES; i++) {
+        snprintf(hex, sizeof hex, "803d7e90 %02x cb0071%02x 0001", i, i);
+        cr_expect_eq(come(&p->client, hex, p->now_us), AQ_OK);
+    }
+    for (uint16_t i = 1; i <= NAT_LIMIT_MAX + 1; i++) {
+        own = ip4(200, i);
+        cr_expect_eq(aq_nat_punch(p->client.ep, p->client.conn, 1, 1, &own, p->now_us),
+                     i <= NAT_LIMIT_MAX ? AQ_OK : AQ_FULL);
+    }
+    cr_expect_eq(c->nat->blocks, NAT_BLOCKS);
+    cr_expect_eq(news_count(&p->client), AQ_NAT_ADDRESSES);
+    pair_run(p, 1000000);
+    cr_expect_eq(news_count(&p->server), NAT_LIMIT_MAX);
+    /* The places of a round that has ended serve the next one. */
+    cr_expect_eq(aq_nat_punch(p->client.ep, p->client.conn, 2, 1, &own, p->now_us), AQ_OK);
+    pair_run(p, 1000000);
+    cr_expect_eq(news_count(&p->server), 1);
+    pair_free(p);
+}
+
+/* The server's table is its addresses and what it hears; without memory a pair is to come again. */
+Test(nat_frames, server_table_grows_by_need)
+{
+    struct pair *p = both();
+    struct conn *c = inside(&p->server);
+    uint64_t most = c->quota.max_bytes, seq;
+    for (unsigned i = 1; i <= NAT_FIRST; i++) {
+        struct aq_addr addr = ip4((uint8_t)i, 1);
+        cr_expect_eq(aq_nat_add_address(p->server.ep, p->server.conn, &addr, &seq, p->now_us),
+                     AQ_OK);
+    }
+    pair_run(p, 1000000);
+    struct aq_addr one_more = ip4(9, 1);
+    c->quota.max_bytes = c->quota.used_bytes;
+    cr_expect_eq(aq_nat_add_address(p->server.ep, p->server.conn, &one_more, &seq, p->now_us),
+                 AQ_FULL);
+    cr_expect_eq(come(&p->server, "803d7e92 01 01 cb007109 9c40", p->now_us), AQ_FULL);
+    c->quota.max_bytes = most;
+    cr_expect_eq(come(&p->server, "803d7e92 01 01 cb007109 9c40", p->now_us), AQ_OK);
+    cr_expect_eq(news_count(&p->server), 1);
+    pair_free(p);
+}
+
 /* ---- from end to end ------------------------------------------------------------------------- */
 
 Test(nat_frames, addresses_are_told)
@@ -579,7 +643,7 @@ Test(nat_frames, observed_lost_and_old)
     cr_assert(next(&p->client, &news)); /* the newest alone */
     cr_expect(news.seq == 7 && news.addr.ip[3] == 0x0b);
     cr_expect_not(next(&p->client, &news));
-    c->nat->told[0].seq = 8;
+    c->nat->told[0] = 9;
     c->first.observed_due = true; /* as for a new path */
     p->server.lose_nth = p->server.sent + 1;
     conn_wake(c);
