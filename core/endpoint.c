@@ -486,6 +486,7 @@ unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned
 {
     struct endpoint *ep = (struct endpoint *)endpoint;
     ep->now_us = now_us > ep->now_us ? now_us : ep->now_us;
+    protect_turn(&ep->protect, ep->now_us);
     max = max < ep->config.send_trains ? max : ep->config.send_trains;
     unsigned n = endpoint_send_replies(ep, trains, max);
     while (n < max && ep->send_head != NO_CONN) {

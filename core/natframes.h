@@ -4,10 +4,10 @@
  * What both sides negotiated lies in one block of the endpoint's pool, which the connection has
  * from the peer's parameters to its end: the server's addresses, as told by it or as heard of by
  * the client; the pairs of the current round, as asked for by the client or as heard of by the
- * server; and per path what was observed. Addresses and pairs share one table: its first entries,
- * as many as two peers with an address each and one to spare need, lie in that block, more of them
- * in blocks of the connection's memory. It decides nothing: the application hears of what came
- * through aq_nat_next, and probes paths as it sees fit (migrate.c). */
+ * server; and per path what was observed. Addresses and pairs share one table: the first few lie
+ * in that block, more of them in blocks of the connection's memory. It decides nothing: the
+ * application hears of what came through aq_nat_next, and probes paths as it sees fit (migrate.c).
+ */
 #ifndef AQ_NATFRAMES_H
 #define AQ_NATFRAMES_H
 

@@ -59,12 +59,15 @@ const char *protect_name(const struct protect *p)
 
 /* ---- contexts ---- */
 
-/* 704 KiB at most. For 10,000 busy connections a table that held them all would be slower than
- * none: contexts that come from memory cost as much as those that are made anew. */
+/* For 10,000 busy connections a table that held them all would be slower than none: contexts that
+ * come from memory cost as much as those that are made anew. */
 enum {
     SLOTS_MIN = 16,
-    SLOTS_MAX = 256,   /* 350 KiB; those who are busy at once find one place each, or nearly */
-    SLOTS_PER_CONN = 4 /* two keys in use, and room, so that they seldom meet */
+    SLOTS_MAX = 256,    /* 352 KiB; those who are busy at once find one place each, or nearly */
+    SLOTS_PER_CONN = 4, /* two keys in use, and room, so that they seldom meet */
+    /* Contexts made in so much time for keys that had lost their place: half a per cent of it. */
+    LOOK_US = 100000,
+    CLASHES = 5000
 };
 
 /* Sizes that are no power of two, so that slots do not all fall on the same lines of the caches. */
@@ -78,7 +81,7 @@ struct hp_slot {
     uint64_t serial;
 };
 
-static uint32_t slots_for(uint32_t conns)
+static uint32_t slots_max_for(uint32_t conns)
 {
     uint32_t slots = SLOTS_MIN;
     while (slots < SLOTS_MAX && slots / SLOTS_PER_CONN < conns) {
@@ -96,17 +99,18 @@ size_t protect_size(const char *name, uint32_t conns)
 {
     assert(protect_check(name) == NULL);
     return manager_bytes(name)
-           + slots_for(conns) * (sizeof(struct aead_slot) + sizeof(struct hp_slot));
+           + slots_max_for(conns) * (sizeof(struct aead_slot) + sizeof(struct hp_slot));
 }
 
 bool protect_init(struct protect *p, void *mem, const char *name, uint32_t conns)
 {
     uint8_t *at = mem;
-    uint32_t slots = slots_for(conns);
+    uint32_t slots = slots_max_for(conns);
 
     assert(protect_check(name) == NULL && ((uintptr_t)mem & 63) == 0);
-    *p = (struct protect){.backend = backend_of(name), .slots = slots, .shift = 64};
-    for (uint32_t n = slots; n > 1; n /= 2) {
+    *p = (struct protect){.backend = backend_of(name), .slots = SLOTS_MIN, .slots_max = slots};
+    p->shift = 64;
+    for (uint32_t n = p->slots; n > 1; n /= 2) {
         p->shift--;
     }
     p->manager = p->backend->manager_init(at);
@@ -138,7 +142,7 @@ static void hp_slot_drop(struct hp_slot *slot)
     prim_wipe(slot, sizeof(*slot));
 }
 
-void protect_close(struct protect *p)
+static void slots_drop(struct protect *p)
 {
     for (uint32_t i = 0; i < p->slots; i++) {
         if (p->aeads[i].serial != 0) {
@@ -146,6 +150,22 @@ void protect_close(struct protect *p)
         }
         hp_slot_drop(&p->hps[i]);
     }
+}
+
+void protect_close(struct protect *p)
+{
+    slots_drop(p);
+}
+
+void protect_look(struct protect *p, uint64_t now)
+{
+    if (p->clashes >= CLASHES && p->slots < p->slots_max) {
+        slots_drop(p); /* all places change; who is busy has its context again at once */
+        p->slots *= 2;
+        p->shift--;
+    }
+    p->clashes = 0;
+    p->look_us = now + LOOK_US;
 }
 
 void protect_aead_bind(struct aead_key *key, struct protect *p)
@@ -186,6 +206,7 @@ static void aead_begin(struct aead_use *use, const struct aead_key *key)
     if (slot->serial != key->serial) {
         if (slot->serial != 0) {
             aead_slot_drop(p, slot);
+            p->clashes++;
         }
         p->backend->expand(p->manager, slot->ctx, cipher, key->raw);
         slot->serial = key->serial;
@@ -217,6 +238,7 @@ static void masks_of(const struct hp_key *key, uint8_t (*blocks)[HP_SAMPLE_SIZE]
     }
     struct hp_slot *slot = &p->hps[place_of(p, key->serial)];
     if (slot->serial != key->serial) {
+        p->clashes += slot->serial != 0;
         hp_slot_drop(slot);
         p->backend->hp_expand(p->manager, slot->ctx, cipher, key->raw);
         slot->serial = key->serial;

@@ -1,8 +1,8 @@
 /* tests/aead.c -- the backends of packet protection are one cipher: whatever one seals, masks,
  * opens or refuses, the other does, to the byte; and the cache of contexts is never to be noticed.
  */
+#include "crypto/aead.h"
 #include "core/antq.h"
-#include "crypto/protect.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -271,6 +271,68 @@ Test(aead, more_keys_than_places)
     compare_crowd("boringssl");
     if (protect_check("ipsec-mb") == NULL) {
         compare_crowd("ipsec-mb");
+    }
+}
+
+/* So many keys in turn, each for one packet, `us` apart; returns the time. */
+static uint64_t crowd_turn(struct host *h, struct keys *a, struct keys *b, unsigned count,
+                           uint64_t us, uint64_t now)
+{
+    for (unsigned i = 0; i < count; i++) {
+        compare(&a[i], &b[i], 40);
+        now += us;
+        protect_turn(&h->p, now);
+    }
+    return now;
+}
+
+/* The cache grows for who is busy, not for who is many. */
+static void check_growth(const char *name)
+{
+    enum {
+        KEYS = 100, /* those of 50 connections */
+        FEW = 16,
+        MOST = 256
+    };
+    static struct keys a[KEYS], b[KEYS];
+    struct host h;
+    uint8_t raw[76];
+    uint64_t now = 0;
+
+    host_open(&h, name, 1024);
+    cr_assert(h.p.slots == FEW && h.p.slots_max == MOST);
+    for (unsigned i = 0; i < KEYS; i++) {
+        random_fill(raw, sizeof(raw));
+        keys_init(&a[i], NULL, CIPHER_AES_128_GCM, raw);
+        keys_init(&b[i], &h.p, CIPHER_AES_128_GCM, raw);
+    }
+    for (unsigned round = 0; round < 20; round++) { /* 10,000 packets a second */
+        now = crowd_turn(&h, a, b, KEYS, 100, now);
+    }
+    cr_expect_eq(h.p.slots, FEW);
+    uint8_t *beyond = (uint8_t *)h.p.aeads + FEW * (AEAD_CTX_SIZE + 64); /* not touched yet */
+    for (uint8_t *at = beyond; at < (uint8_t *)h.p.hps; at++) {
+        cr_assert_eq(*at, 0);
+    }
+    now = crowd_turn(&h, a, b, 1, 60000000, now);
+    now = crowd_turn(&h, a, b, KEYS, 1, now); /* a burst after a silence */
+    cr_expect_eq(h.p.slots, FEW);
+    for (unsigned round = 0; round < 5000 && h.p.slots < MOST; round++) { /* 200,000 a second */
+        now = crowd_turn(&h, a, b, KEYS, 5, now);
+    }
+    cr_expect_eq(h.p.slots, MOST);
+    for (unsigned i = 0; i < 200; i++) { /* and no further */
+        now = crowd_turn(&h, a, b, KEYS, 1000, now);
+    }
+    cr_expect_eq(h.p.slots, MOST);
+    host_close(&h);
+}
+
+Test(aead, cache_grows_for_the_busy)
+{
+    check_growth("boringssl");
+    if (protect_check("ipsec-mb") == NULL) {
+        check_growth("ipsec-mb");
     }
 }
 
