@@ -18,6 +18,10 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+enum {
+    MAP_START = 64 /* entries at first: 1 KiB */
+};
+
 static uint64_t capacity(uint32_t max_entries)
 {
     uint64_t n = 2;
@@ -34,8 +38,37 @@ size_t map_size(uint32_t max_entries)
 void map_init(struct map *map, void *mem, uint32_t max_entries)
 {
     assert(max_entries > 0 && max_entries <= UINT32_MAX / 2);
-    *map =
-        (struct map){.v = mem, .mask = (uint32_t)(capacity(max_entries) - 1), .max = max_entries};
+    uint64_t most = capacity(max_entries);
+    uint32_t mask = (uint32_t)(most < MAP_START ? most : MAP_START) - 1;
+    *map = (struct map){.v = mem, .mask = mask, .max = max_entries};
+}
+
+/* Puts an entry where it belongs by the map's mask. On its way it takes the place of one that was
+ * put there by an older mask, which then goes on in its stead: entries of the present mask are
+ * never moved, so their runs have no gaps. */
+static void place(struct map *map, struct map_entry e)
+{
+    while (e.used) {
+        uint32_t at = (uint32_t)e.hash & map->mask;
+        while (map->v[at].used == map->mask)
+            at = (at + 1) & map->mask;
+        struct map_entry before = map->v[at];
+        map->v[at] = (struct map_entry){e.hash, e.value, map->mask};
+        e = before;
+    }
+}
+
+static void grow(struct map *map)
+{
+    uint32_t old = map->mask;
+    map->mask = 2 * old + 1;
+    for (uint32_t i = 0; i <= old; i++) {
+        struct map_entry e = map->v[i];
+        if (e.used != old)
+            continue;
+        map->v[i].used = 0;
+        place(map, e);
+    }
 }
 
 bool map_put(struct map *map, uint64_t hash, uint32_t value)
@@ -43,10 +76,9 @@ bool map_put(struct map *map, uint64_t hash, uint32_t value)
     assert(value != MAP_NONE);
     if (map->count == map->max)
         return false;
-    uint32_t at = (uint32_t)hash & map->mask;
-    while (map->v[at].used)
-        at = (at + 1) & map->mask;
-    map->v[at] = (struct map_entry){hash, value, 1};
+    if (map->count == map->mask / 2 + 1) /* half full; below max, so there is room */
+        grow(map);
+    place(map, (struct map_entry){hash, value, map->mask});
     map->count++;
     return true;
 }

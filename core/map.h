@@ -3,7 +3,8 @@
  *
  * SipHash with a random key where strangers choose the bytes (client-chosen connection ids,
  * addresses), XXH3 where we made them (stream ids): SECURITY.md row 5. Linear probing with
- * backward-shift deletion, at most half full. */
+ * backward-shift deletion, at most half full. It begins small and doubles in place, in memory that
+ * was not touched before, up to what its owner has room for. */
 #ifndef AQ_MAP_H
 #define AQ_MAP_H
 
@@ -15,7 +16,8 @@
 
 struct map_entry {
     uint64_t hash;
-    uint32_t value, used;
+    uint32_t value;
+    uint32_t used; /* the map's mask when it was put there; 0: unused */
 };
 
 struct map {

@@ -118,6 +118,51 @@ Test(map, like_a_list)
     free(map.v);
 }
 
+/* It touches what it needs and no more, and nothing is lost when it doubles, however the runs lie:
+ * with chance's hashes, with few homes, with runs across the table's end, and with holes. */
+Test(map, doubles_by_need)
+{
+    enum {
+        MAX = 5000,
+        KINDS = 4
+    };
+    for (unsigned kind = 0; kind < KINDS; kind++) {
+        struct map map = make(MAX);
+        uint64_t x = kind + 1, hashes[MAX];
+        uint32_t doubled = 0;
+        for (uint32_t i = 0; i < MAX; i++) {
+            uint32_t mask = map.mask;
+            x = x * UINT64_C(6364136223846793005) + 1442695040888963407;
+            hashes[i] = x >> 20;
+            if (kind == 1) /* a few homes far apart, equal hashes among them */
+                hashes[i] = (x >> 40) % 50 * 1000;
+            if (kind == 2) /* all near the end, whatever the size */
+                hashes[i] = UINT64_MAX - (x >> 40) % 20;
+            cr_assert(map_put(&map, hashes[i], i));
+            if (kind == 3 && i % 3 == 2) { /* some have gone */
+                cr_assert(map_remove(&map, hashes[i - 1], i - 1));
+                cr_assert(map_put(&map, hashes[i - 1], i - 1));
+            }
+            cr_assert_leq(2 * map.count, map.mask + 1);
+            cr_assert(map.mask == 63 || map.mask / 4 < map.count, "no larger than it needs to be");
+            for (uint32_t at = map.mask + 1; i == 100 && at < map_size(MAX) / sizeof *map.v; at++)
+                cr_assert_eq(map.v[at].used, 0);
+            if (map.mask == mask)
+                continue;
+            doubled++;
+            for (uint32_t j = 0; j <= i; j++)
+                cr_assert(holds(&map, hashes[j], j), "kind %u: %u of %u", kind, j, i);
+        }
+        cr_expect_eq(map_size(MAX), (map.mask + 1) * sizeof *map.v);
+        cr_expect_eq(doubled, 8);
+        for (uint32_t i = 0; i < MAX; i++)
+            cr_assert(map_remove(&map, hashes[i], i));
+        for (uint32_t i = 0; i <= map.mask; i++)
+            cr_assert_eq(map.v[i].used, 0);
+        free(map.v);
+    }
+}
+
 Test(map, hash_is_xxh3)
 {
     uint64_t x = 1;
