@@ -205,8 +205,15 @@ void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit, s
     p->quota = quota;
 }
 
+enum {
+    RETIRE_MORE = (CID_RETIRE_MAX - CID_RETIRE_FIRST) * sizeof(uint32_t)
+};
+
 void cid_peer_clear(struct cid_peer *p)
 {
+    if (!p->more)
+        return;
+    quota_give(p->quota, p->more->retire, RETIRE_MORE);
     quota_give(p->quota, p->more, sizeof *p->more);
     p->more = NULL;
 }
@@ -223,14 +230,14 @@ static struct cid_remote *entry_at(struct cid_peer *p, unsigned i)
 
 void cid_peer_replace_first(struct cid_peer *p, const struct cid *cid)
 {
-    assert(p->v[0].used && p->v[0].seq == 0);
+    assert(p->v[0].used && cid_remote_seq(&p->v[0]) == 0);
     p->v[0].cid = *cid;
 }
 
 void cid_peer_set_token(struct cid_peer *p, const uint8_t token[RESET_TOKEN_SIZE])
 {
     struct cid_remote *first = &p->v[0]; /* number 0, as long as it is in use, lies there */
-    if (first->used && first->seq == 0) {
+    if (first->used && cid_remote_seq(first) == 0) {
         memcpy(first->token, token, RESET_TOKEN_SIZE);
         first->has_token = true;
     }
@@ -266,11 +273,23 @@ static uint32_t *retire_at(struct cid_peer *p, unsigned i)
     return i < CID_RETIRE_FIRST ? &p->retire[i] : &p->more->retire[i - CID_RETIRE_FIRST];
 }
 
+/* Whether one more may wait. More than a few need a block; without one the few must suffice. */
+static bool retire_room(struct cid_peer *p)
+{
+    unsigned waiting = p->retire_count + p->retire_flight;
+    if (waiting < CID_RETIRE_FIRST)
+        return true;
+    if (!p->more || waiting >= CID_RETIRE_MAX)
+        return false;
+    if (!p->more->retire)
+        p->more->retire = quota_take(p->quota, RETIRE_MORE);
+    return p->more->retire;
+}
+
 /* SECURITY.md row 4: retirements waiting are bounded; beyond that the peer is storming. */
 static int cid_peer_push_retire(struct cid_peer *p, uint32_t seq)
 {
-    unsigned most = p->more ? CID_RETIRE_MAX : CID_RETIRE_FIRST;
-    if (p->retire_count + p->retire_flight >= most)
+    if (!retire_room(p))
         return AQ_CONNECTION_ID_LIMIT_ERROR;
     *retire_at(p, p->retire_count++) = seq;
     cid_peer_note_gone(p, seq);
@@ -281,9 +300,9 @@ static int cid_peer_retire_below(struct cid_peer *p, uint32_t seq)
 {
     for (unsigned i = 0; i < entries(p); i++) {
         struct cid_remote *r = entry_at(p, i);
-        if (!r->used || r->seq >= seq)
+        if (!r->used || cid_remote_seq(r) >= seq)
             continue;
-        if (cid_peer_push_retire(p, r->seq) != AQ_OK)
+        if (cid_peer_push_retire(p, cid_remote_seq(r)) != AQ_OK)
             return AQ_CONNECTION_ID_LIMIT_ERROR;
         r->used = false;
     }
@@ -310,10 +329,11 @@ static int cid_peer_place(struct cid_peer *p, uint32_t retire_prior_to, struct c
     }
     for (unsigned i = 0; i < entries(p); i++) {
         *place = entry_at(p, i);
-        if ((*place)->seq < retire_prior_to)
-            return cid_peer_push_retire(p, (*place)->seq);
+        if (cid_remote_seq(*place) < retire_prior_to)
+            return cid_peer_push_retire(p, cid_remote_seq(*place));
     }
     assert(!p->more && p->limit > CIDS_FIRST);
+    static_assert(sizeof *p->more <= ARENA_BLOCK, "the smallest block");
     p->more = quota_take(p->quota, sizeof *p->more);
     if (!p->more)
         return AQ_FULL;
@@ -337,12 +357,13 @@ int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, con
         if (!r->used)
             continue;
         bool same_id = cid_equal(&r->cid, cid);
-        if (r->seq == seq && same_id
+        if (cid_remote_seq(r) == seq && same_id
             && (!r->has_token || memcmp(r->token, token, RESET_TOKEN_SIZE) == 0))
-            return AQ_OK;             /* a repetition */
-        if (r->seq == seq || same_id) /* RFC 9000 §19.15: one number, one id, one token */
+            return AQ_OK; /* a repetition */
+        if (cid_remote_seq(r) == seq
+            || same_id) /* RFC 9000 §19.15: one number, one id, one token */
             return AQ_PROTOCOL_VIOLATION;
-        count += r->seq >= retire_prior_to;
+        count += cid_remote_seq(r) >= retire_prior_to;
     }
     if (cid_peer_is_gone(p, seq)) /* it was told, or is being told */
         return AQ_OK;
@@ -353,8 +374,11 @@ int cid_peer_add(struct cid_peer *p, uint64_t seq, uint64_t retire_prior_to, con
     int error = cid_peer_place(p, (uint32_t)retire_prior_to, &place);
     if (error != AQ_OK)
         return error;
-    *place =
-        (struct cid_remote){.seq = (uint32_t)seq, .cid = *cid, .has_token = true, .used = true};
+    *place = (struct cid_remote){.seq_high = (uint16_t)(seq >> 16),
+                                 .seq_low = (uint16_t)seq,
+                                 .cid = *cid,
+                                 .has_token = true,
+                                 .used = true};
     memcpy(place->token, token, RESET_TOKEN_SIZE);
     if (retire_prior_to > p->retire_prior_to) {
         p->retire_prior_to = (uint32_t)retire_prior_to;
@@ -368,7 +392,7 @@ const struct cid_remote *cid_peer_find(const struct cid_peer *p, uint32_t seq)
 {
     for (unsigned i = 0; i < entries(p); i++) {
         const struct cid_remote *r = i < CIDS_FIRST ? &p->v[i] : &p->more->v[i - CIDS_FIRST];
-        if (r->used && r->seq == seq)
+        if (r->used && cid_remote_seq(r) == seq)
             return r;
     }
     return NULL;
@@ -389,23 +413,23 @@ bool cid_peer_take(struct cid_peer *p, uint32_t *seq)
     struct cid_remote *best = NULL;
     for (unsigned i = 0; i < entries(p); i++) {
         struct cid_remote *r = entry_at(p, i);
-        if (r->used && !r->taken && (!best || r->seq < best->seq))
+        if (r->used && !r->taken && (!best || cid_remote_seq(r) < cid_remote_seq(best)))
             best = r;
     }
     if (!best)
         return false;
     best->taken = true;
-    *seq = best->seq;
+    *seq = cid_remote_seq(best);
     return true;
 }
 
 void cid_peer_use(struct cid_peer *p, uint32_t seq)
 {
     for (unsigned i = 0; i < entries(p); i++) {
-        if (entry_at(p, i)->used && entry_at(p, i)->seq == seq)
+        if (entry_at(p, i)->used && cid_remote_seq(entry_at(p, i)) == seq)
             p->active = (uint8_t)i;
     }
-    assert(cid_peer_entry(p)->seq == seq && cid_peer_entry(p)->taken);
+    assert(cid_remote_seq(cid_peer_entry(p)) == seq && cid_peer_entry(p)->taken);
 }
 
 void cid_peer_let(struct cid_peer *p, const uint32_t *keep, unsigned count)
@@ -414,8 +438,8 @@ void cid_peer_let(struct cid_peer *p, const uint32_t *keep, unsigned count)
         struct cid_remote *r = entry_at(p, i);
         bool kept = !r->used || !r->taken || i == p->active;
         for (unsigned j = 0; j < count; j++)
-            kept |= r->seq == keep[j];
-        if (!kept && cid_peer_push_retire(p, r->seq) == AQ_OK)
+            kept |= cid_remote_seq(r) == keep[j];
+        if (!kept && cid_peer_push_retire(p, cid_remote_seq(r)) == AQ_OK)
             r->used = false;
     }
 }
@@ -454,6 +478,10 @@ void cid_peer_retire_acked(struct cid_peer *p)
 {
     assert(p->retire_flight);
     p->retire_flight--;
+    if (p->more && p->retire_count + p->retire_flight <= CID_RETIRE_FIRST) {
+        quota_give(p->quota, p->more->retire, RETIRE_MORE);
+        p->more->retire = NULL;
+    }
 }
 
 void cid_peer_retire_lost(struct cid_peer *p, uint64_t seq)

@@ -79,17 +79,21 @@ void cid_local_told(struct cid_local *l, uint16_t seq);
 void cid_local_lost(struct cid_local *l, uint64_t seq);
 
 /* The peer's. */
-struct cid_remote {
-    uint32_t seq;
+struct cid_remote { /* 42 bytes, so that 12 of them fit into the smallest block */
     struct cid cid;
-    bool has_token;
-    bool used;  /* this entry of the table holds an id */
-    bool taken; /* some path sends to it, or has: no other may (§9.5) */
     uint8_t token[RESET_TOKEN_SIZE];
+    bool has_token : 1;
+    bool used      : 1; /* this entry of the table holds an id */
+    bool taken     : 1; /* some path sends to it, or has: no other may (§9.5) */
+    uint16_t seq_high, seq_low;
 };
+static inline uint32_t cid_remote_seq(const struct cid_remote *r)
+{
+    return (uint32_t)r->seq_high << 16 | r->seq_low;
+}
 struct cid_more { /* a block */
     struct cid_remote v[CIDS_MAX - CIDS_FIRST];
-    uint32_t retire[CID_RETIRE_MAX - CID_RETIRE_FIRST];
+    uint32_t *retire; /* what waits beyond CID_RETIRE_FIRST: a block, NULL while that suffices */
 };
 struct cid_peer {
     struct cid_remote v[CIDS_FIRST];
@@ -98,7 +102,7 @@ struct cid_peer {
     uint32_t retire_prior_to;
     uint32_t gone_next;                /* one past the highest number that was retired */
     uint64_t gone;                     /* bit i: gone_next - 1 - i was */
-    uint32_t retire[CID_RETIRE_FIRST]; /* RETIRE_CONNECTION_ID frames to send; the rest in more */
+    uint32_t retire[CID_RETIRE_FIRST]; /* RETIRE_CONNECTION_ID frames to send, the first of them */
     uint8_t retire_count;              /* due */
     uint8_t retire_flight;             /* sent, not acknowledged */
     uint8_t active;                    /* entry in use */
@@ -106,7 +110,7 @@ struct cid_peer {
 };
 /* quota: for a limit above CIDS_FIRST. */
 void cid_peer_init(struct cid_peer *p, const struct cid *first, uint8_t limit, struct quota *quota);
-void cid_peer_clear(struct cid_peer *p); /* gives the block back */
+void cid_peer_clear(struct cid_peer *p); /* gives its blocks back */
 static inline const struct cid_remote *cid_peer_entry(const struct cid_peer *p)
 {
     return p->active < CIDS_FIRST ? &p->v[p->active] : &p->more->v[p->active - CIDS_FIRST];

@@ -16,7 +16,7 @@ struct keys_app {
     struct secret tx_next,
         rx_next; /* secrets of the phases after tx's and after the newest derived read key */
     uint32_t version;
-    uint64_t tx_phase, rx_phase;
+    uint32_t tx_phase, rx_phase; /* three PTOs at least to each */
     uint64_t tx_count; /* packets sealed in this phase, against the confidentiality limit (§6.6) */
     uint64_t failures; /* packets that did not open, all phases, against the integrity limit */
     uint64_t rx_phase_first; /* lowest packet number received in rx_phase */

@@ -294,7 +294,7 @@ void paths_on_retired(struct conn *c, uint64_t seq)
 void paths_on_cids(struct conn *c)
 {
     struct path *active = conn_path(c);
-    uint32_t seq = cid_peer_entry(&c->peer_cids)->seq;
+    uint32_t seq = cid_remote_seq(cid_peer_entry(&c->peer_cids));
     if (active->cid_seq != seq) {
         active->cid_seq = seq;
         paths_reset_token(c, active);

@@ -58,6 +58,12 @@ struct path {
     struct ecn ecn;
     struct mtu mtu;
 
+    uint8_t ttl; /* hop limit of the last authentic packet, 0 unknown */
+    /* NAT traversal */
+    bool observed_due : 1; /* OBSERVED_ADDRESS is to be sent there */
+    bool kept         : 1; /* neither left to end nor given up for another one */
+    bool dead         : 1; /* it was left because nothing came through */
+
     /* connection ids (§9.5) */
     uint16_t own_seq; /* ours that the peer sent to last */
     uint32_t cid_seq; /* the peer's that is sent to */
@@ -69,12 +75,6 @@ struct path {
     uint8_t full;       /* bit by place: that challenge went in a datagram of 1,200 bytes */
     uint8_t response[RESPONSES][CHALLENGE_SIZE];
     uint8_t challenge[CHALLENGES][CHALLENGE_SIZE];
-
-    uint8_t ttl;       /* hop limit of the last authentic packet, 0 unknown */
-    /* NAT traversal */
-    bool observed_due; /* OBSERVED_ADDRESS is to be sent there */
-    bool kept;         /* neither left to end nor given up for another one */
-    bool dead;         /* it was left because nothing came through */
 
     uint64_t due_us, give_up_us;
     uint64_t beyond_us;  /* when one more may go beyond the window */

@@ -215,7 +215,8 @@ static bool recv_long_checks(struct recv *r, const struct packet_head *h)
     struct cid *first = &c->peer_cids.v[0].cid;
     if (!c->server && !c->got_packet) /* RFC 9000 §7.2: the server's choice of id replaces ours */
         cid_peer_replace_first(&c->peer_cids, &h->scid);
-    else if (c->peer_cids.v[0].used && c->peer_cids.v[0].seq == 0 && !cid_equal(first, &h->scid))
+    else if (c->peer_cids.v[0].used && cid_remote_seq(&c->peer_cids.v[0]) == 0
+             && !cid_equal(first, &h->scid))
         return false; /* RFC 9000 §7.2: any other Source Connection ID is dropped */
     if (h->type == PACKET_INITIAL && !c->server && h->token_size)
         return false; /* RFC 9000 §17.2.2: a server's Initial carries no token */

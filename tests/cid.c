@@ -199,8 +199,8 @@ Test(cid, told_again_when_lost)
     cr_expect(cid_local_next(&l, &seq) && seq == 5);
 }
 
-/* However a peer retires, it holds no more than the limit, and no number is given twice. One that is
- * kept for good, a relayed path's, does not stand in the way of others. */
+/* However a peer retires, it holds no more than the limit, and no number is given twice. One that
+ * is kept for good, a relayed path's, does not stand in the way of others. */
 Test(cid, storm_of_retirements)
 {
     struct cid_local l;
@@ -281,12 +281,45 @@ Test(cid, peer_memory_for_more)
     for (uint64_t i = 1; i < CIDS_MAX; i++) { /* each of them can be the active one */
         struct cid cid = cid_of((uint8_t)(0x80 + i));
         cr_expect_eq(cid_peer_add(&p, CIDS_MAX + i - 1, i, &cid, token_of(2)), AQ_OK);
-        cr_expect_geq(cid_peer_entry(&p)->seq, i);
+        cr_expect_geq(cid_remote_seq(cid_peer_entry(&p)), i);
         cr_expect(cid_peer_entry(&p)->used);
     }
     cr_expect_eq(cid_peer_add(&p, 40, 40, &last, token_of(9)), AQ_OK, "all others go");
     cr_expect(cid_equal(cid_peer_active(&p), &last));
     cr_expect(cid_peer_is_reset(&p, token_of(9)));
+    cr_expect_eq(p.retire_count, 2 * CIDS_MAX - 1);
+    cr_expect_eq(quota.used_bytes, 2 * ARENA_BLOCK);
+    uint64_t told = 0; /* all are told, whatever is lost, and then the second block is not needed */
+    for (unsigned i = 0; i < 2 * CIDS_MAX - 1; i++) {
+        cr_assert(cid_peer_next_retire(&p, &seq));
+        cid_peer_retire_sent(&p);
+        if (i % 3 == 0) {
+            cid_peer_retire_lost(&p, seq);
+            cr_assert(cid_peer_next_retire(&p, &seq));
+            cid_peer_retire_sent(&p);
+        }
+        told |= UINT64_C(1) << seq;
+    }
+    cr_expect_eq(told, (UINT64_C(1) << (2 * CIDS_MAX - 1)) - 1);
+    for (unsigned i = 2 * CIDS_MAX - 1; i > 0; i--) {
+        cr_expect_eq(quota.used_bytes, i > CID_RETIRE_FIRST ? 2 * ARENA_BLOCK : ARENA_BLOCK);
+        cid_peer_retire_acked(&p);
+    }
+    cid_peer_clear(&p);
+    cr_expect_eq(quota.used_bytes, 0);
+}
+
+/* Without that block no more than the few may wait. */
+Test(cid, peer_retires_without_memory)
+{
+    struct cid_peer p = peer_with(CIDS_MAX, CIDS_MAX);
+    struct cid last = cid_of(0x78), late = cid_of(0x79);
+    uint64_t most = quota.max_bytes;
+    quota.max_bytes = quota.used_bytes;
+    cr_expect_eq(cid_peer_add(&p, 40, 40, &last, token_of(9)), AQ_OK, "16 of them");
+    cr_expect_eq(p.retire_count, CID_RETIRE_FIRST);
+    cr_expect_eq(cid_peer_add(&p, 41, 41, &late, token_of(9)), AQ_CONNECTION_ID_LIMIT_ERROR);
+    quota.max_bytes = most;
     cid_peer_clear(&p);
     cr_expect_eq(quota.used_bytes, 0);
 }

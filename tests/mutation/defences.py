@@ -32,8 +32,8 @@ MUTANTS = [
            "migrate/small_then_full"),
 
     mutant("4", "retirements that wait are bounded", "core/cid.c",
-           "    if (p->retire_count + p->retire_flight >= most)\n        return AQ_CONNECTION_ID_LIMIT_ERROR;",
-           "    if (p->retire_count + p->retire_flight >= most)\n        return AQ_OK;",
+           "    if (!retire_room(p))\n        return AQ_CONNECTION_ID_LIMIT_ERROR;",
+           "    if (!retire_room(p))\n        return AQ_OK;",
            "floods/retirement_storm", "cid/peer_storm"),
 
     mutant("5a", "ids that others choose are hashed with SipHash", "core/endpoint.c",
