@@ -67,7 +67,7 @@ exec 8>&-
 wait "$load" || fail "the load ended with $?"
 echo "100 connected peers ($(sed 's/^connected 100, //' "$T/load.out")): $((after - before)) KiB"
 if [ -z "${SANITIZE-}" ]; then
-    [ $((after - before)) -le 1536 ] || fail "100 peers take $((after - before)) KiB, more than 1536"
+    [ $((after - before)) -le 1000 ] || fail "100 peers take $((after - before)) KiB, more than 1000"
 fi
 ok 'the memory of 100 connected peers'
 
