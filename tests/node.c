@@ -3,9 +3,12 @@
 #include "nat/node/antq_node.h"
 #include "tests/names.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 TestSuite(node, .timeout = 60);
 
@@ -121,6 +124,9 @@ static const uint8_t *id_of(unsigned i)
     return aq_node_id(side[i].node);
 }
 
+/* Where side 1 would have its clients move to (RFC 9000 §9.6); family 0: nowhere. */
+static struct aq_addr preferred;
+
 static void start_side(unsigned i, unsigned bootstraps, const uint8_t (*allow)[32])
 {
     struct aq_node_config c;
@@ -142,6 +148,8 @@ static void start_side(unsigned i, unsigned bootstraps, const uint8_t (*allow)[3
     c.on_event = told;
     c.on_conn = on_conn;
     c.user = s;
+    if (i == 1)
+        c.loop.endpoint.preferred4 = preferred;
     s->node = aq_node_new(&c, error, sizeof error);
     cr_assert(s->node, "%s", error);
 }
@@ -247,6 +255,54 @@ Test(node, connects_by_address)
     say(0);
     UNTIL(side[1].got[0] != '\0');
     end();
+}
+
+/* A socket of somebody who has nothing to do with it, named as side 1's preferred address. */
+static int preferred_victim(void)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof at;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&at, &size), 0);
+    preferred = (struct aq_addr){.family = 4, .ip = {127, 0, 0, 1}, .port = ntohs(at.sin_port)};
+    return fd;
+}
+
+/* The handshake is confirmed, by the answer at the latest: then a client would go there. */
+static void nothing_came(int fd)
+{
+    char byte;
+    UNTIL(side[0].conn && side[1].conn);
+    say(0);
+    UNTIL(side[1].got[0] != '\0');
+    say(1);
+    UNTIL(side[0].got[0] != '\0');
+    for (unsigned i = 0; i < 500; i++)
+        step();
+    cr_expect_lt(recv(fd, &byte, 1, 0), 0);
+    (void)close(fd);
+    end();
+}
+
+/* PROTOCOL §5: a peer, or a bootstrap node, would name anybody by it. */
+Test(node, goes_to_no_preferred_address)
+{
+    int fd = preferred_victim();
+    struct aq_addr at;
+    char error[256];
+    start(0);
+    cr_assert_eq(aq_node_listening(side[1].node, &at, 1), 1);
+    cr_assert_eq(aq_node_connect_address(side[0].node, &at, id_of(1), error, sizeof error), AQ_OK);
+    nothing_came(fd);
+}
+
+Test(node, goes_to_no_preferred_address_of_a_relayed_peer)
+{
+    int fd = preferred_victim();
+    start(1);
+    cr_assert_eq(aq_node_connect(side[0].node, id_of(1), 0), AQ_OK);
+    nothing_came(fd);
 }
 
 Test(node, lets_in_whom_it_may)

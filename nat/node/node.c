@@ -162,6 +162,8 @@ static bool node_open(struct aq_node *node, char *error, size_t error_size)
     loop.recv_ttl = true; /* tells how many routers away a bootstrap node is */
     loop.endpoint.nat_limit = NODE_NAT_LIMIT;
     loop.endpoint.observe = true;
+    /* PROTOCOL §5: by its preferred address a server could name anybody (RFC 9000 §21.5.3). */
+    loop.endpoint.no_preferred = true;
     loop.user = node;
     node->loop = aq_loop_new(&loop, error, error_size);
     if (node->loop == NULL)
