@@ -42,6 +42,15 @@ static void hear(struct boot_peer *p, const struct message *m)
         memcpy(h->packet, m->packet.data, h->packet_size);
 }
 
+static unsigned asks_heard;
+
+/* Where there are more than the inbox holds. */
+static void hear_little(struct boot_peer *p, const struct message *m)
+{
+    (void)p;
+    asks_heard += m->step == STEP_ASK;
+}
+
 static void on_event(void *user, const struct aq_bootstrap_event *event)
 {
     cr_assert_eq(user, &config);
@@ -668,6 +677,33 @@ Test(bootstrap, flood)
 }
 
 /* Who connects and says nothing is shown out. */
+/* Others may ask for a peer faster than it reads: what there is no room for is not said, and its
+ * connection stays. */
+Test(bootstrap, a_peer_that_many_ask_for)
+{
+    static uint8_t packet[MESSAGE_PACKET];
+    setup();
+    config.max_pairs = 128;
+    start(9);
+    register_all(9);
+    heard_count = 0;
+    peers.on_message = hear_little;
+    for (unsigned i = 0; i < 60; i++) { /* in one turn: nothing is acknowledged meanwhile */
+        struct message m = request_of(MESSAGE_CONNECT, &peer[8], 100 + i);
+        m.packet = (struct aq_iov){packet, sizeof packet};
+        message_set(&m, FIELD_PACKET);
+        cr_assert(peer_say(&peer[i % 8], &m));
+    }
+    UNTIL(asks_heard + stats().unread == 60);
+    cr_expect_gt(stats().unread, 0, "there was room for all: this shows nothing");
+    cr_expect_gt(asks_heard, 20);
+    cr_expect(!peer[8].closed);
+    peers.on_message = hear;
+    cr_expect_eq(try_register(8, 5, 120), NAT_ACCEPTED);
+    cr_expect_eq(stats().peers, 9);
+    end();
+}
+
 Test(bootstrap, silence)
 {
     setup();

@@ -201,7 +201,7 @@ static void endpoint_limits(const struct aq_bootstrap *b, struct aq_config *c)
     c->conn_memory_bytes = 1 << 18;
     c->conn_window = c->conn_window_max = STREAM_WINDOW;
     c->stream_window = c->stream_window_max = STREAM_WINDOW;
-    c->send_buffer = STREAM_WINDOW;
+    c->send_buffer = BOOTSTRAP_SEND;
     c->idle_timeout_us = 60000000; /* PROTOCOL §3: a peer sends something every 25 s */
     memcpy(c->secret, b->secret, sizeof c->secret);
 }

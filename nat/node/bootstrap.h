@@ -21,12 +21,17 @@ enum {
 #define BOOTSTRAP_IDLE_US  10000000
 #define BOOTSTRAP_CHECK_US 60000000 /* how often a registered one is looked at */
 #define BOOTSTRAP_WAKE_US  5000
+/* Of what is said to a peer so much may be on its way; of what others ask it less, so that they
+ * cannot keep it from its own answers. */
+#define BOOTSTRAP_SEND     65536
+#define BOOTSTRAP_SEND_ASK (BOOTSTRAP_SEND / 4 * 3)
 #define BOOTSTRAP_BYE_US   250000 /* for the last words to go out */
 
 /* A connection; what it has registered is the registry's. */
 struct boot_conn {
     aq_conn conn; /* 0: free. Also the registry's name of it. */
     aq_stream stream;
+    uint64_t said;            /* bytes, on the stream */
     struct aq_path_addr path; /* where the peer is, and where it reaches us */
     struct peer_id peer;
     bool known; /* the handshake is done: peer is valid */

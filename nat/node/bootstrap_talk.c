@@ -59,30 +59,39 @@ static void end_conn(struct aq_bootstrap *b, struct boot_conn *c, enum nat_reaso
     hang_up(b, c);
 }
 
-static void write_message(struct aq_bootstrap *b, struct boot_conn *c, const uint8_t *data,
-                          size_t size)
+/* A whole message, or nothing: half of one cannot be taken back. False: there is no room for it. */
+static bool write_message(struct aq_bootstrap *b, struct boot_conn *c, const struct aq_iov *iov,
+                          uint64_t most)
 {
-    const struct aq_iov iov = {data, size};
-    int64_t taken = aq_stream_write(b->ep, c->stream, &iov, 1, 0);
-    if (taken == (int64_t)size) {
+    int64_t released = aq_stream_released(b->ep, c->stream), taken = 0;
+    if (released >= 0 && c->said - (uint64_t)released + iov->size <= most)
+        taken = aq_stream_write(b->ep, c->stream, iov, 1, 0);
+    c->said += taken > 0 ? (uint64_t)taken : 0;
+    if (taken == (int64_t)iov->size) {
         b->stats.messages_out++;
-        return;
+        return true;
     }
     b->stats.unread++;
-    /* Half a message cannot be taken back. A whole one that was not taken is like one unanswered.
-     */
     if (taken > 0)
         end_conn(b, c, NAT_RATE_LIMITED, "answers are not being read");
+    return false;
 }
 
-static void write_all(struct aq_bootstrap *b, unsigned count)
+/* To whom they concern; `speaker` is who asked, NULL: nobody did. */
+static void write_all(struct aq_bootstrap *b, unsigned count, const struct boot_conn *speaker)
 {
     for (unsigned i = 0; i < count; i++) {
         struct boot_conn *c = aq_conn_user(b->ep, b->out[i].conn);
+        const struct aq_iov iov = {b->out[i].data, b->out[i].size};
         if (c != NULL && b->out[i].to.family != 0)
             bootstrap_probe(b, c, &b->out[i]);
-        else if (c != NULL && c->stream != 0)
-            write_message(b, c, b->out[i].data, b->out[i].size);
+        else if (c == NULL || c->stream == 0)
+            continue;
+        else if (c != speaker) /* others may ask faster than it can read: that is not its fault */
+            (void)write_message(b, c, &iov, BOOTSTRAP_SEND_ASK);
+        else if (!write_message(b, c, &iov, BOOTSTRAP_SEND) && c->stream != 0)
+            /* PROTOCOL §3: its own answers it must read. */
+            end_conn(b, c, NAT_RATE_LIMITED, "answers are not being read");
     }
 }
 
@@ -129,7 +138,7 @@ static void take_message(struct aq_bootstrap *b, struct boot_conn *c, size_t siz
     unsigned said = registry_recv(&b->registry, &in, b->out, now_of(b));
     if (b->config.on_event != NULL)
         tell_register(b, c, was, said);
-    write_all(b, said);
+    write_all(b, said, c);
 }
 
 /* The beginning of what can be read, up to one message, in b->message. Bytes there, or an error. */
@@ -217,6 +226,7 @@ static void on_opened(struct aq_bootstrap *b, struct boot_conn *c, aq_stream str
         return;
     }
     c->stream = stream;
+    c->said = 0;
 }
 
 static void on_closed(struct aq_bootstrap *b, struct boot_conn *c)
@@ -300,7 +310,7 @@ void bootstrap_timer(void *user)
         unsigned said = registry_tick(&b->registry, b->out, now_of(b));
         if (said == 0)
             break;
-        write_all(b, said);
+        write_all(b, said, NULL);
     }
     bootstrap_arm(b);
 }
@@ -334,11 +344,11 @@ void bootstrap_farewell(struct aq_bootstrap *b)
     uint8_t data[64];
     struct message m = {.type = MESSAGE_REGISTERED, .reason = NAT_SHUTTING_DOWN};
     message_set(&m, FIELD_REASON);
-    size_t size = message_encode(&m, data, sizeof data);
-    assert(size > 0);
+    const struct aq_iov iov = {data, message_encode(&m, data, sizeof data)};
+    assert(iov.size > 0);
     for (uint32_t i = 0; i < b->conns.high; i++) {
         struct boot_conn *c = pool_at(&b->conns, i);
         if (c->conn != 0 && c->stream != 0)
-            write_message(b, c, data, size);
+            (void)write_message(b, c, &iov, BOOTSTRAP_SEND);
     }
 }
