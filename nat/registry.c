@@ -33,7 +33,7 @@ void registry_config_init(struct registry_config *config)
         .peer_rate = {5000000, 8},
         .initiator_rate = {100000, 64},
         .target_rate = {50000, 128},
-        .probe_rate = {5000000, 12}, /* PROTOCOL §5 */
+        .probe_rate = {60000000, 12}, /* PROTOCOL §5: no minute has more than 12 */
         .load_rate = {2000, 2000},
         .pow_load_bits = 18,
     };

@@ -35,7 +35,7 @@ struct registry_config {
     struct limit_rate peer_rate;      /* REGISTER per PeerId [1 in 5 s, 8 at once] */
     struct limit_rate initiator_rate; /* CONNECT and PUNCH, per initiator [10/s, 64 at once] */
     struct limit_rate target_rate;    /* and per target [20/s, 128 at once] */
-    struct limit_rate probe_rate;     /* PROBE, per address probed [1 in 5 s, 12 at once] */
+    struct limit_rate probe_rate;     /* PROBE, per address probed [1 a minute, 12 at once] */
     struct limit_rate
         load_rate;         /* newcomers in all, beyond which we are under load [500/s, 2000] */
     uint8_t pow_bits;      /* asked of newcomers always [0] */
