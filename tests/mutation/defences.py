@@ -222,6 +222,13 @@ MUTANTS = [
     mutant("25f", "addresses are observed, not claimed", "nat/registry.c",
            "    registry_peer(r, slot)->path = in->path;\n", "",
            "nat_registry/observed_addresses_follow_the_connection"),
+    mutant("25n", "nobody is led to a preferred address", "nat/node/node.c",
+           "    loop.endpoint.no_preferred = true;\n", "",
+           "node/goes_to_no_preferred_address", "node/goes_to_no_preferred_address_of_a_relayed_peer"),
+    mutant("25o", "who is asked for faster than it reads keeps its connection", "nat/node/bootstrap_talk.c",
+           "&iov, BOOTSTRAP_SEND_ASK);", "&iov, UINT64_MAX);", "bootstrap/a_peer_that_many_ask_for"),
+    mutant("25p", "no minute has more than twelve of a bootstrap node's probes", "nat/registry.c",
+           ".probe_rate = {60000000, 12}", ".probe_rate = {5000000, 12}", "nat_probe/rate"),
 ]
 
 # What no change of a line can switch off, because there is no line that does it; and what shows it instead.
