@@ -72,6 +72,13 @@ void conn_close(struct conn *c, bool application, uint64_t code, const char *rea
     close_enter(c, CONN_CLOSING, reason, reason ? strlen(reason) : 0, now);
 }
 
+bool conn_yields(struct conn *c)
+{
+    bool yields = c->state == CONN_CLOSING && !c->closing.yielded && c->ep->send_tail != c->slot;
+    c->closing.yielded |= yields;
+    return yields;
+}
+
 /* RFC 9000 §11.1: told in a CONNECTION_CLOSE. */
 void conn_fail(struct conn *c, int error, const struct apply *a, uint64_t now)
 {

@@ -87,6 +87,7 @@ struct conn_closing {
     uint8_t by;        /* enum aq_closer */
     bool application;
     bool due;         /* a CONNECTION_CLOSE is to be sent */
+    bool yielded;     /* it let the connections behind it send first */
     uint32_t packets; /* received since: answered at powers of two (RFC 9000 §10.2.1) */
 };
 
@@ -455,6 +456,9 @@ void conn_fail(struct conn *c, int error, const struct apply *a,
 void conn_close(struct conn *c, bool application, uint64_t code, const char *reason,
                 const char *where, uint64_t now);
 void conn_closed_by_peer(struct conn *c, const struct frame *f, uint64_t now);
+/* Whether its turn to send goes to the tail of the list: a goodbye goes behind what others have to
+ * say, once. Whoever ends one connection and begins the next waits for the answer to that. */
+bool conn_yields(struct conn *c);
 void conn_end(struct conn *c, enum aq_closer by, uint64_t code, const char *reason,
               const char *where, uint64_t now);
 

@@ -493,7 +493,8 @@ unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned
         struct conn *c = conn_at(ep, ep->send_head);
         uint8_t *at = ep->train_memory + (size_t)n * TRAIN_SIZE + TRAIN_HEAD;
         uint32_t size = 0;
-        if (conn_wants_send(c, ep->now_us))
+        bool later = conn_yields(c);
+        if (!later && conn_wants_send(c, ep->now_us))
             size = conn_send(c, at, TRAIN_MAX - TRAIN_HEAD, &trains[n], ep->now_us);
         ep->send_head = c->send_next; /* done, or to the tail: each connection one train a turn */
         c->send_next = NO_CONN;
@@ -507,7 +508,7 @@ unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned
                 (trains[n].size + trains[n].segment - 1U) / trains[n].segment;
             n++;
         }
-        if (size && conn_wants_send(c, ep->now_us))
+        if (later || (size && conn_wants_send(c, ep->now_us)))
             conn_wake(c);
         else
             conn_schedule(c, ep->now_us);

@@ -197,6 +197,31 @@ Test(close, both_at_once)
     pair_free(p);
 }
 
+/* Whoever closes one connection and dials the next waits for that one's answer: the goodbye, though
+ * it stood first in the list, goes behind. Several goodbyes wait for each other but once. */
+Test(close, goodbyes_go_last)
+{
+    struct pair *p = pair_connected(NULL, NULL);
+    aq_conn first = p->client.conn, second = pair_dial(p);
+    pair_run(p, 200000);
+    cr_assert_eq(side_count(&p->client, AQ_EVENT_CONFIRMED), 2);
+    cr_assert_eq(p->client.outs, 0);
+    cr_assert_eq(aq_close(p->client.ep, first, 1, "a", p->now_us), AQ_OK);
+    cr_assert_eq(aq_close(p->client.ep, second, 1, "b", p->now_us), AQ_OK);
+    pair_dial(p);
+    side_turn(&p->client, p->now_us);
+    cr_assert_eq(p->client.outs, 3);
+    cr_expect_eq(p->client.out[0].size, 1200, "an Initial");
+    cr_expect_eq(p->client.out[0].data[0] & 0xb0, 0x80, "an Initial, but for the greased bit");
+    cr_expect_lt(p->client.out[1].size, 100);
+    cr_expect_lt(p->client.out[2].size, 100);
+    pair_run(p, 10000000);
+    cr_expect_eq(side_count(&p->client, AQ_EVENT_CLOSED), 2);
+    cr_expect_eq(side_count(&p->server, AQ_EVENT_CLOSED), 2);
+    cr_expect_eq(side_count(&p->client, AQ_EVENT_CONFIRMED), 3);
+    pair_free(p);
+}
+
 /* ---- timeouts -------------------------------------------------------------------------------- */
 
 static uint64_t own_idle_us, peer_idle_us, own_keep_alive_us;
