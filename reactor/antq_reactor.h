@@ -52,7 +52,8 @@ struct aq_loop_config {
      * addresses come and go at once. NULL: nobody is told. */
     void (*on_hosts)(void *user, struct aq_loop *loop);
     /* Sleep at once where there is nothing to do. Otherwise, after a row of waits of at most 100 us
-     * each, aq_loop_run first looks again for at most 50 us, as long as that pays [false] */
+     * each, aq_loop_run first looks again for at most 50 us, as long as that pays; and where
+     * servers have answered dials within 300 us, it looks for theirs as long [false] */
     bool no_spin;
 };
 AQ_API void aq_loop_config_init(struct aq_loop_config *config);

@@ -75,6 +75,7 @@ struct loop_conn {
     uint32_t socket; /* its own one, or LOOP_NO_SOCKET */
     bool moved;      /* it has, or had, more sockets of its own */
     bool refused;    /* came while stopping: the application never hears of it */
+    bool dialling;   /* we began it, and its handshake is not confirmed */
 };
 
 struct loop_timer {
@@ -117,7 +118,7 @@ struct aq_loop {
     uint64_t armed_us; /* what deadline_fd is set to; AQ_NEVER: disarmed */
     uint64_t turns;
     uint64_t busy_traffic, busy_until_us; /* packets seen when spinning was prolonged; its end */
-    struct lull lull;
+    struct lull lull[LULL_KINDS];
 
     struct loop_socket *sockets;
     uint32_t sockets_max, sockets_high; /* slots, and one past the highest ever open */
@@ -127,6 +128,7 @@ struct aq_loop {
 
     struct loop_conn *conns;
     uint32_t conns_mask, conns_count, conns_open; /* open: without the refused ones */
+    uint32_t dialling;                            /* how many of them are */
 
     struct aq_train trains[LOOP_TRAINS];
     uint32_t sent[LOOP_TRAINS];

@@ -1,9 +1,15 @@
 /* lull.c -- see lull.h: spins that pay go on, spins in vain become rare. */
 #include "reactor/lull.h"
 
-void lull_init(struct lull *lull, bool alone)
+const struct lull_rule lull_rules[LULL_KINDS] = {
+    [LULL_ANY] = {.spin_us = 50, .short_us = 100, .tries_least = 16, .paid = 64},
+    [LULL_DIAL] = {.spin_us = 300, .short_us = 300, .tries_least = 2, .paid = 2},
+};
+
+void lull_init(struct lull *lull, enum lull_kind kind, bool alone)
 {
-    *lull = (struct lull){.needed = alone ? 0 : LULL_TRIES_LEAST};
+    const struct lull_rule *rule = &lull_rules[kind];
+    *lull = (struct lull){.rule = rule, .needed = alone ? 0 : rule->tries_least};
 }
 
 bool lull_begin(struct lull *lull, uint64_t moved_bytes)
@@ -16,7 +22,7 @@ bool lull_begin(struct lull *lull, uint64_t moved_bytes)
 
 void lull_end(struct lull *lull, bool spun, uint64_t waited_us, bool came)
 {
-    bool was_short = came && waited_us <= LULL_SHORT_US;
+    bool was_short = came && waited_us <= lull->rule->short_us;
     if (!spun) {
         if (!was_short)
             lull->row = 0;
@@ -26,8 +32,8 @@ void lull_end(struct lull *lull, bool spun, uint64_t waited_us, bool came)
         lull->row = lull->paid = 0;
         if (lull->needed < LULL_TRIES_MOST)
             lull->needed *= 2;
-    } else if (++lull->paid == LULL_PAID) {
+    } else if (++lull->paid == lull->rule->paid) {
         lull->paid = 0;
-        lull->needed = LULL_TRIES_LEAST;
+        lull->needed = lull->rule->tries_least;
     }
 }

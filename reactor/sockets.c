@@ -164,12 +164,22 @@ static void socket_end(struct aq_loop *loop, struct loop_socket *s)
     }
 }
 
+static void conn_answered(struct aq_loop *loop, struct loop_conn *c)
+{
+    loop->dialling -= c->dialling ? 1 : 0;
+    c->dialling = false;
+}
+
 void loop_conn_confirmed(struct aq_loop *loop, aq_conn conn)
 {
     struct aq_path_info paths[AQ_PATHS_MAX];
-    const struct loop_conn *c = loop_conn_find(loop, conn);
-    if (c == NULL || c->socket == LOOP_NO_SOCKET)
-        return;
+    struct aq_close_info closed = {.size = sizeof closed.size};
+    struct loop_conn *c = loop_conn_find(loop, conn);
+    if (c != NULL)
+        conn_answered(loop, c);
+    if (c == NULL || c->socket == LOOP_NO_SOCKET
+        || aq_conn_close_info(loop->ep, conn, &closed) != AQ_BLOCKED)
+        return; /* the application has closed it already: its last packet finds the way */
     /* A second path goes to the server's preferred address, from where this socket must hear. */
     if (aq_conn_paths(loop->ep, conn, paths, AQ_PATHS_MAX) == 1 && paths[0].socket == c->socket
         && paths[0].channel == 0)
@@ -207,6 +217,7 @@ void loop_conn_remove(struct aq_loop *loop, aq_conn conn)
     for (uint32_t i = 0; c->moved && i < loop->sockets_high; i++)
         if (loop->sockets[i].open && loop->sockets[i].owner == conn)
             socket_end(loop, &loop->sockets[i]);
+    conn_answered(loop, c);
     loop->conns_count--;
     loop->conns_open -= c->refused ? 0 : 1;
     /* Move up what a search would no longer find behind the hole. */
@@ -341,10 +352,11 @@ int aq_dial(struct aq_loop *loop, struct aq_connect *connect, bool fresh_port, a
         return result;
     }
     /* The table has twice as many entries as the endpoint has connections. */
-    const struct loop_conn *c =
+    struct loop_conn *c =
         loop_conn_add(loop, *conn, s->fresh ? s->udp.index : LOOP_NO_SOCKET, false);
     assert(c != NULL);
-    (void)c;
+    c->dialling = true;
+    loop->dialling++;
     s->owner = s->fresh ? *conn : 0;
     return AQ_OK;
 }

@@ -53,7 +53,9 @@ int loop_watch_init(struct aq_loop *loop)
     if (loop->deadline_fd < 0)
         return errno;
     loop->armed_us = AQ_NEVER;
-    lull_init(&loop->lull, loop->config.no_spin || sysconf(_SC_NPROCESSORS_ONLN) < 2);
+    bool alone = loop->config.no_spin || sysconf(_SC_NPROCESSORS_ONLN) < 2;
+    for (unsigned kind = LULL_ANY; kind < LULL_KINDS; kind++)
+        lull_init(&loop->lull[kind], (enum lull_kind)kind, alone);
     int failed = loop_epoll(loop, EPOLL_CTL_ADD, loop->post_fd, EPOLLIN, loop_key(LOOP_POST, 0, 0));
     if (failed == 0)
         failed = loop_epoll(loop, EPOLL_CTL_ADD, loop->deadline_fd, EPOLLIN,
@@ -393,17 +395,18 @@ static int loop_wait_busy(struct aq_loop *loop, struct epoll_event *events, uint
 static int loop_wait_lull(struct aq_loop *loop, struct epoll_event *events, uint64_t timeout_us)
 {
     const struct udp_counts *counts = &loop->io.counts;
-    bool spins = lull_begin(&loop->lull, counts->recv_bytes + counts->send_bytes);
+    struct lull *lull = &loop->lull[loop->dialling > 0 ? LULL_DIAL : LULL_ANY];
+    bool spins = lull_begin(lull, counts->recv_bytes + counts->send_bytes);
     uint64_t begun_us = loop->now_us = clock_now_us(); /* work may have taken long */
     if (spins) {
-        int n = loop_spin(loop, events, begun_us + LULL_SPIN_US, &timeout_us);
-        lull_end(&loop->lull, true, 0, n > 0);
+        int n = loop_spin(loop, events, begun_us + lull->rule->spin_us, &timeout_us);
+        lull_end(lull, true, 0, n > 0);
         if (n != 0)
             return n;
     }
     int n = loop_sleep(loop, events, timeout_us);
     if (!spins)
-        lull_end(&loop->lull, false, clock_now_us() - begun_us, n > 0);
+        lull_end(lull, false, clock_now_us() - begun_us, n > 0);
     return n;
 }
 

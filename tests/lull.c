@@ -1,9 +1,18 @@
-/* lull.c -- tests reactor/lull.c: which rows of waits make a loop spin, and which end it. */
+/* lull.c -- tests reactor/lull.c: which rows of waits make a loop spin, and which end it; both
+ * kinds of waits go by the same rules with numbers of their own. */
 #include "reactor/lull.h"
 
 #include <criterion/criterion.h>
 
 static uint64_t moved;
+
+static struct lull lull_of(unsigned kind)
+{
+    struct lull lull;
+    lull_init(&lull, (enum lull_kind)kind, false);
+    lull.moved_bytes = moved;
+    return lull;
+}
 
 /* One wait that something ended; true: it was spent spinning. */
 static bool wait_once(struct lull *lull, uint64_t asleep_us)
@@ -30,38 +39,62 @@ static void spin_in_vain(struct lull *lull)
     lull_end(lull, true, 0, false);
 }
 
-Test(lull, a_row_of_short_waits_starts_it)
+/* Who waits for an answer of his own asking may look longer, but never long. */
+Test(lull, the_rules)
 {
-    struct lull lull;
-    lull_init(&lull, false);
-    cr_expect_eq(waits(&lull, LULL_TRIES_LEAST), 0);
+    for (unsigned kind = 0; kind < LULL_KINDS; kind++) {
+        const struct lull_rule *rule = &lull_rules[kind];
+        cr_expect(rule->spin_us > 0 && rule->spin_us <= 300, "of kind %u", kind);
+        cr_expect_geq(rule->short_us, rule->spin_us, "else what a spin would get is not short");
+        cr_expect(rule->tries_least > 1 && rule->tries_least < LULL_TRIES_MOST);
+        cr_expect_gt(rule->paid, 1);
+    }
+    cr_expect_lt(lull_rules[LULL_ANY].spin_us, lull_rules[LULL_DIAL].spin_us);
+}
+
+static void a_row_starts_it(unsigned kind)
+{
+    struct lull lull = lull_of(kind);
+    cr_expect_eq(waits(&lull, lull.rule->tries_least), 0);
     cr_expect_eq(waits(&lull, 1000), 1000, "what pays goes on");
 }
 
-Test(lull, one_long_wait_begins_the_row_anew)
+Test(lull, a_row_of_short_waits_starts_it)
 {
-    static const struct {
+    for (unsigned kind = 0; kind < LULL_KINDS; kind++)
+        a_row_starts_it(kind);
+}
+
+static void rows_begin_anew(unsigned kind)
+{
+    const uint64_t most = lull_rules[kind].short_us;
+    const struct {
         uint64_t us;
         bool came, spins;
-    } rows[] = {{LULL_SHORT_US, true, true},
-                {LULL_SHORT_US + 1, true, false},
-                {LULL_SHORT_US, false, false}, /* a timer, not traffic */
+    } rows[] = {{most, true, true},
+                {most + 1, true, false},
+                {most, false, false}, /* a timer, not traffic */
                 {1000000, true, false}};
     for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        struct lull lull;
-        lull_init(&lull, false);
-        (void)waits(&lull, LULL_TRIES_LEAST - 1);
+        struct lull lull = lull_of(kind);
+        (void)waits(&lull, lull.rule->tries_least - 1);
         cr_assert_not(lull_begin(&lull, moved));
         lull_end(&lull, false, rows[i].us, rows[i].came);
         cr_expect_eq(lull_begin(&lull, moved), rows[i].spins, "row %u", i);
     }
 }
 
-Test(lull, a_spin_in_vain_doubles_what_the_next_one_takes)
+Test(lull, one_long_wait_begins_the_row_anew)
 {
-    struct lull lull;
-    lull_init(&lull, false);
-    unsigned needed = LULL_TRIES_LEAST;
+    for (unsigned kind = 0; kind < LULL_KINDS; kind++)
+        rows_begin_anew(kind);
+}
+
+static void spins_in_vain_double(unsigned kind)
+{
+    struct lull lull = lull_of(kind);
+    const struct lull_rule *rule = lull.rule;
+    unsigned needed = rule->tries_least;
     cr_expect_eq(waits(&lull, needed), 0);
     for (unsigned i = 0; i < 20; i++) {
         spin_in_vain(&lull);
@@ -69,29 +102,42 @@ Test(lull, a_spin_in_vain_doubles_what_the_next_one_takes)
         cr_expect_eq(waits(&lull, needed), 0, "after %u in vain", i + 1);
     }
     cr_expect_eq(needed, LULL_TRIES_MOST);
-    cr_expect_eq(waits(&lull, LULL_PAID), LULL_PAID);
+    cr_expect_eq(waits(&lull, rule->paid), rule->paid);
     spin_in_vain(&lull);
-    cr_expect_eq(waits(&lull, 2 * LULL_TRIES_LEAST), 0, "a row that paid has forgiven all");
+    cr_expect_eq(waits(&lull, 2 * rule->tries_least), 0, "a row that paid has forgiven all");
     cr_expect_eq(waits(&lull, 1), 1);
 }
 
-Test(lull, never_while_bulk_moves)
+Test(lull, a_spin_in_vain_doubles_what_the_next_one_takes)
 {
-    struct lull lull;
-    lull_init(&lull, false);
+    for (unsigned kind = 0; kind < LULL_KINDS; kind++)
+        spins_in_vain_double(kind);
+}
+
+static void bulk_ends_it(unsigned kind)
+{
+    struct lull lull = lull_of(kind);
     for (unsigned i = 0; i < 100; i++) {
         moved += LULL_BULK_BYTES;
         cr_expect_not(wait_once(&lull, 30));
     }
-    cr_expect_eq(waits(&lull, LULL_TRIES_LEAST - 1), 0);
+    cr_expect_eq(waits(&lull, lull.rule->tries_least - 1), 0);
     cr_expect_eq(waits(&lull, 1), 1);
     moved += LULL_BULK_BYTES;
     cr_expect_not(wait_once(&lull, 30), "bulk ends it, too");
 }
 
+Test(lull, never_while_bulk_moves)
+{
+    for (unsigned kind = 0; kind < LULL_KINDS; kind++)
+        bulk_ends_it(kind);
+}
+
 Test(lull, never_alone)
 {
-    struct lull lull;
-    lull_init(&lull, true);
-    cr_expect_eq(waits(&lull, 3 * LULL_TRIES_MOST), 0);
+    for (unsigned kind = 0; kind < LULL_KINDS; kind++) {
+        struct lull lull;
+        lull_init(&lull, (enum lull_kind)kind, true);
+        cr_expect_eq(waits(&lull, 3 * LULL_TRIES_MOST), 0);
+    }
 }

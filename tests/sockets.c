@@ -1,5 +1,5 @@
-/* sockets.c -- tests reactor/sockets.c: the table of connections against a plain list, and the reuse of
- * socket slots. Dialling itself is tested in reactor.c. */
+/* sockets.c -- tests reactor/sockets.c: the table of connections against a plain list, and the
+ * reuse of socket slots. Dialling itself is tested in reactor.c. */
 #include "reactor/loop.h"
 
 #include <criterion/criterion.h>
@@ -29,6 +29,13 @@ static uint32_t next_random(uint32_t *state)
     return *state >> 8;
 }
 
+/* As aq_dial does it. */
+static void dialled(struct aq_loop *loop, aq_conn conn)
+{
+    loop_conn_find(loop, conn)->dialling = true;
+    loop->dialling++;
+}
+
 Test(sockets, the_table_of_connections_agrees_with_a_list)
 {
     struct aq_loop *loop = open_loop();
@@ -41,6 +48,8 @@ Test(sockets, the_table_of_connections_agrees_with_a_list)
             const struct loop_conn *c = loop_conn_add(loop, conn, LOOP_NO_SOCKET, false);
             cr_assert_not_null(c);
             cr_assert_eq(loop_conn_add(loop, conn, 3, true), c, "adding again finds it");
+            if (conn % 2 != 0)
+                dialled(loop, conn);
             list[count++] = conn;
         } else if (count > 0) {
             uint32_t at = next_random(&seed) % count;
@@ -51,10 +60,14 @@ Test(sockets, the_table_of_connections_agrees_with_a_list)
         }
         cr_assert_eq(loop->conns_count, count);
         cr_assert_eq(loop->conns_open, count);
+        uint32_t dialling = 0;
         for (uint32_t j = 0; j < count; j++) {
             const struct loop_conn *c = loop_conn_find(loop, list[j]);
             cr_assert(c != NULL && c->conn == list[j] && !c->refused);
+            cr_assert_eq(c->dialling, list[j] % 2 != 0);
+            dialling += c->dialling;
         }
+        cr_assert_eq(loop->dialling, dialling);
     }
     aq_loop_free(loop);
 }
@@ -104,6 +117,29 @@ Test(sockets, an_ended_connection_gives_back_its_own_socket_only)
     cr_assert_not_null(loop_socket_at(loop, shared));
     cr_assert_eq(listen_somewhere(loop), own, "the slot is used again");
     cr_assert_null(loop_socket_at(loop, UINT16_MAX));
+    aq_loop_free(loop);
+}
+
+/* How long the loop looks before it sleeps depends on whether it waits for an answer. */
+Test(sockets, a_dial_ends_once)
+{
+    struct aq_loop *loop = open_loop();
+    for (aq_conn conn = 1; conn <= 3; conn++) {
+        loop_conn_add(loop, conn, LOOP_NO_SOCKET, false);
+        if (conn < 3)
+            dialled(loop, conn);
+    }
+    cr_assert_eq(loop->dialling, 2);
+    loop_conn_confirmed(loop, 1);
+    loop_conn_confirmed(loop, 1);
+    loop_conn_confirmed(loop, 3); /* it was accepted */
+    cr_expect_eq(loop->dialling, 1);
+    loop_conn_remove(loop, 1);
+    loop_conn_remove(loop, 3);
+    cr_expect_eq(loop->dialling, 1);
+    loop_conn_remove(loop, 2); /* it failed */
+    cr_expect_eq(loop->dialling, 0);
+    loop_conn_confirmed(loop, 2); /* nobody has it */
     aq_loop_free(loop);
 }
 
