@@ -157,8 +157,9 @@ def handshakes(bench, scale):
         measure = Measure(f"handshake-{'resumed' if resumed else key}", title, cpu,
                           "The certificate is verified against an authority; each handshake is checked to be resumed, or "
                           "not. In memory is the same TLS exchange by BoringSSL alone; antq's and TCP's count the kernel, "
-                          "too: one after the other, where each side sleeps until the other has answered, or 32 at "
-                          "once. Complete: from the dial, with its socket, until the client can use streams; "
+                          "too: one after the other, where each side sleeps until the other has answered (but "
+                          "antq's client looks for up to 300 us first, as long as that pays), or 32 at once. "
+                          "Complete: from the dial, with its socket, until the client can use streams; "
                           "confirmed: HANDSHAKE_DONE came, a round trip later.")
         arguments = (count, key, resumed)
         measure.add("TLS in memory", lambda a=arguments: bench.memory_handshakes(*a))
