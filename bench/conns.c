@@ -1,6 +1,7 @@
 /* conns.c -- many connections to one `antq perf serve`, through the public headers only.
  *
- *     conns ADDR:PORT --ca FILE --conns N --idle SECONDS      prints `ready`, then holds them
+ *     conns ADDR:PORT --ca FILE --conns N --idle SECONDS      prints `ready`, then holds them, and
+ *                                                             tells of how many heard something
  *     conns ... --conns N --download BYTES                    so many in all, a stream on each
  *     conns ... --conns N --requests R [--size B]             one at a time on each, R in all
  *     conns ... --conns N --first-byte 1                      one after the other, from the dial to
@@ -31,6 +32,7 @@ struct conns {
     uint32_t *us;       /* latencies */
     uint64_t count, dialled, confirmed, closed;
     uint64_t bytes, requests, size, asked, answered, got, latencies;
+    uint64_t *heard, kept; /* packets received when the idling began; connections with more */
     uint64_t idle_us, started_us, ended_us;
     bool first_byte, early, handshakes, resumed;
     uint8_t ticket[4096]; /* the newest that came */
@@ -62,8 +64,8 @@ static void dial_more(struct conns *c)
         c->client.connect.user = (void *)(uintptr_t)c->dialled;
         c->client.connect.early_data = c->early && c->client.connect.ticket_size > 0;
         c->begun_us[c->dialled] = aq_loop_clock(c->client.loop);
-        if (aq_dial(c->client.loop, &c->client.connect, c->first_byte, &c->conn[c->dialled], c->client.error,
-                    sizeof c->client.error)
+        if (aq_dial(c->client.loop, &c->client.connect, c->first_byte, &c->conn[c->dialled],
+                    c->client.error, sizeof c->client.error)
             != AQ_OK)
             bench_die("%s", c->client.error);
         c->dialled++;
@@ -78,9 +80,20 @@ static void stop(struct conns *c)
     aq_loop_stop(c->client.loop);
 }
 
+static uint64_t packets_heard(const struct conns *c, uint64_t index)
+{
+    struct aq_conn_stats stats = {.size = sizeof stats};
+    if (aq_conn_stats(c->client.ep, c->conn[index], &stats) != AQ_OK)
+        bench_die("a connection was lost");
+    return stats.recv_packets;
+}
+
 static void on_idle_over(void *user)
 {
-    stop(user);
+    struct conns *c = user;
+    for (uint64_t i = 0; i < c->count; i++)
+        c->kept += packets_heard(c, i) > c->heard[i];
+    stop(c);
 }
 
 /* All connections stand. */
@@ -88,6 +101,8 @@ static void begin(struct conns *c)
 {
     c->started_us = aq_loop_clock(c->client.loop);
     if (c->idle_us > 0) {
+        for (uint64_t i = 0; i < c->count; i++)
+            c->heard[i] = packets_heard(c, i);
         (void)puts("ready");
         (void)fflush(stdout);
         (void)aq_loop_timer(c->client.loop, c->started_us + c->idle_us, on_idle_over, c);
@@ -253,6 +268,8 @@ static void print(struct conns *c)
     }
     if (c->handshakes)
         (void)printf(",\"handshakes_per_s\":%.3f", handshakes / seconds);
+    if (c->idle_us > 0)
+        (void)printf(",\"kept\":%llu", (unsigned long long)c->kept);
     (void)printf("}\n");
 }
 
@@ -279,7 +296,8 @@ int main(int argc, char **argv)
     c.begun_us = calloc(c.count, sizeof *c.begun_us);
     if (c.requests > 0 || c.first_byte)
         c.us = calloc(c.requests + c.count, sizeof *c.us);
-    if (c.conn == NULL || c.begun_us == NULL)
+    c.heard = calloc(c.count, sizeof *c.heard);
+    if (c.conn == NULL || c.begun_us == NULL || c.heard == NULL)
         bench_die("no memory");
     open_client(&c, argc, argv);
     c.started_us = aq_loop_clock(c.client.loop);

@@ -72,9 +72,20 @@ class Server:
         if self.process.poll() is not None:
             self.log.seek(0)
             raise Failed(f"{command[0]} did not start: {self.log.read()[-300:]}")
-        # What it prints from here on is of no interest, but must not fill the pipe.
-        threading.Thread(target=self.process.stdout.read, daemon=True).start()
+        # What it prints from here on must not fill the pipe.
+        self.printed = []
+        self.reader = threading.Thread(target=lambda: self.printed.append(self.process.stdout.read()), daemon=True)
+        self.reader.start()
         self.begun_s = on_cpu_s(self.process.pid)
+
+    def report(self, timeout_s):
+        """For one that ends by itself, with a JSON object: that object."""
+        try:
+            self.process.wait(timeout_s)
+            self.reader.join(timeout_s)
+            return json.loads(self.printed[0])
+        except (ValueError, IndexError, subprocess.TimeoutExpired) as error:
+            raise Failed(f"{os.path.basename(self.process.args[0])} said nothing: {error}") from error
 
     def cpu_s(self):
         return on_cpu_s(self.process.pid) - self.begun_s

@@ -1,6 +1,6 @@
 /* sizes.c -- looks at every UDP datagram on the loopback and tells how large their payloads were.
  *
- *     sizes           prints `ready`; on SIGUSR1 prints one JSON object to standard error and ends
+ *     sizes           prints `ready`; after SIGUSR1, when nothing more comes, one JSON object
  *
  * A tap sees a GSO train as one packet; PACKET_VNET_HDR tells the size of its segments, which is
  * what counts. Copying headers costs time, so this runs beside transfers that are not timed. Needs
@@ -21,7 +21,8 @@
 #include <string.h>
 
 enum {
-    SNAP = 256
+    SNAP = 256,
+    QUIET_US = 200000 /* nothing for so long: all that was sent has passed */
 };
 
 struct counts {
@@ -37,6 +38,21 @@ static void on_signal(int number)
     ended = 1;
 }
 
+/* A tap on the loopback, whose reads wait for QUIET_US at most. */
+static int tap_open(void)
+{
+    struct sockaddr_ll addr = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
+    struct timeval quiet = {.tv_usec = QUIET_US};
+    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), yes = 1, size = 256 << 20;
+    addr.sll_ifindex = (int)if_nametoindex("lo");
+    if (fd < 0 || setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &yes, sizeof yes) < 0
+        || setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) < 0
+        || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &quiet, sizeof quiet) < 0
+        || bind(fd, (const struct sockaddr *)&addr, sizeof addr) < 0)
+        bench_die("no tap on the loopback: %s", strerror(errno));
+    return fd;
+}
+
 /* The bytes before the UDP header, or 0 when it is none. */
 static size_t udp_offset(const uint8_t *data, size_t size)
 {
@@ -50,12 +66,11 @@ static size_t udp_offset(const uint8_t *data, size_t size)
     if (ether.ether_type == htons(ETHERTYPE_IP)) {
         memcpy(&ip, data + at, sizeof ip);
         return ip.ip_p == IPPROTO_UDP && (ntohs(ip.ip_off) & IP_OFFMASK) == 0 ? at + 4 * ip.ip_hl
-                                                                             : 0;
+                                                                              : 0;
     }
     memcpy(&ip6, data + at, sizeof ip6);
-    return ether.ether_type == htons(ETHERTYPE_IPV6) && ip6.ip6_nxt == IPPROTO_UDP
-               ? at + sizeof ip6
-               : 0;
+    return ether.ether_type == htons(ETHERTYPE_IPV6) && ip6.ip6_nxt == IPPROTO_UDP ? at + sizeof ip6
+                                                                                   : 0;
 }
 
 static void look(struct counts *counts, const uint8_t *data, size_t size)
@@ -81,22 +96,20 @@ static void look(struct counts *counts, const uint8_t *data, size_t size)
 int main(void)
 {
     struct counts counts = {0};
-    struct sockaddr_ll addr = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
     struct sigaction action = {.sa_handler = on_signal};
-    int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0), yes = 1, size = 256 << 20;
-    addr.sll_ifindex = (int)if_nametoindex("lo");
-    if (fd < 0 || setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &yes, sizeof yes) < 0
-        || setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) < 0
-        || bind(fd, (const struct sockaddr *)&addr, sizeof addr) < 0)
-        bench_die("no tap on the loopback: %s", strerror(errno));
-    (void)sigaction(SIGUSR1, &action, NULL); /* without SA_RESTART: it ends the wait */
+    int fd = tap_open();
+    bool quiet = false;
+    (void)sigaction(SIGUSR1, &action, NULL);
     (void)puts("ready");
     (void)fflush(stdout);
-    while (!ended) {
+    /* Told to end, it still reads what the kernel holds for it: a transfer is faster than this. */
+    while (!ended || !quiet) {
         uint8_t data[SNAP];
+        struct sockaddr_ll addr = {0};
         socklen_t addr_size = sizeof addr;
         ssize_t got = recvfrom(fd, data, sizeof data, 0, (struct sockaddr *)&addr, &addr_size);
-        if (got < 0 && errno != EINTR)
+        quiet = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+        if (got < 0 && !quiet && errno != EINTR)
             counts.unseen++; /* a kernel that cannot tell the segments of this packet */
         else if (got > 0 && addr.sll_pkttype == PACKET_HOST)
             look(&counts, data, (size_t)got);
@@ -104,10 +117,9 @@ int main(void)
     struct tpacket_stats stats = {0};
     socklen_t stats_size = sizeof stats;
     (void)getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &stats, &stats_size);
-    (void)fprintf(stderr,
-                  "{\"datagrams\":%llu,\"largest\":%u,\"over\":%llu,\"unseen\":%llu}\n",
-                  (unsigned long long)counts.datagrams, counts.largest,
-                  (unsigned long long)counts.over,
-                  (unsigned long long)counts.unseen + stats.tp_drops);
+    (void)printf("{\"datagrams\":%llu,\"largest\":%u,\"over\":%llu,\"unseen\":%llu}\n",
+                 (unsigned long long)counts.datagrams, counts.largest,
+                 (unsigned long long)counts.over,
+                 (unsigned long long)counts.unseen + stats.tp_drops);
     return 0;
 }
