@@ -351,7 +351,9 @@ struct aq_config {
     uint64_t conn_window_max;      /* auto-tuning stops there [24 MiB] */
     uint64_t stream_window_max;    /* [16 MiB] */
     uint64_t send_buffer; /* bytes written but not acknowledged, per stream, at most [4 MiB] */
-    uint32_t streams_bidi, streams_uni; /* streams the peer may have open [100 each] */
+    /* streams the peer may have open [100 each]; not counted are, up to as many again, those that
+     * both sides have ended and only an acknowledgement is missing of */
+    uint32_t streams_bidi, streams_uni;
     uint64_t max_ack_delay_us;          /* [25 ms] */
     uint16_t max_udp_payload;           /* largest datagram we send, to 65,000; first 1,200 [1452] */
     uint8_t active_cid_limit;           /* connection ids the peer may give us, 2 to 16 [4] */

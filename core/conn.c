@@ -163,7 +163,11 @@ void conn_drop_streams(struct conn *c, uint64_t now)
 void conn_stream_over(struct conn *c, uint32_t slot, uint64_t now)
 {
     struct stream *s = stream_at(&c->ep->streams, slot);
-    if (!stream_is_over(s) || !conn_is_open(c))
+    if (!stream_is_done(s) || !conn_is_open(c))
+        return;
+    if (streams_done(&c->streams, s))
+        conn_wake(c);
+    if (!stream_is_over(s))
         return;
     struct stream_env env = conn_env(c, now);
     if (!s->closed_told) {

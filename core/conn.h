@@ -427,9 +427,10 @@ struct out { /* the packet being built */
     size_t pn_offset;
     uint64_t number;
     uint8_t pn_size;
-    uint8_t flags; /* SENT_ bits gathered */
-    bool early;    /* a 0-RTT packet */
-    bool full;     /* the datagram is filled up: it shows that the path carries 1,200 bytes */
+    uint8_t flags;       /* SENT_ bits gathered */
+    uint8_t records_max; /* frames that may be recorded */
+    bool early;          /* a 0-RTT packet */
+    bool full;           /* the datagram is filled up: it shows that the path carries 1,200 bytes */
     unsigned frames;
     uint32_t room; /* ack-eliciting bytes that the window allows; 0: ACK only */
     uint64_t now;

@@ -7,10 +7,10 @@
 #include "core/frame.h"
 
 enum {
-    RECORDS_PER_PACKET = 24,
     FRAME_MIN_LEFT = 32,
     ACK_ROOM = 32, /* for one or two ranges */
     ACKS_ALONE = 32,
+    LIMIT_ROOM = 9, /* for MAX_STREAMS */
     LENGTH_MAX = (1 << 14) - 1
 };
 
@@ -21,7 +21,7 @@ size_t fill_left(const struct out *o)
 
 static bool has_record(const struct out *o)
 {
-    return sent_open_records(&o->space->sent) < RECORDS_PER_PACKET;
+    return sent_open_records(&o->space->sent) < o->records_max;
 }
 
 /* An ack-eliciting frame was written. */
@@ -206,9 +206,7 @@ static void fill_limits(struct conn *c, struct out *o, unsigned uni)
 {
     struct streams *st = &c->streams;
     struct frame f = {.type = uni ? FRAME_MAX_STREAMS_UNI : FRAME_MAX_STREAMS_BIDI};
-    f.max_streams.max = st->local_closed[uni] + st->window[uni];
-    if (f.max_streams.max < st->local_max[uni])
-        f.max_streams.max = st->local_max[uni];
+    f.max_streams.max = streams_limit(st, uni);
     struct record *r = st->max_due[uni] ? fill_frame(o, &f, RECORD_MAX_STREAMS) : NULL;
     if (r) {
         st->max_due[uni] = false;
@@ -241,11 +239,35 @@ static bool owes_limits(const struct conn *c, unsigned uni)
     return c->streams.max_due[uni] || c->streams.blocked_due[uni];
 }
 
+/* Credit for streams that a packet which goes anyway takes along: the less is left of it, the less
+ * of it. The answers in a packet may be what it follows from: so this is asked before them, since
+ * many packets full of them may follow, and behind the last. */
+static bool credit_is_worth(const struct conn *c, const struct out *o, unsigned uni)
+{
+    const struct streams *st = &c->streams;
+    uint64_t left = st->local_max[uni] - st->peer_opened[uni];
+    return (o->flags & SENT_ELICITING) && fill_left(o) >= LIMIT_ROOM
+           && streams_limit(st, uni) > st->local_max[uni] + left / 8;
+}
+
+static bool owes_credit(const struct conn *c, const struct out *o)
+{
+    return owes_limits(c, STREAMS_BIDI) || owes_limits(c, STREAMS_UNI)
+           || credit_is_worth(c, o, STREAMS_BIDI) || credit_is_worth(c, o, STREAMS_UNI);
+}
+
+static void fill_credit(struct conn *c, struct out *o)
+{
+    for (unsigned uni = STREAMS_BIDI; uni <= STREAMS_UNI; uni++) {
+        c->streams.max_due[uni] |= credit_is_worth(c, o, uni);
+        if (owes_limits(c, uni))
+            fill_limits(c, o, uni);
+    }
+}
+
 static bool owes_flow(const struct conn *c, const struct out *o)
 {
-    (void)o;
-    return owes_max_data(c) || owes_blocked(c) || owes_limits(c, STREAMS_BIDI)
-           || owes_limits(c, STREAMS_UNI);
+    return owes_max_data(c) || owes_blocked(c) || owes_credit(c, o);
 }
 
 static void fill_flow(struct conn *c, struct out *o)
@@ -265,10 +287,7 @@ static void fill_flow(struct conn *c, struct out *o)
             flow_tx_said_blocked(&c->flow);
         }
     }
-    for (unsigned uni = STREAMS_BIDI; uni <= STREAMS_UNI; uni++) {
-        if (owes_limits(c, uni))
-            fill_limits(c, o, uni);
-    }
+    fill_credit(c, o);
 }
 
 /* ---- datagrams ---- */
@@ -371,6 +390,8 @@ static bool fill_stream_data(struct conn *c, struct out *o, struct stream *s, ui
     sendq_copy(&s->sendq, chunk.offset, o->w.p, chunk.size);
     o->w.p += chunk.size;
     stream_on_sent(s, &c->flow, &chunk);
+    if (chunk.fin && stream_is_done(s))
+        (void)streams_done(&c->streams, s);
     struct record *r = filled(o, RECORD_STREAM);
     r->index = slot;
     r->value = chunk.offset;
@@ -487,6 +508,7 @@ static const struct {
     {1 << SPACE_APP,                                             owes_flow,   fill_flow},
     {1 << SPACE_APP,                                             owes_datagram, datagram_fill},
     {1 << SPACE_APP,                                             owes_stream, fill_stream},
+    {1 << SPACE_APP,                                             owes_credit, fill_credit},
     {1 << SPACE_INITIAL | 1 << SPACE_HANDSHAKE | 1 << SPACE_APP, owes_ping,   fill_ping},
     /* clang-format on */
 };

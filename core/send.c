@@ -6,11 +6,14 @@
  * the sent ring before it is sealed. */
 #include "core/endpoint.h"
 #include "core/frame.h"
+#include "core/num.h"
 
 enum {
     TRAIN_PACKETS = 64,
     RESET_MARGIN = 22,
-    RECORDS_RESERVE = 26
+    RECORDS_LEAST = 24, /* of a packet, and more where there are more streams: each may have one */
+    RECORDS_MOST = 120,
+    RECORDS_SPARE = 2 /* an ACK's, a PING's */
 };
 
 /* Packets of one train, waiting to be sealed. */
@@ -65,7 +68,8 @@ static bool packet_begin(struct conn *c, struct out *o, enum space_id id, uint8_
     struct space *space = conn_space(c, id);
     if (size < packet_least(c) + AEAD_TAG_SIZE)
         return false;
-    if (sent_reserve(&space->sent, &c->quota, 1, RECORDS_RESERVE) != AQ_OK) {
+    o->records_max = (uint8_t)min_u64(RECORDS_MOST, RECORDS_LEAST + (uint64_t)c->streams.count);
+    if (sent_reserve(&space->sent, &c->quota, 1, o->records_max + RECORDS_SPARE) != AQ_OK) {
         if (conn_is_open(c)) /* nothing may be in flight that would wake us: look again */
             conn_arm(c, TIMER_MEMORY, o->now + MEMORY_WAIT_US);
         return false;

@@ -119,11 +119,16 @@ void stream_rewind(struct stream *s, struct quota *quota)
     }
 }
 
+bool stream_is_done(const struct stream *s)
+{
+    bool tx_done = s->tx == TX_NONE || s->tx >= TX_DATA_SENT;
+    bool rx_over = s->rx == RX_NONE || s->rx == RX_DATA_READ || s->rx == RX_RESET_READ;
+    return tx_done && s->tx != TX_RESET_SENT && rx_over;
+}
+
 bool stream_is_over(const struct stream *s)
 {
-    bool tx_over = s->tx == TX_NONE || s->tx == TX_DATA_RECVD || s->tx == TX_RESET_RECVD;
-    bool rx_over = s->rx == RX_NONE || s->rx == RX_DATA_READ || s->rx == RX_RESET_READ;
-    return tx_over && rx_over;
+    return stream_is_done(s) && s->tx != TX_DATA_SENT;
 }
 
 void stream_clear(struct stream *s, const struct stream_env *env)

@@ -58,6 +58,7 @@ struct stream {
     bool stopped;           /* we abandoned receiving: what comes is counted and discarded */
     bool references;        /* AQ_REF was used: RELEASED events wanted */
     bool closed_told;
+    bool done;                 /* counted as such (streams.h) */
     bool reset_at_acked;       /* our RESET_STREAM_AT with tx_reliable */
     bool early;                /* bytes of it came in 0-RTT */
     uint64_t tx_code, rx_code; /* of our RESET_STREAM, of our STOP_SENDING */
@@ -166,6 +167,8 @@ void stream_poll_writable(struct stream *s, const struct stream_env *env);
 
 /* Both sides are in a terminal state. */
 bool stream_is_over(const struct stream *s);
+/* It is over, or all that is missing is the acknowledgement of what was sent. */
+bool stream_is_done(const struct stream *s);
 /* Gives back all memory, whatever the state. */
 void stream_clear(struct stream *s, const struct stream_env *env);
 

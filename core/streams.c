@@ -1,6 +1,7 @@
 /* streams.c -- see streams.h. */
 #include "core/streams.h"
 #include "core/buf.h"
+#include "core/num.h"
 
 void streams_init(struct streams *st, uint32_t conn, bool server, const uint32_t window[2])
 {
@@ -114,6 +115,30 @@ int streams_get(struct streams *st, struct stream_table *t, uint64_t id, bool re
         streams_ready(st, t, *slot);
     }
     return AQ_OK;
+}
+
+uint64_t streams_limit(const struct streams *st, unsigned uni)
+{
+    uint64_t limit =
+        min_u64(st->local_done[uni], st->local_closed[uni] + st->window[uni]) + st->window[uni];
+    return max_u64(limit, st->local_max[uni]);
+}
+
+/* RFC 9000 §4.6: more credit when half of the window is used up. */
+static bool credit_due(struct streams *st, unsigned uni)
+{
+    if (streams_limit(st, uni) >= st->local_max[uni] + (st->window[uni] + 1) / 2)
+        st->max_due[uni] = true;
+    return st->max_due[uni];
+}
+
+bool streams_done(struct streams *st, struct stream *s)
+{
+    if (s->done || s->local)
+        return false;
+    s->done = true;
+    st->local_done[stream_id_is_uni(s->id)]++;
+    return credit_due(st, stream_id_is_uni(s->id));
 }
 
 bool streams_raise(struct streams *st, unsigned uni, uint64_t max)
@@ -330,11 +355,9 @@ void streams_release(struct streams *st, struct stream_table *t, uint32_t slot)
     if (st->last_slot == slot)
         st->last_slot = POOL_NONE;
     if (!s->local) {
-        /* RFC 9000 §4.6: more credit when half of the window is used up. */
+        st->local_done[uni] += !s->done; /* it ended with its connection, or by a reset */
         st->local_closed[uni]++;
-        if (st->local_closed[uni] + st->window[uni]
-            >= st->local_max[uni] + (st->window[uni] + 1) / 2)
-            st->max_due[uni] = true;
+        credit_due(st, uni);
     }
     st->count--;
     pool_give(&t->pool, slot);

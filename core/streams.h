@@ -40,8 +40,9 @@ struct streams {
     uint64_t peer_max[2];     /* the peer's limit for us */
     uint64_t peer_opened[2];  /* streams opened by the peer so far */
     uint64_t local_max[2];    /* the limit the peer was given */
-    uint64_t local_closed[2]; /* of the peer's, how many are over */
-    uint32_t window[2];       /* how many it may have open at once */
+    uint64_t local_done[2];   /* of the peer's, how many are done, but for an acknowledgement */
+    uint64_t local_closed[2]; /* of these, how many are over and gone */
+    uint32_t window[2];       /* how many it may have open at once that are not done */
     uint64_t tx_bidi_local, tx_bidi_remote,
         tx_uni; /* the peer's parameters, from our point of view */
 };
@@ -77,6 +78,13 @@ int streams_open(struct streams *st, struct stream_table *t, unsigned uni, uint3
  * STREAM_LIMIT_ERROR, STREAM_STATE_ERROR, or AQ_FULL. *opened: first new. */
 int streams_get(struct streams *st, struct stream_table *t, uint64_t id, bool receiving,
                 uint32_t *slot, uint64_t now);
+
+/* A stream is done (stream_is_done): one of the peer's gives credit for another. An acknowledgement
+ * may come with the next request only, and who waited for it would keep the peer from asking. But
+ * one that acknowledges nothing gets as much again and no more. True: MAX_STREAMS is due. */
+bool streams_done(struct streams *st, struct stream *s);
+/* What MAX_STREAMS would say now. */
+uint64_t streams_limit(const struct streams *st, unsigned uni);
 
 /* MAX_STREAMS or parameters: the peer allows more. True: it rose. */
 bool streams_raise(struct streams *st, unsigned uni, uint64_t max);
