@@ -49,7 +49,11 @@ int perf_write(struct aq_endpoint *ep, aq_stream stream, uint64_t offset, uint64
             pieces[count].size = rest < PERF_CHUNK ? (size_t)rest : PERF_CHUNK;
             size += pieces[count].size;
         }
-        taken = aq_stream_write(ep, stream, pieces, count, AQ_REF | (size == *left ? AQ_FIN : 0));
+        /* What is small is copied: a reference costs as much, and an event that tells of its end.
+         */
+        taken =
+            aq_stream_write(ep, stream, pieces, count,
+                            (size >= PERF_REF_LEAST ? AQ_REF : 0) | (size == *left ? AQ_FIN : 0));
         if (taken < 0) {
             return (int)taken;
         }

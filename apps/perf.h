@@ -15,6 +15,7 @@ enum {
     PERF_PERIOD = 256, /* of the pattern */
     PERF_CHUNK =
         64 * 1024,    /* bytes that one piece of a write refers to, a multiple of the period */
+    PERF_REF_LEAST = 512,
     PERF_PIECES = 16, /* pieces of one write */
     PERF_STREAMS_MAX = 1000, /* a server allows 100, unless --max-streams says more */
 };

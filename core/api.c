@@ -43,8 +43,10 @@ static void changed(const struct found *f, uint64_t now)
     }
     if (flow_rx_wants_update(&f->c->flow))
         conn_wake(f->c);
-    conn_stream_event(f->c, f->slot);
-    conn_stream_over(f->c, f->slot, now);
+    if (f->s->events)
+        conn_stream_event(f->c, f->slot);
+    if (stream_is_done(f->s))
+        conn_stream_over(f->c, f->slot, now);
 }
 
 /* ---- connections ---- */

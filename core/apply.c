@@ -312,8 +312,10 @@ void conn_touched(struct conn *c, struct stream *s, uint32_t slot, uint64_t now)
 {
     if (stream_wants_send(s, &c->flow))
         streams_want_send(&c->streams, &c->ep->streams, slot);
-    conn_stream_event(c, slot);
-    conn_stream_over(c, slot, now);
+    if (s->events)
+        conn_stream_event(c, slot);
+    if (stream_is_done(s))
+        conn_stream_over(c, slot, now);
 }
 
 static int apply_stream(struct conn *c, const struct frame *f, struct apply *a, uint64_t now)

@@ -169,11 +169,11 @@ void conn_stream_over(struct conn *c, uint32_t slot, uint64_t now)
         conn_wake(c);
     if (!stream_is_over(s))
         return;
-    struct stream_env env = conn_env(c, now);
     if (!s->closed_told) {
         s->events |= 1U << AQ_EVENT_STREAM_CLOSED;
         conn_stream_event(c, slot);
     } else if (!s->records && c->ep->stream_ended != slot) {
+        struct stream_env env = conn_env(c, now);
         endpoint_settled(c->ep, slot);
         trace_stream_state(&c->tracer, s->id, s->tx, s->rx, now);
         stream_clear(s, &env);

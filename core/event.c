@@ -42,6 +42,8 @@ static void event_stream(struct endpoint *ep, struct aq_event *event, struct con
         take_event(&s->events, UINT32_MAX); /* none: what it told of has passed meanwhile */
     event->stream = pool_handle(&ep->streams.pool, slot);
     event->stream_user = s->user;
+    if (!s->events) /* else it stays the first, for its next one */
+        (void)streams_next_ready(&c->streams, &ep->streams);
     if (event->kind == AQ_EVENT_RESET)
         event->value = s->peer_reset_code;
     if (event->kind == AQ_EVENT_STOPPED)
@@ -53,9 +55,7 @@ static void event_stream(struct endpoint *ep, struct aq_event *event, struct con
         ep->stream_ended = slot;
         return;
     }
-    if (s->events)
-        streams_ready(&c->streams, &ep->streams, slot);
-    else
+    if (!s->events && stream_is_done(s))
         conn_stream_over(c, slot, ep->now_us);
 }
 
@@ -89,7 +89,7 @@ int aq_next_event(struct aq_endpoint *endpoint, struct aq_event *event)
         struct conn *c = conn_at(ep, ep->ready_head);
         uint32_t slot = POOL_NONE;
         event->kind = take_event(&c->events, ~last);
-        while (!event->kind && (slot = streams_next_ready(&c->streams, &ep->streams)) != POOL_NONE)
+        while (!event->kind && (slot = c->streams.ready_head) != POOL_NONE)
             event_stream(ep, event, c, slot);
         if (!event->kind) {
             event->stream = 0; /* of a stream whose events had passed */

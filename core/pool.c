@@ -72,17 +72,3 @@ uint32_t pool_index(const struct pool *pool, const void *item)
     assert(offset % pool->item_size == 0 && offset / pool->item_size < pool->fresh);
     return (uint32_t)(offset / pool->item_size);
 }
-
-uint64_t pool_handle(const struct pool *pool, uint32_t index)
-{
-    assert(index < pool->fresh && pool->slots[index].generation & 1);
-    return (uint64_t)pool->slots[index].generation << 32 | (index + 1);
-}
-
-uint32_t pool_find(const struct pool *pool, uint64_t handle)
-{
-    uint32_t index = (uint32_t)handle - 1, generation = (uint32_t)(handle >> 32);
-    if (index >= pool->fresh || !(generation & 1) || pool->slots[index].generation != generation)
-        return POOL_NONE;
-    return index;
-}

@@ -7,6 +7,7 @@
 #ifndef AQ_POOL_H
 #define AQ_POOL_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -38,8 +39,18 @@ static inline void *pool_at(const struct pool *pool, uint32_t index)
     return pool->items + (size_t)index * pool->item_size;
 }
 uint32_t pool_index(const struct pool *pool, const void *item);
-uint64_t pool_handle(const struct pool *pool, uint32_t index);
+static inline uint64_t pool_handle(const struct pool *pool, uint32_t index)
+{
+    assert(index < pool->fresh && pool->slots[index].generation & 1);
+    return (uint64_t)pool->slots[index].generation << 32 | (index + 1);
+}
 /* Index, or POOL_NONE when stale or nonsense. */
-uint32_t pool_find(const struct pool *pool, uint64_t handle);
+static inline uint32_t pool_find(const struct pool *pool, uint64_t handle)
+{
+    uint32_t index = (uint32_t)handle - 1, generation = (uint32_t)(handle >> 32);
+    if (index >= pool->fresh || !(generation & 1) || pool->slots[index].generation != generation)
+        return POOL_NONE;
+    return index;
+}
 
 #endif

@@ -237,11 +237,6 @@ bool sendq_has_memory(const struct sendq *q, struct quota *quota)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
-bool sendq_has_lost(const struct sendq *q)
-{
-    return q->lost.count > 0 || q->fin_lost;
-}
-
 bool sendq_wants(const struct sendq *q, uint64_t credit)
 {
     assert(q->base <= q->sent && q->sent <= q->end);

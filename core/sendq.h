@@ -45,7 +45,10 @@ void sendq_finish(struct sendq *q); /* the end is at q->end */
 /* Whether something is there to send: lost bytes, new bytes within credit, or a FIN alone. credit:
  * new bytes allowed. */
 bool sendq_wants(const struct sendq *q, uint64_t credit);
-bool sendq_has_lost(const struct sendq *q);
+static inline bool sendq_has_lost(const struct sendq *q)
+{
+    return q->lost.count > 0 || q->fin_lost;
+}
 /* The next piece, lost ones first: at most max bytes, contiguous in stream offsets; new bytes
  * limited by credit. *fin: it reaches the end and carries FIN. Returns its size; 0 with *fin false:
  * nothing. *is_new: how many of its bytes are new. */

@@ -119,18 +119,6 @@ void stream_rewind(struct stream *s, struct quota *quota)
     }
 }
 
-bool stream_is_done(const struct stream *s)
-{
-    bool tx_done = s->tx == TX_NONE || s->tx >= TX_DATA_SENT;
-    bool rx_over = s->rx == RX_NONE || s->rx == RX_DATA_READ || s->rx == RX_RESET_READ;
-    return tx_done && s->tx != TX_RESET_SENT && rx_over;
-}
-
-bool stream_is_over(const struct stream *s)
-{
-    return stream_is_done(s) && s->tx != TX_DATA_SENT;
-}
-
 void stream_clear(struct stream *s, const struct stream_env *env)
 {
     sendq_clear(&s->sendq, env->quota);
@@ -463,9 +451,11 @@ static bool conn_says_blocked(const struct stream *s, const struct flow *conn_fl
 
 bool stream_wants_send(const struct stream *s, const struct flow *conn_flow)
 {
+    const struct sendq *q = &s->sendq;
     if (s->due != 0)
         return true;
-    if (!tx_is_open(s))
+    if (!tx_is_open(s)
+        || (q->sent == q->end && q->fin_sent == q->fin && !sendq_has_lost(q))) /* all is said */
         return false;
     return sendq_wants(&s->sendq, send_credit(s, conn_flow)) || says_blocked(s)
            || conn_says_blocked(s, conn_flow);

@@ -165,10 +165,19 @@ void stream_on_control_lost(struct stream *s, uint8_t due_bit,
  * with nothing in flight. */
 void stream_poll_writable(struct stream *s, const struct stream_env *env);
 
-/* Both sides are in a terminal state. */
-bool stream_is_over(const struct stream *s);
-/* It is over, or all that is missing is the acknowledgement of what was sent. */
-bool stream_is_done(const struct stream *s);
+/* Both sides are in a terminal state, or all that is missing is the acknowledgement of what was
+ * sent. */
+static inline bool stream_is_done(const struct stream *s)
+{
+    static const uint32_t tx =
+        1U << TX_NONE | 1U << TX_DATA_SENT | 1U << TX_DATA_RECVD | 1U << TX_RESET_RECVD;
+    static const uint32_t rx = 1U << RX_NONE | 1U << RX_DATA_READ | 1U << RX_RESET_READ;
+    return (tx >> s->tx & rx >> s->rx & 1) != 0;
+}
+static inline bool stream_is_over(const struct stream *s)
+{
+    return stream_is_done(s) && s->tx != TX_DATA_SENT;
+}
 /* Gives back all memory, whatever the state. */
 void stream_clear(struct stream *s, const struct stream_env *env);
 
