@@ -8,7 +8,6 @@
 #include "core/endpoint.h"
 
 enum {
-    RESET_SIZE_MAX = 42,
     RESET_SIZE_MIN = 21,
     RESET_GAP_US = 10000,
     RESET_BURST_US = 200000
@@ -47,29 +46,44 @@ static void reply_give(struct endpoint *ep, struct reply *r, size_t size)
 
 /* RFC 9000 §10.3: looks like a short header packet, ends in the token of the id it was sent to, and
  * RFC 9000 §10.3.3: is smaller than what caused it, so that two endpoints never reset each other
- * for ever  * (SECURITY.md row 19: and rarely). */
-static void accept_reset(struct endpoint *ep, const struct aq_datagram *d, const uint8_t *data,
-                         uint32_t size, uint64_t now)
+ * for ever (SECURITY.md row 19: and rarely). Its size; 0: none. */
+static uint32_t reset_write(struct endpoint *ep, const uint8_t *data, uint32_t size, uint8_t *out,
+                            uint64_t now)
 {
     struct cid_fields f;
     if (size <= RESET_SIZE_MIN || ep->reset_tokens_us > now + RESET_BURST_US)
-        return;
+        return 0;
     /* RFC 9000 §21.11: never for an id that may be in use at a sibling with the same key. */
     if (!cid_decode(&ep->cid_key, data + 1, &f) || f.worker != ep->config.worker)
-        return;
-    struct reply *r = reply_take(ep, d);
-    if (!r)
-        return;
-    uint32_t n = size - 1 < RESET_SIZE_MAX ? size - 1 : RESET_SIZE_MAX;
+        return 0;
+    uint32_t n = size - 1 < AQ_RESET_SIZE ? size - 1 : AQ_RESET_SIZE;
     struct cid cid = {.size = ep->cid_key.size};
     memcpy(cid.bytes, data + 1, cid.size);
-    rng_fill(&ep->rng, r->data, n - RESET_TOKEN_SIZE);
-    r->data[0] = (uint8_t)((r->data[0] & 0x3f) | 0x40);
-    cid_reset_token(&ep->cid_key, &cid, r->data + n - RESET_TOKEN_SIZE);
-    reply_give(ep, r, n);
+    rng_fill(&ep->rng, out, n - RESET_TOKEN_SIZE);
+    out[0] = (uint8_t)((out[0] & 0x3f) | 0x40);
+    cid_reset_token(&ep->cid_key, &cid, out + n - RESET_TOKEN_SIZE);
     ep->stats.resets++;
     TRACE_LINE(&ep->tracer, AQ_TRACE_RESET, 0, 1, 0, 0, now);
     ep->reset_tokens_us = (ep->reset_tokens_us > now ? ep->reset_tokens_us : now) + RESET_GAP_US;
+    return n;
+}
+
+static void accept_reset(struct endpoint *ep, const struct aq_datagram *d, const uint8_t *data,
+                         uint32_t size, uint64_t now)
+{
+    struct reply *r = reply_take(ep, d);
+    if (r)
+        reply_give(ep, r, reset_write(ep, data, size, r->data, now));
+}
+
+size_t aq_reset_for(struct aq_endpoint *endpoint, const uint8_t *data, size_t size,
+                    uint8_t out[AQ_RESET_SIZE], uint64_t now_us)
+{
+    struct endpoint *ep = (struct endpoint *)endpoint;
+    bool is_short = size > RESET_SIZE_MIN && (data[0] & 0xc0) == 0x40;
+    if (!is_short || endpoint_route(ep, data, (uint32_t)size) != NULL)
+        return 0;
+    return reset_write(ep, data, (uint32_t)size, out, now_us);
 }
 
 /* RFC 9000 §6.1: an unknown version in a datagram large enough to be a first one. */

@@ -260,6 +260,13 @@ AQ_API int aq_tls_set_cert(struct aq_tls *tls, const char *server_name, const st
  * none. */
 AQ_API bool aq_tls_pin(const struct aq_tls *tls, uint8_t pin[32]);
 
+/* For aq_config.secret: a secret that the default certificate's private key and `info` give, the
+ * same at each start, and from which nothing of the key can be learned (HKDF, RFC 5869). Info must
+ * name the endpoint: of two at work at once with one secret, either can be brought to end the
+ * other's connections (RFC 9000 §21.11). False: no key is here, or no memory. */
+AQ_API bool aq_tls_secret(const struct aq_tls *tls, const void *info, size_t info_size,
+                          uint8_t secret[32]);
+
 /* ---- peer identities ------------------------------------------------------------------------ */
 
 enum {
@@ -440,6 +447,15 @@ AQ_API int aq_recv(struct aq_endpoint *ep, const struct aq_datagram *datagrams, 
  * could not send is lost, and recovered as such. */
 AQ_API unsigned aq_send(struct aq_endpoint *ep, struct aq_train *trains, unsigned max,
                         uint64_t now_us);
+
+enum {
+    AQ_RESET_SIZE = 42 /* at most */
+};
+/* For a datagram that came by a way on which aq_recv could not answer: the stateless reset (RFC
+ * 9000 §10.3) that it deserves, in out. Its size; 0: none, as it is a connection's, or none that
+ * resets are for, or there were enough of them lately. */
+AQ_API size_t aq_reset_for(struct aq_endpoint *ep, const uint8_t *data, size_t size,
+                           uint8_t out[AQ_RESET_SIZE], uint64_t now_us);
 
 /* The next time aq_tick has work; AQ_NEVER if none. */
 AQ_API uint64_t aq_deadline(const struct aq_endpoint *ep);

@@ -405,6 +405,11 @@ static struct conn *route(struct endpoint *ep, const uint8_t *data, uint32_t siz
     return c ? c : route_reset(ep, data, size);
 }
 
+struct conn *endpoint_route(struct endpoint *ep, const uint8_t *data, uint32_t size)
+{
+    return route(ep, data, size);
+}
+
 /* Whether b, of size bytes, goes to the id of a, a packet that was routed. */
 static bool same_id(const uint8_t *a, const uint8_t *b, uint32_t size, uint8_t cid_size)
 {

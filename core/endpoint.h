@@ -109,6 +109,8 @@ static inline uint64_t endpoint_unix_s(const struct endpoint *ep, uint64_t now)
 void accept_datagram(struct endpoint *ep, const struct aq_datagram *d, uint8_t *data, uint32_t size,
                      uint64_t now);
 /* endpoint.c */
+/* The connection that a datagram is for; NULL: none. */
+struct conn *endpoint_route(struct endpoint *ep, const uint8_t *data, uint32_t size);
 uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now); /* POOL_NONE: full */
 void endpoint_free_conn(struct endpoint *ep, struct conn *c);
 uint64_t endpoint_hash_cid(const struct endpoint *ep, const uint8_t *bytes, size_t size);

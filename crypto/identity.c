@@ -24,6 +24,7 @@
 #include <openssl/ec_key.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hkdf.h>
 #include <openssl/mem.h>
 #include <openssl/nid.h>
 #include <openssl/pem.h>
@@ -360,17 +361,42 @@ bool identity_from_key(struct identity *id, const struct aq_pem *key, uint64_t u
     return id->key != NULL && certify(id, unix_s, error, error_size);
 }
 
-/* PKCS #8 (RFC 5208), as openssl(1) reads and writes it. */
+/* PKCS #8 (RFC 5208). The caller frees it, which wipes it: it keeps its size in front. */
+static bool key_der(const EVP_PKEY *key, uint8_t **der, size_t *der_size)
+{
+    CBB cbb;
+
+    if (CBB_init(&cbb, 0) && EVP_marshal_private_key(&cbb, key)
+        && CBB_finish(&cbb, der, der_size)) {
+        return true;
+    }
+    CBB_cleanup(&cbb);
+    return false;
+}
+
+bool identity_secret(const EVP_PKEY *key, const void *info, size_t info_size, uint8_t secret[32])
+{
+    static const uint8_t salt[] = "antq secret of a key";
+    uint8_t *der = NULL;
+    size_t der_size = 0;
+    bool done =
+        key_der(key, &der, &der_size)
+        && HKDF(secret, 32, EVP_sha256(), der, der_size, salt, sizeof salt - 1, info, info_size);
+
+    OPENSSL_free(der);
+    ERR_clear_error();
+    return done;
+}
+
+/* As openssl(1) reads and writes it. */
 static bool write_key(const EVP_PKEY *key, char *pem, size_t pem_size)
 {
     uint8_t *der = NULL;
     size_t der_size = 0;
-    CBB cbb;
     const uint8_t *text = NULL;
     size_t text_size = 0;
     BIO *bio = BIO_new(BIO_s_mem());
-    bool done = CBB_init(&cbb, 0) && EVP_marshal_private_key(&cbb, key)
-                && CBB_finish(&cbb, &der, &der_size) && bio != NULL
+    bool done = key_der(key, &der, &der_size) && bio != NULL
                 && PEM_write_bio(bio, PEM_STRING_PKCS8INF, "", der, (long)der_size)
                 && BIO_mem_contents(bio, &text, &text_size) && text_size < pem_size;
 
@@ -378,7 +404,7 @@ static bool write_key(const EVP_PKEY *key, char *pem, size_t pem_size)
         memcpy(pem, text, text_size);
         pem[text_size] = '\0';
     }
-    OPENSSL_free(der); /* wiped: it keeps its size in front */
+    OPENSSL_free(der);
     BIO_free(bio);
     return done;
 }

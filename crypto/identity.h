@@ -32,6 +32,9 @@ bool identity_from_key(struct identity *id, const struct aq_pem *key, uint64_t u
                        size_t error_size);
 void identity_free(struct identity *id);
 
+/* HKDF-SHA-256 of the private key, with a salt of our own. False: no memory. */
+bool identity_secret(const EVP_PKEY *key, const void *info, size_t info_size, uint8_t secret[32]);
+
 /* The certificates of a PEM text, in order; the caller frees them. NULL with a sentence in error,
  * which calls them `what`, when it cannot be read or has none. */
 STACK_OF(CRYPTO_BUFFER)

@@ -260,6 +260,12 @@ bool aq_tls_pin(const struct aq_tls *tls, uint8_t pin[32])
     return tls->has_pin;
 }
 
+bool aq_tls_secret(const struct aq_tls *tls, const void *info, size_t info_size, uint8_t secret[32])
+{
+    const EVP_PKEY *key = SSL_CTX_get0_privatekey(tls->ctx);
+    return key != NULL && identity_secret(key, info, info_size, secret);
+}
+
 /* ---- the rest of the configuration
  * ---------------------------------------------------------------------- */
 

@@ -25,6 +25,8 @@ enum datagram_kind datagram_kind(const uint8_t *data, size_t size)
         return DATAGRAM_IS_PROBE;
     if (data[0] == DATAGRAM_AWAKE && size == 1)
         return DATAGRAM_IS_AWAKE;
+    if (data[0] == DATAGRAM_BACK && size > RELAY_HEADER)
+        return DATAGRAM_IS_BACK;
     return DATAGRAM_IS_JUNK;
 }
 
@@ -33,6 +35,12 @@ void relay_header(uint8_t out[RELAY_HEADER], uint64_t channel)
     out[0] = DATAGRAM_RELAY;
     store_be32(out + 1, (uint32_t)(channel >> 32));
     store_be32(out + 5, (uint32_t)channel);
+}
+
+void relay_back_header(uint8_t out[RELAY_HEADER], uint64_t channel)
+{
+    relay_header(out, channel);
+    out[0] = DATAGRAM_BACK;
 }
 
 void punch_write(const struct punch *punch, const uint8_t key[PUNCH_KEY_BYTES],

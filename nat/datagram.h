@@ -9,9 +9,12 @@
  *
  *     probe       | 0x32 | request id, 16 bytes |
  *
+ *     back        | 0x34 | channel id, 8 bytes | a stateless reset |
+ *
  * A punch datagram opens a path and proves that somebody who holds the session's key is there. It
  * is 30 bytes, so that an address named by a liar gets little. A probe is a bootstrap node's:
- * whether it arrives tells a peer what its NAT lets in. */
+ * whether it arrives tells a peer what its NAT lets in. Who has started anew, and does not know the
+ * channel of what a relay brings, sends a reset back along it. */
 #ifndef AQ_NAT_DATAGRAM_H
 #define AQ_NAT_DATAGRAM_H
 
@@ -22,6 +25,7 @@ enum {
     DATAGRAM_PUNCH = 0x31,
     DATAGRAM_PROBE = 0x32,
     DATAGRAM_AWAKE = 0x33, /* this byte alone */
+    DATAGRAM_BACK = 0x34,
     RELAY_HEADER = 9,
     PUNCH_SIZE = 30,
     PROBE_SIZE = 17,
@@ -34,6 +38,7 @@ enum datagram_kind {
     DATAGRAM_IS_PUNCH,
     DATAGRAM_IS_PROBE,
     DATAGRAM_IS_AWAKE,
+    DATAGRAM_IS_BACK,
     DATAGRAM_IS_JUNK /* none of them: dropped */
 };
 enum datagram_kind datagram_kind(const uint8_t *data, size_t size);
@@ -43,8 +48,9 @@ static inline uint64_t relay_channel(const uint8_t *data)
 {
     return load_be64(data + 1);
 }
-/* The 9 bytes in front of a packet. */
+/* The 9 bytes in front of a packet; of one that goes back along the channel it came on. */
 void relay_header(uint8_t out[RELAY_HEADER], uint64_t channel);
+void relay_back_header(uint8_t out[RELAY_HEADER], uint64_t channel);
 
 enum punch_kind {
     PUNCH_OPEN = 1,  /* opens our own NAT; answered by PUNCH_REPLY to where it came from */

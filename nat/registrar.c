@@ -289,6 +289,19 @@ unsigned registrar_required(const struct registrar *r)
     return (r->count + 1) / 2; /* PROTOCOL §3 */
 }
 
+uint64_t registrar_wait(const struct registrar *r, uint64_t now)
+{
+    uint64_t first = UINT64_MAX;
+    for (unsigned i = 0; i < r->count; i++) {
+        const struct registrar_node *n = &r->node[i];
+        if (n->state == NODE_WAITING && n->reason == NAT_RATE_LIMITED && n->deadline_us < first)
+            first = n->deadline_us;
+    }
+    if (first == UINT64_MAX)
+        return 0;
+    return first > now ? first - now : 1;
+}
+
 /* PROTOCOL §3: FULL all, MAJORITY the required number, PARTIAL at least one, NONE. */
 static enum registrar_result result_of(const struct registrar *r)
 {

@@ -130,5 +130,7 @@ void registrar_stop(struct registrar *r, uint64_t now);
 
 unsigned registrar_registered(const struct registrar *r); /* nodes whose lease holds */
 unsigned registrar_required(const struct registrar *r);   /* (n + 1) / 2 */
+/* How long until the first that has said rate_limited is asked again; 0: none has. */
+uint64_t registrar_wait(const struct registrar *r, uint64_t now);
 
 #endif

@@ -117,6 +117,13 @@ uint32_t relay_find(const struct relay *relay, uint64_t channel, unsigned *end)
     return found / 2;
 }
 
+void relay_turn(const struct relay *relay, uint8_t header[RELAY_HEADER])
+{
+    unsigned end;
+    uint32_t pair = relay_find(relay, relay_channel(header), &end);
+    relay_header(header, pair == POOL_NONE ? 0 : relay_pair(relay, pair)->end[!end].channel);
+}
+
 /* A token for each byte. The bucket is the time at which it is full again, as in nat/limit. */
 static bool rate_allows(struct relay *relay, struct relay_pair *p, uint64_t bytes, uint64_t now)
 {

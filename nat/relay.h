@@ -87,6 +87,10 @@ static inline struct relay_pair *relay_pair(const struct relay *relay, uint32_t 
 {
     return pool_at(&relay->pairs, pair);
 }
+/* PROTOCOL §4: what goes back along a channel gets the header of the other direction, and is then
+ * as if it had been sent there; all that relay_forward asks for holds for it. An unknown channel
+ * stays one. */
+void relay_turn(const struct relay *relay, uint8_t header[RELAY_HEADER]);
 /* Where a datagram of `size` bytes with this header goes: *to, the same bytes, which leave from the
  * address that the other end knows. Counts it. A run of datagrams with the same header from the
  * same address (GRO) is asked for once, with the sum of their sizes and their number. */

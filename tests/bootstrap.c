@@ -369,21 +369,53 @@ Test(bootstrap, restart)
     end();
 }
 
-/* A node that is killed says nothing; started again with its secret, it says what its peers can
- * believe at their next packet (RFC 9000 §10.3). */
+/* A node that is killed says nothing; started again with its secret, which is the state's, or what
+ * its key and its port give, it says what its peers can believe at their next packet (RFC 9000
+ * §10.3). */
 Test(bootstrap, killed_and_back)
 {
     static uint8_t state[65536];
+    for (unsigned kept = 0; kept < 2; kept++) {
+        setup();
+        node_start(); /* finds a port */
+        aq_bootstrap_free(node);
+        start(1);
+        register_all(1);
+        if (kept) {
+            config.state_size = aq_bootstrap_save(node, state, sizeof state);
+            config.state = state;
+        }
+        aq_bootstrap_free(node);
+        node_start();
+        struct message m = register_of(&peer[0]);
+        (void)peer_say(&peer[0], &m);
+        UNTIL(peer[0].closed);
+        end();
+    }
+}
+
+/* PROTOCOL §3: who registers anew with the same key ends the connection where it was registered
+ * before, at once. */
+Test(bootstrap, registered_anew)
+{
     setup();
-    start(1);
-    register_all(1);
-    config.state_size = aq_bootstrap_save(node, state, sizeof state);
-    config.state = state;
-    aq_bootstrap_free(node);
-    node_start();
-    struct message m = register_of(&peer[0]);
-    (void)peer_say(&peer[0], &m);
-    UNTIL(peer[0].closed);
+    start(2);
+    register_all(2);
+    peer[2] = peer[1];
+    peer[2].number = 2;
+    peer[1].tls = NULL; /* one key, two owners: the second one frees it */
+    peers.connected = 0;
+    peer_dial(&peer[2], &at, true);
+    UNTIL(peers.connected == 1);
+    cr_expect_eq(try_register(2, 4, 120), NAT_STALE_GENERATION);
+    some_turns();
+    cr_expect_eq(peers.closed, 0, "who is refused ends nothing");
+    cr_expect_eq(try_register(2, 6, 120), NAT_ACCEPTED);
+    UNTIL(peers.closed == 1);
+    cr_expect(peer[1].closed && peer[1].close_code == NAT_STALE_GENERATION);
+    cr_expect_eq(stats().peers, 2);
+    cr_expect_eq(events[AQ_BOOTSTRAP_GONE], 0, "it is here");
+    cr_expect_eq(try_register(2, 6, 120), NAT_ACCEPTED, "and stays");
     end();
 }
 

@@ -24,6 +24,8 @@ Test(nat_datagram, first_byte)
                 expect = DATAGRAM_IS_PROBE;
             else if (first == 0x33 && size == 1)
                 expect = DATAGRAM_IS_AWAKE;
+            else if (first == 0x34 && size > 9)
+                expect = DATAGRAM_IS_BACK;
             cr_expect_eq(datagram_kind(data, size), expect, "%02x, %zu bytes", first, size);
         }
     }
@@ -34,6 +36,10 @@ Test(nat_datagram, relay_header)
     uint8_t out[RELAY_HEADER], expect[RELAY_HEADER];
     hex_bytes("30 0123456789abcdef", expect, sizeof expect);
     relay_header(out, UINT64_C(0x0123456789abcdef));
+    cr_expect_arr_eq(out, expect, sizeof out);
+    cr_expect_eq(relay_channel(out), UINT64_C(0x0123456789abcdef));
+    relay_back_header(out, UINT64_C(0x0123456789abcdef));
+    expect[0] = 0x34;
     cr_expect_arr_eq(out, expect, sizeof out);
     cr_expect_eq(relay_channel(out), UINT64_C(0x0123456789abcdef));
 }

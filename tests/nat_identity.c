@@ -1,5 +1,6 @@
 /* nat_identity.c -- a key is an identity: keys made and kept, certificates made from them, and
  * AQ_VERIFY_PEER, which believes the key and nothing else (PROTOCOL §2). */
+#include "tests/hex.h"
 #include "tests/tls_pump.h"
 
 #include <criterion/criterion.h>
@@ -53,6 +54,48 @@ Test(nat_identity, a_key_keeps_its_peer_id)
         cr_expect_arr_neq(first, stranger, 32);
         cr_expect_arr_neq(first, zero, 32);
     }
+}
+
+/* RFC 5869 §2.2, §2.3, over the key's PKCS #8: by Python's hmac, for the key of RFC 8410 §10.3. */
+Test(nat_identity, golden_secret)
+{
+    static const char text[] = "-----BEGIN PRIVATE KEY-----\n"
+                               "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n"
+                               "-----END PRIVATE KEY-----\n";
+    uint8_t expect[32], secret[32];
+    struct aq_tls_config config = config_for(true);
+    config.key = (struct aq_pem){.pem = text, .pem_size = sizeof text - 1};
+    struct aq_tls *tls = make(&config);
+    hex_bytes("88a679888fcf6d887c4d96f26812ca77b773d97f1cff0fb6eba53ccceec1dbba", expect,
+              sizeof expect);
+    cr_assert(aq_tls_secret(tls, "info", 4, secret));
+    cr_expect_arr_eq(secret, expect, 32);
+    aq_tls_free(tls);
+}
+
+/* RFC 9000 §10.3.2, §21.11: the same for a key and what it is for, and for nothing else. */
+Test(nat_identity, a_key_gives_secrets)
+{
+    for (unsigned kind = AQ_KEY_P256; kind <= AQ_KEY_ED25519; kind++) {
+        struct aq_pem keys[2] = {key_of(0, (enum aq_key_kind)kind),
+                                 key_of(1, (enum aq_key_kind)kind)};
+        uint8_t secret[4][32] = {{0}}, zero[32] = {0};
+        for (unsigned i = 0; i < 4; i++) { /* once more; for something else; another key's */
+            struct aq_tls *tls = peer(i % 2 == 0, &keys[i / 3], NULL);
+            cr_assert(aq_tls_secret(tls, "for this", i == 2 ? 7 : 8, secret[i]));
+            aq_tls_free(tls);
+        }
+        cr_expect_arr_eq(secret[0], secret[1], 32);
+        cr_expect_arr_neq(secret[0], secret[2], 32);
+        cr_expect_arr_neq(secret[0], secret[3], 32);
+        cr_expect_arr_neq(secret[0], zero, 32);
+    }
+    struct aq_tls_config config = config_for(false);
+    uint8_t secret[32] = {1}, before[32] = {1};
+    struct aq_tls *tls = make(&config);
+    cr_expect_not(aq_tls_secret(tls, "x", 1, secret), "a client without a key");
+    cr_expect_arr_eq(secret, before, 32);
+    aq_tls_free(tls);
 }
 
 Test(nat_identity, keys_are_pkcs8_and_need_room)

@@ -223,6 +223,8 @@ Test(nat_registrar, refusals)
         }
         cr_expect_eq(reg.node[0].reason, reason);
         cr_expect_eq(wait, final ? 60000000 : 7000000, "%s", nat_reason_name(reason));
+        cr_expect_eq(registrar_wait(&reg, now + 1000000), reason == NAT_RATE_LIMITED ? 6000000 : 0);
+        cr_expect_eq(registrar_wait(&reg, now + 8000000), reason == NAT_RATE_LIMITED);
         cr_expect_eq(closes, 1);
     }
 }

@@ -96,6 +96,36 @@ Test(nat_relay, both_directions)
     cr_expect_eq(forward(y, 2, 100, 1), RELAY_NO_CHANNEL);
 }
 
+/* PROTOCOL §4: back along a channel, from its end alone; whoever gave the channel to it knows the
+ * answer by the other one. */
+Test(nat_relay, back_along_a_channel)
+{
+    relay_config_init(&config);
+    start();
+    uint32_t pair = open_pair(1, 2, 0);
+    const struct relay_pair *p = relay_pair(&relay, pair);
+    uint64_t x = p->end[0].channel, y = p->end[1].channel;
+    uint8_t header[RELAY_HEADER];
+    for (unsigned from = 1; from <= 3; from++) {
+        struct aq_addr source = addr(from), a = addr(1);
+        struct aq_path_addr to = {.channel = 0};
+        relay_back_header(header, x);
+        relay_turn(&relay, header);
+        cr_expect(header[0] == DATAGRAM_RELAY && relay_channel(header) == y);
+        enum relay_verdict verdict =
+            relay_forward(&relay, header, &source, (struct relay_run){1, 51}, &to, 1);
+        cr_expect_eq(verdict, from == 2 ? RELAY_FORWARD : RELAY_WRONG_ADDRESS, "peer %u", from);
+        cr_expect_eq(addr_equal(&to.remote, &a), from == 2);
+    }
+    relay_back_header(header, y);
+    relay_turn(&relay, header);
+    cr_expect_eq(relay_channel(header), x);
+    relay_close(&relay, pair);
+    relay_back_header(header, x);
+    relay_turn(&relay, header);
+    cr_expect(header[0] == DATAGRAM_RELAY && relay_channel(header) == 0, "a channel of nobody");
+}
+
 /* PROTOCOL §4: 16 KiB until the target has sent something. */
 Test(nat_relay, a_target_that_does_not_answer)
 {

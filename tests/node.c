@@ -1,6 +1,7 @@
 /* node.c -- tests nat/node/: peers and bootstrap nodes on loops of one thread, on loopback. */
 #include "nat/node/antq_bootstrap.h"
 #include "nat/node/antq_node.h"
+#include "nat/node/secret.h"
 #include "tests/names.h"
 
 #include <arpa/inet.h>
@@ -25,6 +26,7 @@ static unsigned boot_count;
 static struct side {
     struct aq_node *node;
     char pem[512];
+    uint16_t port; /* 0: any */
     unsigned events[AQ_NODE_PROBE + 1];
     enum aq_node_result result;
     aq_conn conn;
@@ -130,7 +132,7 @@ static struct aq_addr preferred;
 static void start_side(unsigned i, unsigned bootstraps, const uint8_t (*allow)[32])
 {
     struct aq_node_config c;
-    struct aq_addr local = {.family = 4, .ip = {127, 0, 0, 1}};
+    struct aq_addr local = {.family = 4, .ip = {127, 0, 0, 1}, .port = side[i].port};
     struct side *s = &side[i];
     char error[256];
     aq_node_config_init(&c);
@@ -178,6 +180,14 @@ static void say(unsigned from)
     aq_stream stream;
     cr_assert_eq(aq_stream_open(ep, side[from].conn, false, NULL, &stream), AQ_OK);
     cr_assert_eq(aq_stream_write(ep, stream, &iov, 1, 0), 5);
+}
+
+/* Killed: it says no goodbye. */
+static void kill_side(unsigned i)
+{
+    aq_node_free(side[i].node);
+    side[i].node = NULL;
+    side[i].conn = 0;
 }
 
 /* PROTOCOL §4: through the relay, from the first packet on. */
@@ -465,4 +475,98 @@ Test(node, reconnects)
     start_side(1, 1, NULL);
     UNTIL(side[0].events[AQ_NODE_CONNECTED] == 2 && side[1].conn);
     end();
+}
+
+/* A port that nobody has. */
+static uint16_t free_port(unsigned i)
+{
+    struct aq_addr at;
+    start_side(i, 0, NULL);
+    cr_assert_eq(aq_node_listening(side[i].node, &at, 1), 1);
+    kill_side(i);
+    return at.port;
+}
+
+/* RFC 9000 §10.3: who is killed and comes back, with its key and at its port, ends the connection
+ * that it had at the first packet, directly or through the relay (PROTOCOL §4), and another one is
+ * made. */
+static void comes_back(bool relayed)
+{
+    struct aq_addr at = {.family = 4, .ip = {127, 0, 0, 1}};
+    char error[256];
+    start_boots(relayed ? 1 : 0);
+    side[1].port = at.port = free_port(1);
+    for (unsigned i = 0; i < SIDES; i++)
+        start_side(i, boot_count, NULL);
+    UNTIL(!relayed || (side[0].result == AQ_NODE_FULL && side[1].result == AQ_NODE_FULL));
+    if (relayed)
+        cr_assert_eq(aq_node_connect(side[0].node, id_of(1), AQ_NODE_KEEP), AQ_OK);
+    else
+        cr_assert_eq(aq_node_connect_address(side[0].node, &at, id_of(1), error, sizeof error),
+                     AQ_OK);
+    UNTIL(side[0].conn && side[1].conn);
+    cr_assert_eq(side[0].relayed, relayed);
+    kill_side(1);
+    start_side(1, boot_count, NULL);
+    say(0);
+    UNTIL(side[0].events[AQ_NODE_CLOSED] == 1);
+    cr_expect_str_eq(side[0].reason, "the peer has started anew: stateless reset");
+    UNTIL(!relayed || side[0].events[AQ_NODE_CONNECTED] == 2);
+    cr_expect_eq(side[0].events[AQ_NODE_CLOSED], 1, "one end");
+    cr_expect_eq(side[0].events[AQ_NODE_FAILED], 0);
+    end();
+}
+
+Test(node, comes_back_at_its_address)
+{
+    comes_back(false);
+}
+
+Test(node, comes_back_behind_the_relay)
+{
+    comes_back(true);
+}
+
+/* RFC 9000 §21.11: the secret is of a key, a port and a role: no two that may be at work at once
+ * have the same; and it is no secret of a port that changes. */
+Test(node, whose_secret)
+{
+    struct aq_addr at[2] = {{.family = 4, .port = 1}, {.family = 6, .port = 1}};
+    uint8_t secret[6][32] = {{0}}, before[32] = {0};
+    char pem[2][512], error[256];
+    struct aq_tls *tls[2];
+    for (unsigned i = 0; i < 2; i++) {
+        static const char *const alpn[] = {"x"};
+        struct aq_tls_config config;
+        aq_tls_config_init(&config);
+        cr_assert(aq_key_make(AQ_KEY_ED25519, pem[i], sizeof pem[i], error, sizeof error));
+        config.key = (struct aq_pem){.pem = pem[i], .pem_size = strlen(pem[i])};
+        config.alpn = alpn;
+        config.alpn_count = 1;
+        config.server = true;
+        tls[i] = aq_tls_new(&config, error, sizeof error);
+        cr_assert_not_null(tls[i], "%s", error);
+    }
+    cr_assert(node_secret(tls[0], "peer", at, 2, secret[0]));
+    cr_assert(node_secret(tls[1], "peer", at, 2, secret[1]));
+    cr_assert(node_secret(tls[0], "bootstrap", at, 2, secret[2]));
+    cr_assert(node_secret(tls[0], "peer", at, 1, secret[3]));
+    at[1].ip[15] = 1;
+    cr_assert(node_secret(tls[0], "peer", at, 2, secret[4]));
+    at[0].port = 2;
+    cr_assert(node_secret(tls[0], "peer", at, 2, secret[5]));
+    for (unsigned i = 0; i < 6; i++)
+        for (unsigned j = 0; j < i; j++)
+            cr_expect_arr_neq(secret[i], secret[j], 32, "%u and %u", i, j);
+    at[0].port = 1;
+    at[1].ip[15] = 0;
+    cr_assert(node_secret(tls[0], "peer", at, 2, secret[1]));
+    cr_expect_arr_eq(secret[0], secret[1], 32, "as before");
+    at[0].port = at[1].port = 0;
+    memset(secret[1], 0, 32);
+    cr_expect_not(node_secret(tls[0], "peer", at, 2, secret[1]));
+    cr_expect_not(node_secret(tls[0], "peer", at, 0, secret[1]));
+    cr_expect_arr_eq(secret[1], before, 32);
+    aq_tls_free(tls[0]);
+    aq_tls_free(tls[1]);
 }

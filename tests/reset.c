@@ -105,6 +105,53 @@ Test(reset, rate)
     pair_free(p);
 }
 
+/* RFC 9000 §10.3, §21.11: what came another way is answered by the same, and by nothing where a
+ * connection is, where the id is a sibling's, where it is too short, or too often. */
+Test(reset, for_another_way)
+{
+    struct pair *p = server_with(AQ_RETRY_ALWAYS, 8, 8);
+    uint8_t out[100], reset[AQ_RESET_SIZE], again[AQ_RESET_SIZE];
+    for (size_t size = 0; size <= sizeof out; size++) {
+        short_packet(out, sizeof out);
+        size_t n = aq_reset_for(p->server.ep, out, size, reset, p->now_us);
+        cr_expect_eq(n > 0, size > 21, "%zu bytes", size);
+        cr_expect(n < size || n == 0);
+        cr_expect(n == 0 || (n >= 21 && n <= AQ_RESET_SIZE && (reset[0] & 0xc0) == 0x40));
+        p->now_us += 1000000;
+    }
+    size_t n = aq_reset_for(p->server.ep, out, sizeof out, reset, p->now_us);
+    give(p, &stranger, out, sizeof out);
+    struct pair_datagram d = answer(p);
+    cr_expect_arr_eq(reset + n - 16, d.data + d.size - 16, 16);
+    short_packet_to(out, sizeof out, 1, 3);
+    cr_expect_eq(aq_reset_for(p->server.ep, out, sizeof out, again, p->now_us), 0);
+    short_packet(out, sizeof out);
+    for (unsigned first = 0; first < 256; first += 0x40) {
+        out[0] = (uint8_t)first;
+        n = aq_reset_for(p->server.ep, out, sizeof out, again, p->now_us);
+        cr_expect_eq(n > 0, first == 0x40, "%02x", first);
+    }
+    unsigned burst = 0;
+    short_packet(out, sizeof out);
+    for (unsigned i = 0; i < 200; i++)
+        burst += aq_reset_for(p->server.ep, out, sizeof out, again, p->now_us) > 0;
+    cr_expect(burst > 0 && burst <= 30, "%u at once", burst);
+    expect_nothing_kept(p);
+    pair_free(p);
+
+    struct aq_config config;
+    pair_config(&config, true);
+    memset(config.secret, 0x77, sizeof config.secret);
+    p = pair_connected(NULL, &config);
+    aq_ping(p->client.ep, p->client.conn, p->now_us);
+    side_turn(&p->client, p->now_us);
+    cr_assert(side_take(&p->client, &d));
+    cr_expect_eq(aq_reset_for(p->server.ep, d.data, d.size, again, p->now_us), 0, "a connection's");
+    short_packet(out, sizeof out);
+    cr_expect_gt(aq_reset_for(p->server.ep, out, sizeof out, again, p->now_us), 0, "nobody's");
+    pair_free(p);
+}
+
 /* RFC 9000 §10.3.3, SECURITY.md 19: two that know nothing of each other, and whose resets look to
  * the other as if they went to an id of its own: each is smaller than the last, so that they end,
  * however slowly they come. */

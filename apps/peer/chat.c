@@ -1,4 +1,5 @@
-/* chat.c -- `antq chat PEERID`: lines of standard input go there, what it says is shown. */
+/* chat.c -- `antq chat PEERID`: lines of standard input go there, what it says is shown. While a
+ * connection that was lost is made again, standard input waits, for a minute. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -78,6 +79,13 @@ static void on_input(void *user)
     }
 }
 
+static void listen_to_input(struct chat *c, bool on)
+{
+    if (!c->ended) {
+        (void)aq_loop_watch(c->p.loop, STDIN_FILENO, on ? on_input : NULL, c);
+    }
+}
+
 static void chat_event(struct peer_program *p, const struct aq_node_event *event)
 {
     struct chat *c = p->user;
@@ -87,9 +95,15 @@ static void chat_event(struct peer_program *p, const struct aq_node_event *event
         complain("registering: no bootstrap node has us; `antq doctor` tells more");
     } else if (it && event->kind == AQ_NODE_CONNECTED) {
         c->stream = peer_open(p, event->conn, &talk_service);
-        (void)aq_loop_watch(p->loop, STDIN_FILENO, on_input, c);
-    } else if (it && event->kind == AQ_NODE_FAILED && event->retry_us == 0) {
-        peer_end(p, EXIT_FAILED);
+        listen_to_input(c, true);
+    } else if (it && event->kind == AQ_NODE_CLOSED) {
+        listen_to_input(c, false);
+    } else if (it && event->kind == AQ_NODE_FAILED && !peer_goes_on(p, event)) {
+        if (p->lost_us == 0) {
+            peer_end(p, EXIT_FAILED); /* at the first time; later it may come back */
+        } else {
+            listen_to_input(c, true);
+        }
     }
 }
 
@@ -116,6 +130,7 @@ int chat_main(int argc, char **argv)
         return EXIT_WRONG_USE;
     }
     c.p.user = &c;
+    c.p.target = c.id;
     c.p.services = services;
     c.p.on_event = chat_event;
     talk_on_line = chat_line;
@@ -123,6 +138,6 @@ int chat_main(int argc, char **argv)
     if (!peer_start(&c.p, &code)) {
         return code;
     }
-    peer_connect(&c.p, c.id, 0);
+    peer_connect(&c.p, c.id, AQ_NODE_KEEP);
     return peer_run(&c.p);
 }

@@ -341,6 +341,28 @@ static void node_known(struct peer_program *p, struct aq_node *node)
     p->began_us = aq_loop_now(p->loop);
 }
 
+bool peer_goes_on(const struct peer_program *p, const struct aq_node_event *event)
+{
+    const uint64_t patience_us = 60000000;
+    uint64_t since_us = p->lost_us != 0 ? p->lost_us : p->began_us;
+
+    return event->kind == AQ_NODE_FAILED && event->retry_us > 0
+           && (p->lost_us != 0 || event->wait_us > 0)
+           && aq_loop_now(p->loop) - since_us < patience_us;
+}
+
+static void note_target(struct peer_program *p, const struct aq_node_event *event)
+{
+    if (p->target == NULL || event->peer_id == NULL || memcmp(event->peer_id, p->target, 32) != 0) {
+        return;
+    }
+    if (event->kind == AQ_NODE_CLOSED) {
+        p->lost_us = aq_loop_now(p->loop);
+    } else if (event->kind == AQ_NODE_CONNECTED) {
+        p->lost_us = 0;
+    }
+}
+
 static void on_event(void *user, struct aq_node *node, const struct aq_node_event *event)
 {
     struct peer_program *p = user;
@@ -352,6 +374,7 @@ static void on_event(void *user, struct aq_node *node, const struct aq_node_even
         p->told_first[event->index] = true;
         known_add(p->key.path, peer_bootstrap(p, event->index), event->peer_id);
     }
+    note_target(p, event);
     peer_tell(p, event);
     if (p->on_event != NULL) {
         p->on_event(p, event);

@@ -60,10 +60,11 @@ struct peer_program {
     void (*on_event)(struct peer_program *p, const struct aq_node_event *event);
     void (*on_stop)(struct peer_program *p); /* SIGINT or SIGTERM: may say more, and set code */
     void *user;
-    bool quiet;  /* only what fails is told */
-    bool keep;   /* a bootstrap list is not required */
-    int code;    /* to exit with */
-    bool ending; /* peer_end, or a signal: what is lost from now on is lost on purpose */
+    const uint8_t *target; /* who it is about; NULL: nobody in particular */
+    bool quiet;            /* only what fails is told */
+    bool keep;             /* a bootstrap list is not required */
+    int code;              /* to exit with */
+    bool ending;           /* peer_end, or a signal: what is lost from now on is lost on purpose */
     /* from here on, peer.c's */
     struct key_file key;
     struct aq_node *node;
@@ -80,6 +81,7 @@ struct peer_program {
     unsigned allow_count;
     struct aq_addr listen[8];
     unsigned listen_count;
+    uint64_t lost_us; /* when the target's connection was lost; 0: it has had none, or has one */
     struct peer_stream *streams;
     char short_id[AQ_PEER_ID_TEXT];
 };
@@ -91,6 +93,9 @@ int peer_run(struct peer_program *p);
 void peer_end(struct peer_program *p, int code);
 /* aq_node_connect; our own PeerId is wrong use, and ends it. */
 void peer_connect(struct peer_program *p, const uint8_t id[32], unsigned flags);
+/* Whether that failure to reach the target is no reason to give up: it is to be tried again soon,
+ * and was there less than a minute ago, or a bootstrap node wants us to wait. */
+bool peer_goes_on(const struct peer_program *p, const struct aq_node_event *event);
 /* Milliseconds since the start. */
 double peer_ms(const struct peer_program *p);
 /* The first ten characters: for people's eyes. */

@@ -1,7 +1,8 @@
 /* ping.c -- `antq ping PEERID`: each step of reaching a peer with its time, then round trips.
  *
  * registered_ms counts from the start; connected_ms, first_byte_ms (the first byte of the peer's
- * first answer) and direct_ms from when the node, registered, was told to connect. */
+ * first answer) and direct_ms from when the node, registered, was told to connect. A connection
+ * that is lost is made again, and the pings go on; one that the peer has closed is not. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,11 +24,11 @@ struct ping {
     struct ping_flags flags;
     uint8_t id[32];
     struct peer_stream *stream;
-    aq_conn conn;
     uint64_t connect_us, sent_us, sent, received;
     uint32_t got; /* bytes of the answer at hand */
     double registered_ms, connected_ms, first_byte_ms, direct_ms;
     bool relayed, waiting;
+    bool lost; /* the connection is, and is made again */
     struct samples rtt;
 };
 
@@ -220,7 +221,7 @@ static void ping_closed(struct peer_program *p, struct peer_stream *s, bool lost
     (void)s;
 
     g->stream = NULL;
-    if (lost && g->received < g->flags.count && !p->ending) {
+    if (lost && !g->lost && g->received < g->flags.count && !p->ending) {
         complain("pinging: the stream ended after %llu answers; try again",
                  (unsigned long long)g->received);
         report(g);
@@ -233,11 +234,17 @@ static const struct peer_service ping_service = {
 
 static void connected(struct ping *g, const struct aq_node_event *event)
 {
-    g->connected_ms = since_ms(g, g->connect_us);
     g->relayed = event->relayed;
-    g->conn = event->conn;
-    if (!g->relayed) {
-        g->direct_ms = g->connected_ms;
+    g->lost = false;
+    g->got = 0;
+    if (g->connected_ms < 0) {
+        g->connected_ms = since_ms(g, g->connect_us);
+    }
+    if (!g->relayed && g->direct_ms < 0) {
+        g->direct_ms = since_ms(g, g->connect_us);
+    }
+    if (g->received == g->flags.count) { /* it waits for a direct path */
+        return;
     }
     g->stream = peer_open(&g->p, event->conn, &ping_service);
     if (g->stream == NULL) {
@@ -248,26 +255,69 @@ static void connected(struct ping *g, const struct aq_node_event *event)
     send_one(g);
 }
 
+/* Whether a bootstrap node has us wait. */
+static bool is_limited(const struct peer_program *p)
+{
+    struct aq_node_bootstrap info = {.size = sizeof info};
+
+    for (unsigned i = 0; aq_node_bootstrap(p->node, i, &info) == AQ_OK; i++) {
+        if (strcmp(info.reason, "rate_limited") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void registered(struct ping *g, enum aq_node_result result)
+{
+    struct peer_program *p = &g->p;
+
+    if (result != AQ_NODE_NONE) {
+        g->registered_ms = peer_ms(p);
+        g->connect_us = aq_loop_clock(p->loop);
+        peer_connect(p, g->id, AQ_NODE_KEEP);
+    } else if (!is_limited(p)) { /* else it is tried again */
+        peer_tell(p, &(struct aq_node_event){.kind = AQ_NODE_FAILED,
+                                             .peer_id = g->id,
+                                             .step = AQ_NODE_STEP_REGISTERING,
+                                             .reason = "no bootstrap node has us",
+                                             .hint = "`antq doctor` tells more"});
+        peer_end(p, EXIT_FAILED);
+    }
+}
+
+/* The connection has ended: by its peer's word, or else it is made again. */
+static void closed(struct ping *g, aq_conn conn)
+{
+    struct aq_close_info info = {.size = sizeof info};
+
+    (void)aq_loop_timer(g->p.loop, AQ_NEVER, on_lost, g);
+    (void)aq_loop_timer(g->p.loop, AQ_NEVER, send_one, g);
+    g->lost = aq_conn_close_info(g->p.ep, conn, &info) != AQ_OK || info.by != AQ_BY_PEER;
+}
+
+static void failed(struct ping *g, const struct aq_node_event *event)
+{
+    if (peer_goes_on(&g->p, event)) {
+        return;
+    }
+    if (g->connected_ms >= 0) {
+        report(g);
+    }
+    peer_end(&g->p, EXIT_FAILED);
+}
+
 static void ping_event(struct peer_program *p, const struct aq_node_event *event)
 {
     struct ping *g = p->user;
     bool it = event->peer_id != NULL && memcmp(event->peer_id, g->id, sizeof g->id) == 0;
 
     if (event->kind == AQ_NODE_REGISTERED && g->connect_us == 0) {
-        if (event->result == AQ_NODE_NONE) {
-            peer_tell(p, &(struct aq_node_event){.kind = AQ_NODE_FAILED,
-                                                 .peer_id = g->id,
-                                                 .step = AQ_NODE_STEP_REGISTERING,
-                                                 .reason = "no bootstrap node has us",
-                                                 .hint = "`antq doctor` tells more"});
-            peer_end(p, EXIT_FAILED);
-            return;
-        }
-        g->registered_ms = peer_ms(p);
-        g->connect_us = aq_loop_clock(p->loop);
-        peer_connect(p, g->id, 0);
-    } else if (it && event->kind == AQ_NODE_CONNECTED && g->stream == NULL && g->sent == 0) {
+        registered(g, event->result);
+    } else if (it && event->kind == AQ_NODE_CONNECTED && g->stream == NULL) {
         connected(g, event);
+    } else if (it && event->kind == AQ_NODE_CLOSED && !p->ending) {
+        closed(g, event->conn);
     } else if (it && event->kind == AQ_NODE_PATH) {
         g->relayed = event->relayed;
         if (!g->relayed && g->direct_ms < 0) {
@@ -277,7 +327,7 @@ static void ping_event(struct peer_program *p, const struct aq_node_event *event
             on_wait_over(g);
         }
     } else if (it && event->kind == AQ_NODE_FAILED) {
-        peer_end(p, EXIT_FAILED);
+        failed(g, event);
     }
 }
 
@@ -306,6 +356,7 @@ int ping_main(int argc, char **argv)
         return code;
     }
     g.p.user = &g;
+    g.p.target = g.id;
     g.p.on_event = ping_event;
     g.p.on_stop = ping_stop;
     g.p.quiet = g.p.flags.json;

@@ -258,7 +258,7 @@ static void send_event(struct peer_program *p, const struct aq_node_event *event
         if (!f->ended) {
             note("the connection was lost; trying again");
         }
-    } else if (it && event->kind == AQ_NODE_FAILED && f->began_us == 0) {
+    } else if (it && event->kind == AQ_NODE_FAILED && f->began_us == 0 && !peer_goes_on(p, event)) {
         peer_end(p, EXIT_FAILED); /* at the first time; later it may come back */
     }
 }
@@ -308,6 +308,7 @@ int send_main(int argc, char **argv)
     }
     f.index = 1;
     f.p.user = &f;
+    f.p.target = f.id;
     f.p.on_event = send_event;
     f.p.on_stop = send_stop;
     if (!peer_start(&f.p, &code)) {

@@ -46,7 +46,8 @@ static void tell_json(const struct peer_program *p, const struct aq_node_event *
     if (e->hint != NULL) {
         json_field("hint", e->hint);
     }
-    if (e->retry_us != 0) {
+    if (e->retry_us != 0
+        && (p->target == NULL || e->kind != AQ_NODE_FAILED || peer_goes_on(p, e))) {
         (void)printf(",\"retry_ms\":%llu", (unsigned long long)(e->retry_us / 1000));
     }
     (void)puts("}");
@@ -69,8 +70,27 @@ static void tell_bootstrap(const struct peer_program *p, const struct aq_node_ev
     if (strcmp(e->reason, "none") == 0) {
         return;
     }
+    if (strcmp(e->reason, "rate_limited") == 0 && e->retry_us > 0) {
+        complain("registering with %s: %s; it is tried again in %.1f s",
+                 peer_bootstrap(p, e->index), e->reason, (double)e->retry_us / 1e6);
+        return;
+    }
     complain("registering with %s: %s%s%s", peer_bootstrap(p, e->index), e->reason,
              e->hint != NULL ? "; " : "", e->hint != NULL ? e->hint : "");
+}
+
+/* What fails names what to try next, or when it is tried again. */
+static void tell_failed(const struct peer_program *p, const struct aq_node_event *e, const char *id)
+{
+    const char *step = aq_node_step_name(e->step);
+
+    if (peer_goes_on(p, e)) {
+        complain("connecting to %s failed while %s: %s; it is tried again in %.1f s", id, step,
+                 e->reason, (double)e->retry_us / 1e6);
+    } else {
+        complain("connecting to %s failed while %s: %s%s%s", id, step, e->reason,
+                 e->hint != NULL ? "; " : "", e->hint != NULL ? e->hint : "");
+    }
 }
 
 static void tell_person(const struct peer_program *p, const struct aq_node_event *e)
@@ -104,10 +124,7 @@ static void tell_person(const struct peer_program *p, const struct aq_node_event
             note("%8.1f ms  %s: now %s", peer_ms(p), id, e->relayed ? "relayed" : "direct");
         }
         break;
-    case AQ_NODE_FAILED:
-        complain("connecting to %s failed while %s: %s%s%s", id, step, e->reason,
-                 e->hint != NULL ? "; " : "", e->hint != NULL ? e->hint : "");
-        break;
+    case AQ_NODE_FAILED: tell_failed(p, e, id); break;
     case AQ_NODE_CLOSED:
         if (!p->quiet) {
             note("%8.1f ms  %s: gone: %s", peer_ms(p), id, e->reason);

@@ -35,9 +35,11 @@ enum aq_node_policy { /* who may connect to us */
 struct aq_node_config {
     size_t size; /* set by aq_node_config_init */
     /* Limits, sockets, signals. on_event, user, on_datagrams, on_channel, on_hosts and endpoint.tls
-     * are the node's; on_trace is called with this config's user. */
+     * are the node's; on_trace is called with this config's user. endpoint.secret, if all zero, is
+     * drawn from the key and `listen` where that names a port: started again after it was killed,
+     * the node then ends the connections that it had as soon as somebody sends on them. */
     struct aq_loop_config loop;
-    struct aq_pem key; /* whose we are (aq_key_make) */
+    struct aq_pem key; /* whose we are (aq_key_make): of one node at a time */
     /* `[PEERID@]HOST:PORT` each; without a PeerId whoever answers at first is believed
      * (AQ_NODE_BOOTSTRAP tells who, to be remembered). Copied. 0: only addresses can be dialled. */
     const char *const *bootstrap;
@@ -131,7 +133,8 @@ struct aq_node_event {
     uint64_t retry_us;  /* tried again after so long; 0: not */
     struct aq_addr observed; /* AQ_NODE_BOOTSTRAP: our address as it sees it; family 0: unknown */
     const uint8_t *probe;    /* AQ_NODE_PROBE: its 16 bytes */
-    uint64_t reserved[3];
+    uint64_t wait_us;        /* AQ_NODE_FAILED: rate_limited: there is no use before; 0: unknown */
+    uint64_t reserved[2];
 };
 
 struct aq_node_bootstrap {

@@ -6,10 +6,12 @@
  *
  * With the secret kept, a packet of a connection that a killed node had is answered by a stateless
  * reset (RFC 9000 §10.3) that its peer believes: it registers again at its next packet, not after a
- * timeout.
+ * timeout. Without a state the secret is drawn from the key (secret.c): it is the same as before,
+ * too, if key and port are.
  *
  * Called by programs (apps/bootstrap.c) and tests. */
 #include "nat/node/bootstrap.h"
+#include "nat/node/secret.h"
 
 #include "crypto/prim.h"
 
@@ -187,6 +189,21 @@ static bool make_tls(struct aq_bootstrap *b, char *error, size_t error_size)
     return b->tls != NULL && aq_tls_pin(b->tls, b->self.bytes);
 }
 
+static const struct aq_addr any[2] = {{.family = 4, .port = AQ_BOOTSTRAP_PORT},
+                                      {.family = 6, .port = AQ_BOOTSTRAP_PORT}};
+
+/* Where it is not the state's. */
+static void draw_secret(struct aq_bootstrap *b)
+{
+    const struct aq_addr *listen = b->config.listen;
+    unsigned count = 0;
+    while (count < AQ_BOOTSTRAP_LISTEN && listen[count].family != 0)
+        count++;
+    if (b->config.state == NULL)
+        (void)node_secret(b->tls, "antq bootstrap", count > 0 ? listen : any, count > 0 ? count : 2,
+                          b->secret);
+}
+
 static void endpoint_limits(const struct aq_bootstrap *b, struct aq_config *c)
 {
     uint32_t conns = conns_of(&b->config);
@@ -231,17 +248,15 @@ static bool listen_at(struct aq_bootstrap *b, const struct aq_addr *addr, char *
 /* What was asked for, all of it; or every address. */
 static bool listen_all(struct aq_bootstrap *b, char *error, size_t error_size)
 {
-    const struct aq_addr any4 = {.family = 4, .port = AQ_BOOTSTRAP_PORT};
-    const struct aq_addr any6 = {.family = 6, .port = AQ_BOOTSTRAP_PORT};
     for (unsigned i = 0; i < AQ_BOOTSTRAP_LISTEN && b->config.listen[i].family != 0; i++)
         if (!listen_at(b, &b->config.listen[i], error, error_size))
             return false;
     if (b->listen_count > 0)
         return true;
-    if (!listen_at(b, &any4, error, error_size))
+    if (!listen_at(b, &any[0], error, error_size))
         return false;
     /* A host without IPv6 is no failure; but whoever has it should know that it is not served. */
-    if (!listen_at(b, &any6, error, error_size))
+    if (!listen_at(b, &any[1], error, error_size))
         on_warning(b, error);
     return true;
 }
@@ -339,8 +354,10 @@ static bool open_all(struct aq_bootstrap *b, char *error, size_t error_size)
         (void)snprintf(error, error_size, "not enough memory for %u peers", b->config.max_peers);
         return false;
     }
-    return make_tls(b, error, error_size) && make_loop(b, error, error_size)
-           && restore(b, error, error_size);
+    if (!make_tls(b, error, error_size))
+        return false;
+    draw_secret(b);
+    return make_loop(b, error, error_size) && restore(b, error, error_size);
 }
 
 struct aq_bootstrap *aq_bootstrap_new(const struct aq_bootstrap_config *config, char *error,

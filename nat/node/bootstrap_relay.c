@@ -103,7 +103,10 @@ static void relay_message(struct aq_bootstrap *b, const struct aq_datagram *d)
     for (uint32_t at = 0, end; at < d->size; at = end) {
         uint32_t left = d->size - at;
         end = at + (step < left ? step : left);
-        if (datagram_kind(d->data + at, end - at) != DATAGRAM_IS_RELAY) {
+        enum datagram_kind kind = datagram_kind(d->data + at, end - at);
+        if (kind == DATAGRAM_IS_BACK) {
+            relay_turn(&b->relay, d->data + at);
+        } else if (kind != DATAGRAM_IS_RELAY) {
             count(&b->stats.junk, (struct relay_run){1, end - at});
             continue;
         }

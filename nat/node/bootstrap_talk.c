@@ -128,8 +128,19 @@ static void tell_register(struct aq_bootstrap *b, const struct boot_conn *c, boo
         tell(b, c, AQ_BOOTSTRAP_REFUSED, answer.reason);
 }
 
+/* PROTOCOL §3: where its peer was registered before is over; who is there yet, with the same key,
+ * learns it by coming again. */
+static void end_former(struct aq_bootstrap *b, aq_conn former)
+{
+    struct boot_conn *c = former != 0 ? aq_conn_user(b->ep, former) : NULL;
+    if (c != NULL && !is_registered(b, former))
+        end_conn(b, c, NAT_STALE_GENERATION, "it is registered by another connection now");
+}
+
 static void take_message(struct aq_bootstrap *b, struct boot_conn *c, size_t size)
 {
+    uint32_t slot = registry_slot_by_id(&b->registry, &c->peer);
+    aq_conn former = slot != POOL_NONE ? registry_peer(&b->registry, slot)->conn : 0;
     bool was = is_registered(b, c->conn);
     struct registry_in in = {.conn = c->conn, .peer = c->peer, .data = b->message, .size = size};
     in.rtt_us = observe(b, c);
@@ -139,6 +150,8 @@ static void take_message(struct aq_bootstrap *b, struct boot_conn *c, size_t siz
     if (b->config.on_event != NULL)
         tell_register(b, c, was, said);
     write_all(b, said, c);
+    if (former != c->conn)
+        end_former(b, former);
 }
 
 /* The beginning of what can be read, up to one message, in b->message. Bytes there, or an error. */

@@ -131,6 +131,7 @@ static uint64_t peer_again(struct aq_node *node, struct node_peer *p)
         return 0;
     }
     wait = wait / 2 + rng_below(&node->rng, wait / 2 + 1);
+    wait = max_u64(wait, p->wait_us);
     p->backoff_us =
         p->backoff_us * 2 < NODE_BACKOFF_MAX_US ? p->backoff_us * 2 : NODE_BACKOFF_MAX_US;
     p->state = PEER_WAITING;
@@ -178,18 +179,21 @@ void peer_fail(struct aq_node *node, struct node_peer *p, const char *why)
     (void)snprintf(words, sizeof words, "%s%s%.*s", why, p->why[0] ? ": " : "", MESSAGE_TEXT,
                    p->why);
     p->why[0] = '\0';
+    uint64_t wait_us = p->wait_us;
     struct link *l = p->link;
     p->link = NULL;
     if (l != NULL && l->state != LINK_FREE)
         link_close(node, l, NODE_CODE_GONE, "given up");
     node->stats.failed++;
     uint64_t wait = peer_again(node, p);
+    p->wait_us = 0;
     node_tell(node, &(struct aq_node_event){.kind = AQ_NODE_FAILED,
                                             .peer_id = known ? id.bytes : NULL,
                                             .step = step,
                                             .reason = words,
                                             .hint = hint_of(node, step, why),
-                                            .retry_us = wait});
+                                            .retry_us = wait,
+                                            .wait_us = wait_us});
 }
 
 void peer_lost(struct aq_node *node, struct node_peer *p, const char *why, bool was_up)
@@ -272,6 +276,7 @@ static void begin(struct aq_node *node, struct node_peer *p, unsigned coordinato
     config.coordinators = coordinators < SESSION_COORDINATORS ? coordinators : SESSION_COORDINATORS;
     p->state = PEER_DIALLING;
     p->why[0] = '\0';
+    p->wait_us = 0;
     node->stats.attempts++;
     direct_configure(node, &config);
     session_init(session_take(node, p), &config, &node->budget, now);
@@ -347,6 +352,7 @@ static void try_now(struct aq_node *node, struct node_peer *p, uint64_t now)
         begin(node, p, have, now);
     } else if (node->registrar.result == REGISTERED_NONE) {
         p->step = AQ_NODE_STEP_REGISTERING; /* which is where it fails */
+        p->wait_us = registrar_wait(&node->registrar, now);
         peer_fail(node, p, "no registration");
     } else if (p->step != AQ_NODE_STEP_REGISTERING || p->next_us != 0) {
         p->next_us = 0; /* looked at whenever the registrar has something to say */

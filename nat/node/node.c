@@ -7,6 +7,7 @@
  * runs at the end of each call and event that changed something, so a stream's events cost the node
  * one comparison. */
 #include "nat/node/node.h"
+#include "nat/node/secret.h"
 
 #include "core/num.h"
 
@@ -138,6 +139,16 @@ static void on_loop_trace(void *user, struct aq_loop *loop)
     node->config.loop.on_trace(node->config.user, loop);
 }
 
+/* Whoever has set one knows better. */
+static void keep_secret(const struct aq_node *node, struct aq_config *endpoint)
+{
+    static const uint8_t none[sizeof endpoint->secret];
+    const struct aq_node_config *c = &node->config;
+    if (memcmp(endpoint->secret, none, sizeof none) == 0)
+        (void)node_secret(node->tls_server, "antq peer", c->listen, c->listen_count,
+                          endpoint->secret);
+}
+
 static bool node_open(struct aq_node *node, char *error, size_t error_size)
 {
     struct aq_node_config *c = &node->config;
@@ -152,6 +163,7 @@ static bool node_open(struct aq_node *node, char *error, size_t error_size)
     if (!aq_tls_pin(node->tls_server, id))
         return node_say(error, error_size, "the key", "it has no PeerId");
     memcpy(node->self.bytes, id, sizeof id);
+    keep_secret(node, &loop.endpoint);
     loop.endpoint.tls = node->tls_server;
     loop.on_event = on_loop_event;
     loop.on_datagrams = relay_on_datagrams;
@@ -166,6 +178,7 @@ static bool node_open(struct aq_node *node, char *error, size_t error_size)
     loop.endpoint.no_preferred = true;
     loop.user = node;
     node->loop = aq_loop_new(&loop, error, error_size);
+    explicit_bzero(loop.endpoint.secret, sizeof loop.endpoint.secret);
     if (node->loop == NULL)
         return false;
     node->ep = aq_loop_endpoint(node->loop);

@@ -128,6 +128,7 @@ struct node_peer {
     enum aq_node_step step;
     uint64_t next_us; /* PEER_WAITING: try again; AQ_NEVER: when we are registered */
     uint64_t backoff_us;
+    uint64_t wait_us;           /* the last refusal wants no other try before */
     char why[MESSAGE_TEXT + 1]; /* of the last failure, in words */
     struct session *session;    /* of node.sessions, while one runs; NULL: none */
     /* searching for a direct path: */

@@ -240,6 +240,30 @@ static void keep_early(struct aq_node *node, const struct aq_datagram *run)
     }
 }
 
+static bool is_boot(const struct aq_node *node, const struct aq_addr *from)
+{
+    for (unsigned i = 0; i < node->boot_count; i++)
+        if (node->boots[i].conn != 0 && addr_equal(&node->boots[i].remote, from))
+            return true;
+    return false;
+}
+
+/* PROTOCOL §4: whose channel is not known had a connection with somebody who was here before us: a
+ * stateless reset goes back to him, as it would to one who is not relayed. */
+static void send_back(struct aq_node *node, const struct aq_datagram *run)
+{
+    uint32_t size = run->segment ? run->segment : run->size;
+    uint8_t data[RELAY_HEADER + AQ_RESET_SIZE];
+    struct aq_path_addr to = {.local = run->local, .remote = run->remote, .socket = run->socket};
+    if (!is_boot(node, &run->remote) || size <= RELAY_HEADER)
+        return;
+    size_t n = aq_reset_for(node->ep, run->data + RELAY_HEADER, size - RELAY_HEADER,
+                            data + RELAY_HEADER, node_now(node));
+    relay_back_header(data, relay_channel(run->data));
+    if (n > 0)
+        (void)aq_loop_send_raw(node->loop, &to, 0, data, RELAY_HEADER + n);
+}
+
 /* Datagrams in a row with the same header. */
 static void recv_run(struct aq_node *node, struct aq_datagram *run)
 {
@@ -249,6 +273,7 @@ static void recv_run(struct aq_node *node, struct aq_datagram *run)
                               : NULL;
     if (w == NULL) {
         keep_early(node, run);
+        send_back(node, run);
         return;
     }
     run->channel = w->name;
@@ -446,6 +471,7 @@ static void on_refused(struct aq_node *node, struct link *l, const struct messag
     (void)memset(p->why, 0, sizeof p->why);
     if (message_has(m, FIELD_TEXT) && m->text.size < sizeof p->why)
         memcpy(p->why, m->text.data, m->text.size);
+    p->wait_us = min_u64((uint64_t)m->retry_after_ms * 1000, NODE_BACKOFF_MAX_US);
     if (p->session != NULL && l->state == LINK_ASKING)
         session_on_refused(p->session, m->reason, node_now(node));
     else

@@ -139,8 +139,8 @@ MUTANTS = [
            "path/three_times", "handshake/three_times", "sim/scenarios --first 1 --seeds 40"),
 
     mutant("19a", "a reset is smaller than its trigger", "core/accept.c",
-           "    uint32_t n = size - 1 < RESET_SIZE_MAX ? size - 1 : RESET_SIZE_MAX;",
-           "    uint32_t n = RESET_SIZE_MAX;", "security/stateless_resets", "reset/no_loop"),
+           "    uint32_t n = size - 1 < AQ_RESET_SIZE ? size - 1 : AQ_RESET_SIZE;",
+           "    uint32_t n = AQ_RESET_SIZE;", "security/stateless_resets", "reset/no_loop"),
     mutant("19b", "and rare", "core/accept.c",
            "    if (size <= RESET_SIZE_MIN || ep->reset_tokens_us > now + RESET_BURST_US)",
            "    if (size <= RESET_SIZE_MIN)", "security/stateless_resets", "reset/rate"),

@@ -112,6 +112,7 @@ static void on_closed(struct person *p, struct person *other, const struct aq_no
 {
     struct bond *b = &p->bonds[other->index];
     b->closed++;
+    (void)snprintf(b->reason, sizeof b->reason, "%s", e->reason);
     if (b->state != BOND_UP)
         wrong(p, other, "CLOSED");
     else if (b->conn != e->conn)

@@ -39,7 +39,7 @@ struct bond {
     unsigned said, heard;
     bool echoed;
     uint64_t heard_us, gap_us; /* when, and the longest silence since somebody has set it to 0 */
-    /* Of the last failure. */
+    /* Of the last failure, or the last end. */
     char reason[96];
     enum aq_node_step step;
 };

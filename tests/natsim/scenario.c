@@ -343,6 +343,7 @@ const struct scenario scenarios[] = {
     {"call", play_call, 200, "both call each other at once: one connection"},
     {"faults", play_faults, 60, "ten faults: no session stuck, nothing left"},
     {"recover", play_recover, 40, "one fault, and how long until they talk again"},
+    {"reborn", play_reborn, 40, "a peer is killed and back within a second: known at once"},
     {"refuse", play_refuse, 27, "who may not be connected is told why"},
     {"restart", play_restart, 10, "every bootstrap node restarts: all come back"},
     {"thousand", play_thousand, 0, "the same with 1,000 peers"},

@@ -36,6 +36,7 @@ void play_faults(struct world *world);  /* faults.c */
 void play_refuse(struct world *world);  /* refuse.c */
 void play_recover(struct world *world); /* recover.c */
 void play_liar(struct world *world);    /* liar.c */
+void play_reborn(struct world *world);  /* reborn.c */
 void play_switch(struct world *world);  /* switch.c */
 void play_matrix(struct world *world);  /* matrix.c */
 
