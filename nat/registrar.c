@@ -294,8 +294,9 @@ uint64_t registrar_wait(const struct registrar *r, uint64_t now)
     uint64_t first = UINT64_MAX;
     for (unsigned i = 0; i < r->count; i++) {
         const struct registrar_node *n = &r->node[i];
-        if (n->state == NODE_WAITING && n->reason == NAT_RATE_LIMITED && n->deadline_us < first)
-            first = n->deadline_us;
+        uint64_t at = n->state == NODE_WAITING ? n->deadline_us : now + r->config.backoff_min_us;
+        if (n->reason == NAT_RATE_LIMITED && at < first)
+            first = at;
     }
     if (first == UINT64_MAX)
         return 0;

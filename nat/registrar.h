@@ -130,7 +130,8 @@ void registrar_stop(struct registrar *r, uint64_t now);
 
 unsigned registrar_registered(const struct registrar *r); /* nodes whose lease holds */
 unsigned registrar_required(const struct registrar *r);   /* (n + 1) / 2 */
-/* How long until the first that has said rate_limited is asked again; 0: none has. */
+/* How long until the first whose last word is rate_limited is asked again; that it is being asked
+ * counts as a second. 0: none. */
 uint64_t registrar_wait(const struct registrar *r, uint64_t now);
 
 #endif

@@ -90,6 +90,22 @@ fails 1 'dir: cannot use' recv --dir "$T/none" --key "$T/a.key" --bootstrap "$BO
 fails 1 'Not a directory' recv --dir "$T/file" --key "$T/a.key" --bootstrap "$BOOT"
 ok 'no file, no folder, nobody who takes files'
 
+# ---- a bootstrap node that lets a key register a few times a second only: its word is waited for ----
+"$ANTQ" id --key "$T/often.key" >/dev/null 2>&1
+for what in "ping $B_ID --count 1" "chat $B_ID"; do
+    : >"$T/run.err"
+    i=0
+    until grep -q 'rate_limited; it is tried again in ' "$T/run.err"; do
+        i=$((i + 1))
+        [ "$i" -le 30 ] || fail "antq $what is never told to wait"
+        status=0
+        # shellcheck disable=SC2086
+        echo hello | timeout 60 "$ANTQ" $what --key "$T/often.key" --bootstrap "$BOOT" >"$T/run.out" 2>"$T/run.err" || status=$?
+        [ "$status" = 0 ] || fail "antq $what ended with $status: $(cat "$T/run.err")"
+    done
+done
+ok 'who is told to wait waits'
+
 # ---- Ctrl-C ----
 start a 'answer 2' ping "$B_ID" --count 1000
 kill -INT "$PID"

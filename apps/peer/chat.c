@@ -91,7 +91,7 @@ static void chat_event(struct peer_program *p, const struct aq_node_event *event
     struct chat *c = p->user;
     bool it = event->peer_id != NULL && memcmp(event->peer_id, c->id, sizeof c->id) == 0;
 
-    if (event->kind == AQ_NODE_REGISTERED && event->result == AQ_NODE_NONE) {
+    if (event->kind == AQ_NODE_REGISTERED && event->result == AQ_NODE_NONE && !peer_is_limited(p)) {
         complain("registering: no bootstrap node has us; `antq doctor` tells more");
     } else if (it && event->kind == AQ_NODE_CONNECTED) {
         c->stream = peer_open(p, event->conn, &talk_service);

@@ -351,6 +351,18 @@ bool peer_goes_on(const struct peer_program *p, const struct aq_node_event *even
            && aq_loop_now(p->loop) - since_us < patience_us;
 }
 
+bool peer_is_limited(const struct peer_program *p)
+{
+    struct aq_node_bootstrap info = {.size = sizeof info};
+
+    for (unsigned i = 0; aq_node_bootstrap(p->node, i, &info) == AQ_OK; i++) {
+        if (strcmp(info.reason, "rate_limited") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void note_target(struct peer_program *p, const struct aq_node_event *event)
 {
     if (p->target == NULL || event->peer_id == NULL || memcmp(event->peer_id, p->target, 32) != 0) {

@@ -96,6 +96,8 @@ void peer_connect(struct peer_program *p, const uint8_t id[32], unsigned flags);
 /* Whether that failure to reach the target is no reason to give up: it is to be tried again soon,
  * and was there less than a minute ago, or a bootstrap node wants us to wait. */
 bool peer_goes_on(const struct peer_program *p, const struct aq_node_event *event);
+/* Whether no bootstrap node has us because one has us wait. */
+bool peer_is_limited(const struct peer_program *p);
 /* Milliseconds since the start. */
 double peer_ms(const struct peer_program *p);
 /* The first ten characters: for people's eyes. */

@@ -255,19 +255,6 @@ static void connected(struct ping *g, const struct aq_node_event *event)
     send_one(g);
 }
 
-/* Whether a bootstrap node has us wait. */
-static bool is_limited(const struct peer_program *p)
-{
-    struct aq_node_bootstrap info = {.size = sizeof info};
-
-    for (unsigned i = 0; aq_node_bootstrap(p->node, i, &info) == AQ_OK; i++) {
-        if (strcmp(info.reason, "rate_limited") == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void registered(struct ping *g, enum aq_node_result result)
 {
     struct peer_program *p = &g->p;
@@ -276,7 +263,7 @@ static void registered(struct ping *g, enum aq_node_result result)
         g->registered_ms = peer_ms(p);
         g->connect_us = aq_loop_clock(p->loop);
         peer_connect(p, g->id, AQ_NODE_KEEP);
-    } else if (!is_limited(p)) { /* else it is tried again */
+    } else if (!peer_is_limited(p)) { /* else it is tried again */
         peer_tell(p, &(struct aq_node_event){.kind = AQ_NODE_FAILED,
                                              .peer_id = g->id,
                                              .step = AQ_NODE_STEP_REGISTERING,

@@ -242,7 +242,8 @@ static void send_event(struct peer_program *p, const struct aq_node_event *event
     struct sender *f = p->user;
     bool it = event->peer_id != NULL && memcmp(event->peer_id, f->id, sizeof f->id) == 0;
 
-    if (event->kind == AQ_NODE_REGISTERED && event->result == AQ_NODE_NONE && f->conn == 0) {
+    if (event->kind == AQ_NODE_REGISTERED && event->result == AQ_NODE_NONE && f->conn == 0
+        && !peer_is_limited(p)) {
         complain("registering: no bootstrap node has us; `antq doctor` tells more");
         peer_end(p, EXIT_FAILED);
     } else if (it && event->kind == AQ_NODE_CONNECTED) {
