@@ -32,9 +32,9 @@ void registrar_config_init(struct registrar_config *config)
 
 const char *registrar_reason_name(unsigned reason)
 {
-    static const char *const names[] = {"none",         "unreachable",     "timeout",
-                                        "wrong_pin",    "connection_lost", "no_address",
-                                        "too_much_work"};
+    static const char *const names[] = {"none",          "unreachable",     "timeout",
+                                        "wrong_pin",     "connection_lost", "no_address",
+                                        "too_much_work", "same_node"};
     if (reason < FAILURE_NONE)
         return nat_reason_name(reason);
     return reason - FAILURE_NONE < sizeof names / sizeof *names ? names[reason - FAILURE_NONE]
@@ -103,8 +103,18 @@ void registrar_failed(struct registrar *r, unsigned node, enum registrar_failure
 {
     struct registrar_node *n = &r->node[node];
     n->hang_up = false;
+    bool calm = why == FAILURE_WRONG_PIN || why == FAILURE_SAME_NODE;
     if (n->state != NODE_WAITING && n->state != NODE_STOPPED)
-        wait_and_retry(r, n, why, why == FAILURE_WRONG_PIN ? r->config.backoff_max_us : 0, now);
+        wait_and_retry(r, n, why, calm ? r->config.backoff_max_us : 0, now);
+}
+
+void registrar_again(struct registrar *r, unsigned node, uint64_t now)
+{
+    struct registrar_node *n = &r->node[node];
+    if (n->state != NODE_WAITING)
+        return;
+    n->backoff_us = r->config.backoff_min_us;
+    n->deadline_us = now;
 }
 
 static void accepted(struct registrar_node *n, const struct message *m, uint64_t backoff_us,

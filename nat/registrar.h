@@ -42,6 +42,7 @@ enum registrar_failure {
     FAILURE_LOST,          /* the connection ended */
     FAILURE_NO_ADDRESS,    /* its host name leads nowhere */
     FAILURE_TOO_MUCH_WORK, /* a proof of work beyond what a peer does */
+    FAILURE_SAME_NODE,     /* another of them is the same node, and connected */
 };
 const char *registrar_reason_name(unsigned reason);
 
@@ -123,6 +124,8 @@ void registrar_failed(struct registrar *r, unsigned node, enum registrar_failure
 void registrar_recv(struct registrar *r, unsigned node, const struct message *m, uint64_t now);
 void registrar_tick(struct registrar *r, uint64_t now);
 uint64_t registrar_deadline(const struct registrar *r);
+/* A node that waits is tried now: what kept it waiting is over. */
+void registrar_again(struct registrar *r, unsigned node, uint64_t now);
 /* The network is another one: nodes that could not be reached are tried again soon. */
 void registrar_hurry(struct registrar *r, uint64_t now);
 /* Says goodbye to all: a lease of 0, then CLOSE. */

@@ -460,6 +460,53 @@ Test(node, registers_with_the_majority)
     end();
 }
 
+/* Two names of one node, as of its IPv4 and IPv6 address: one registers, the other stands by, and
+ * takes its place when that is lost. */
+Test(node, one_node_by_two_names)
+{
+    struct aq_node_bootstrap info = {.size = sizeof info};
+    start_boots(1);
+    name_list[1] = names[0];
+    start_side(0, 2, NULL);
+    start_side(1, 2, NULL);
+    UNTIL(side[0].result == AQ_NODE_MAJORITY && side[1].result == AQ_NODE_MAJORITY);
+    unsigned has = 0;
+    UNTIL(aq_node_bootstrap(side[0].node, 0, &info) == AQ_OK && (has = info.registered ? 0 : 1) < 2
+          && aq_node_bootstrap(side[0].node, 1 - has, &info) == AQ_OK
+          && strcmp(info.reason, "same_node") == 0);
+    cr_assert_eq(aq_node_connect(side[0].node, id_of(1), 0), AQ_OK);
+    UNTIL(side[0].conn && side[1].conn);
+
+    cr_assert_eq(aq_node_bootstrap(side[0].node, has, &info), AQ_OK);
+    struct aq_loop *loop = aq_node_loop(side[0].node);
+    cr_assert_eq(aq_close(aq_loop_endpoint(loop), info.conn, 0, "", aq_loop_clock(loop)), AQ_OK);
+    UNTIL(aq_node_bootstrap(side[0].node, 1 - has, &info) == AQ_OK && info.registered);
+    end();
+}
+
+/* Between turns the loop's clock stands still; who calls then must not find his time used up. */
+Test(node, connects_between_turns)
+{
+    start_boots(1);
+    start_side(0, 0, NULL);
+    start_side(1, 0, NULL);
+    struct aq_loop *loop = aq_node_loop(side[0].node);
+    struct aq_addr at;
+    uint64_t last_turn_us = aq_loop_now(loop);
+    cr_assert_eq(aq_node_listening(side[1].node, &at, 1), 1);
+    (void)usleep(20000);
+    cr_assert_eq(aq_loop_now(loop), last_turn_us);
+    char error[128];
+    cr_assert_eq(aq_node_connect_address(side[0].node, &at, id_of(1), error, sizeof error), AQ_OK);
+    cr_expect_geq(aq_loop_now(loop), last_turn_us + 20000);
+    (void)usleep(20000);
+    last_turn_us = aq_loop_now(loop);
+    cr_assert_eq(aq_node_connect(side[0].node, id_of(1), 0), AQ_MISUSE, "no bootstrap nodes");
+    cr_expect_geq(aq_loop_now(loop), last_turn_us + 20000);
+    UNTIL(side[0].conn && side[1].conn);
+    end();
+}
+
 /* A peer that is kept is connected again when it comes back. */
 Test(node, reconnects)
 {

@@ -37,8 +37,33 @@ struct node_boot *boot_registered(struct aq_node *node, unsigned n)
     return NULL;
 }
 
+/* Two names may lead to one node, an IPv4 and an IPv6 address of it. It keeps one registration of
+ * us, the latest, and would take the former's connection for a stranger's: so the first that is
+ * connected stays, and the other stands by. */
+static bool boot_is_spare(const struct aq_node *node, const struct node_boot *b)
+{
+    for (unsigned i = 0; i < node->boot_count; i++) {
+        const struct node_boot *other = &node->boots[i];
+        if (other != b && other->connected && b->known && peer_id_equal(&other->id, &b->id))
+            return true;
+    }
+    return false;
+}
+
+/* It is connected no more: one that stood by has its turn. */
+static void boot_gave_way(struct aq_node *node, const struct node_boot *b)
+{
+    for (unsigned i = 0; i < node->boot_count && b->connected; i++) {
+        const struct node_boot *other = &node->boots[i];
+        if (other != b && other->known && peer_id_equal(&other->id, &b->id)
+            && node->registrar.node[i].reason == FAILURE_SAME_NODE)
+            registrar_again(&node->registrar, i, node_now(node));
+    }
+}
+
 static void boot_failed(struct aq_node *node, struct node_boot *b, enum registrar_failure why)
 {
+    boot_gave_way(node, b);
     relay_boot_lost(node, b);
     b->answer_us = 0;
     b->conn = 0;
@@ -92,6 +117,10 @@ void boot_dial(struct aq_node *node, unsigned index)
     struct node_boot *b = &node->boots[index];
     char text[HOST_MAX + 16];
     bool colons = strchr(b->name.host, ':') != NULL;
+    if (boot_is_spare(node, b)) {
+        boot_failed(node, b, FAILURE_SAME_NODE);
+        return;
+    }
     b->dialling = true;
     if (b->asking)
         return;
@@ -113,6 +142,7 @@ void boot_close(struct aq_node *node, struct node_boot *b)
     if (b->conn == 0)
         return;
     aq_conn conn = b->conn;
+    boot_gave_way(node, b);
     relay_boot_lost(node, b);
     b->answer_us = 0;
     b->conn = 0; /* its last events are nobody's */
@@ -145,6 +175,11 @@ static void boot_connected(struct aq_node *node, struct node_boot *b)
     if (aq_conn_peer(node->ep, b->conn, &peer) == AQ_OK) {
         memcpy(b->id.bytes, peer.spki_hash, PEER_ID_SIZE);
         b->known = true; /* first use, at least of this run: from now on it must be this key */
+    }
+    if (boot_is_spare(node, b)) {
+        boot_close(node, b);
+        boot_failed(node, b, FAILURE_SAME_NODE);
+        return;
     }
     if (aq_stream_open(node->ep, b->conn, false, NULL, &b->stream) != AQ_OK) {
         boot_close(node, b);
@@ -302,6 +337,7 @@ static const char *boot_hint(unsigned reason)
     case FAILURE_TIMEOUT: return "is its address right, is it running, does UDP get through?";
     case FAILURE_WRONG_PIN:
         return "another key answers under this name: ask its operator for the new PeerId";
+    case FAILURE_SAME_NODE: return "another of the names leads to the same node, which has us";
     case NAT_BANNED:
     case NAT_POLICY: return "ask its operator to let your PeerId in, or use another bootstrap node";
     case NAT_VERSION: return "one of you needs a newer antq";

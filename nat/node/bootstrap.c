@@ -427,6 +427,7 @@ void aq_bootstrap_stop(struct aq_bootstrap *b)
 {
     if (b->stopping)
         return;
+    (void)aq_loop_clock(b->loop); /* it may be called between turns */
     b->stopping = true;
     b->registry.shutting_down = true;
     bootstrap_farewell(b);

@@ -404,6 +404,7 @@ int aq_node_connect(struct aq_node *node, const uint8_t peer_id[32], unsigned fl
 {
     struct peer_id id;
     memcpy(id.bytes, peer_id, PEER_ID_SIZE);
+    node_called(node);
     if (node->boot_count == 0 || node->stopping || peer_id_equal(&id, &node->self))
         return AQ_MISUSE;
     struct node_peer *p = peer_find(node, &id);
@@ -431,6 +432,7 @@ int aq_node_connect_address(struct aq_node *node, const struct aq_addr *addr,
 {
     struct aq_connect connect;
     struct peer_id id;
+    node_called(node);
     if (peer_id != NULL)
         memcpy(id.bytes, peer_id, PEER_ID_SIZE);
     struct node_peer *p = peer_id != NULL ? peer_find(node, &id) : NULL;
@@ -475,6 +477,7 @@ int aq_node_disconnect(struct aq_node *node, const uint8_t peer_id[32], uint64_t
 {
     struct peer_id id;
     memcpy(id.bytes, peer_id, PEER_ID_SIZE);
+    node_called(node);
     struct node_peer *p = peer_find(node, &id);
     if (p == NULL)
         return AQ_GONE;

@@ -23,6 +23,7 @@ int aq_node_bootstrap(struct aq_node *node, unsigned index, struct aq_node_boots
     size_t size = info->size < sizeof all ? info->size : sizeof all;
     if (index >= node->boot_count)
         return AQ_MISUSE;
+    node_called(node);
     const struct node_boot *b = &node->boots[index];
     const struct registrar_node *n = &node->registrar.node[index];
     memset(&all, 0, sizeof all);

@@ -302,6 +302,7 @@ void aq_node_stop(struct aq_node *node)
 {
     if (node->stopping)
         return;
+    node_called(node);
     node->stopping = true;
     for (unsigned i = 0; i < node->link_max; i++) {
         struct link *l = &node->links[i];

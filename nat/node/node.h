@@ -187,6 +187,12 @@ static inline uint64_t node_now(const struct aq_node *node)
 {
     return aq_loop_now(node->loop);
 }
+/* At the begin of each call that an application may make between the loop's turns: the clock may
+ * stand where the last turn began, long ago, and what is begun now would be over at once. */
+static inline void node_called(struct aq_node *node)
+{
+    (void)aq_loop_clock(node->loop);
+}
 void node_tell(struct aq_node *node, const struct aq_node_event *event);
 /* Lets the machines run until they want nothing more, and sets the timer for the next time. */
 void node_pump(struct aq_node *node);
