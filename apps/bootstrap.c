@@ -186,7 +186,7 @@ static bool state_save(struct bootstrap_program *program)
 /* One line of the allow list. */
 static bool allow_line(struct bootstrap_program *program, char *line, unsigned number)
 {
-    char *comment = strchr(line, '#');
+    char *comment = strchr(line, '#'), problem[64];
 
     if (comment != NULL) {
         *comment = '\0';
@@ -195,8 +195,8 @@ static bool allow_line(struct bootstrap_program *program, char *line, unsigned n
         if (!aq_peer_id_parse(word, program->allow[program->allow_count])) {
             complain(
                 "--allow: line %u of \"%s\": \"%.80s\" is no PeerId (52 characters, as `antq id`"
-                " prints them)",
-                number, program->flags.allow, word);
+                " prints them%s)",
+                number, program->flags.allow, word, peer_id_problem(word, problem, sizeof problem));
             return false;
         }
         program->allow_count++;
@@ -540,7 +540,8 @@ int bootstrap_main(int argc, char **argv)
 {
     static struct bootstrap_program program = {.signal_fd = -1};
     const struct option_set sets[] = {
-        {"Flags", bootstrap_rows, sizeof bootstrap_rows / sizeof bootstrap_rows[0], &program.flags},
+        {"Flags:", bootstrap_rows, sizeof bootstrap_rows / sizeof bootstrap_rows[0],
+         &program.flags},
     };
     const struct command command = {
         .name = "antq bootstrap",

@@ -118,7 +118,7 @@ static bool find_peer_id(struct key_file *key)
     config.alpn = alpn;
     config.alpn_count = 1;
     config.key.file = key->path;
-    config.verify = AQ_VERIFY_NONE;
+    config.verify = AQ_VERIFY_PEER; /* which knows what kinds of key may be */
     struct aq_tls *tls = aq_tls_new(&config, error, sizeof error);
     bool ok = tls != NULL && aq_tls_pin(tls, key->peer_id);
     if (tls == NULL) {
@@ -126,6 +126,24 @@ static bool find_peer_id(struct key_file *key)
     }
     aq_tls_free(tls);
     return ok;
+}
+
+char *peer_id_problem(const char *word, char *out, size_t size)
+{
+    enum {
+        LETTERS = AQ_PEER_ID_TEXT - 1
+    };
+    static const char alphabet[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    size_t length = strlen(word), good = strspn(word, alphabet);
+
+    if (good < length && good < LETTERS && length >= LETTERS / 2) {
+        (void)snprintf(out, size, "; the %zu. is \"%c\", which is in none", good + 1, word[good]);
+    } else if (length != LETTERS) {
+        (void)snprintf(out, size, "; these are %zu", length);
+    } else { /* its last bits are none of the 256 */
+        (void)snprintf(out, size, "; none ends with \"%c\"", word[length - 1]);
+    }
+    return out;
 }
 
 bool key_file_open(struct key_file *key, const char *path)

@@ -21,5 +21,8 @@ struct key_file {
 /* Finds the key, or makes an Ed25519 one, and tells whose it is. path NULL: key.pem in
  * $XDG_CONFIG_HOME/antq or ~/.config/antq, which is made too. False: told why. */
 bool key_file_open(struct key_file *key, const char *path);
+/* What is wrong with a word that is no PeerId, as the end of a sentence; returns out. 64 bytes
+ * suffice. */
+char *peer_id_problem(const char *word, char *out, size_t size);
 
 #endif

@@ -353,6 +353,15 @@ bool identity_self_signed(struct identity *id, enum aq_key_kind kind, uint64_t u
     return certify(id, unix_s, error, error_size);
 }
 
+bool identity_is_of_peer(const EVP_PKEY *key)
+{
+    if (EVP_PKEY_id(key) == EVP_PKEY_ED25519) {
+        return true;
+    }
+    const EC_KEY *ec = EVP_PKEY_id(key) == EVP_PKEY_EC ? EVP_PKEY_get0_EC_KEY(key) : NULL;
+    return ec != NULL && EC_GROUP_get_curve_name(EC_KEY_get0_group(ec)) == NID_X9_62_prime256v1;
+}
+
 bool identity_from_key(struct identity *id, const struct aq_pem *key, uint64_t unix_s, char *error,
                        size_t error_size)
 {

@@ -30,6 +30,8 @@ bool identity_self_signed(struct identity *id, enum aq_key_kind kind, uint64_t u
  * is made anew at each start. */
 bool identity_from_key(struct identity *id, const struct aq_pem *key, uint64_t unix_s, char *error,
                        size_t error_size);
+/* PROTOCOL §2: Ed25519 or P-256. */
+bool identity_is_of_peer(const EVP_PKEY *key);
 void identity_free(struct identity *id);
 
 /* HKDF-SHA-256 of the private key, with a salt of our own. False: no memory. */

@@ -191,6 +191,12 @@ static bool set_identity(struct aq_tls *tls, const struct aq_tls_config *config,
         if (!identity_from_key(&id, &config->key, unix_s, error, error_size)) {
             return false;
         }
+        if (tls->verify == AQ_VERIFY_PEER && !identity_is_of_peer(id.key)) {
+            identity_free(&id);
+            return identity_error(error, error_size,
+                                  "private key %s: peers take Ed25519 and P-256 keys only",
+                                  config->key.file != NULL ? config->key.file : "(in memory)");
+        }
     } else if (given(&config->cert) || given(&config->key)) {
         if (!load_given(tls, &id, &config->cert, &config->key, error, error_size)) {
             return false;

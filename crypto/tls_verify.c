@@ -255,15 +255,6 @@ static bool verify_ca(const struct aq_tls *tls, const STACK_OF(CRYPTO_BUFFER) * 
     return accepted;
 }
 
-static bool key_is_of_peer(const EVP_PKEY *key)
-{
-    if (EVP_PKEY_id(key) == EVP_PKEY_ED25519) {
-        return true;
-    }
-    const EC_KEY *ec = EVP_PKEY_id(key) == EVP_PKEY_EC ? EVP_PKEY_get0_EC_KEY(key) : NULL;
-    return ec != NULL && EC_GROUP_get_curve_name(EC_KEY_get0_group(ec)) == NID_X9_62_prime256v1;
-}
-
 static bool verify_pin(const uint8_t pin[32], const STACK_OF(CRYPTO_BUFFER) * chain,
                        struct verdict *verdict)
 {
@@ -296,7 +287,7 @@ static bool verify_peer(const uint8_t pin[32], const STACK_OF(CRYPTO_BUFFER) * c
                "the peer sent a chain: a peer's certificate is one, signed by itself");
     } else if (key == NULL) {
         refuse(verdict, SSL_AD_BAD_CERTIFICATE, not_parsed);
-    } else if (!key_is_of_peer(key)) {
+    } else if (!identity_is_of_peer(key)) {
         refuse(verdict, SSL_AD_UNSUPPORTED_CERTIFICATE,
                "the peer's key is neither Ed25519 nor P-256");
     } else if (X509_verify(leaf, key) != 1) {
