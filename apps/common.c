@@ -26,7 +26,7 @@ static void print_line(const char *prefix, const char *format, va_list arguments
     (void)vsnprintf(text, sizeof text, format, arguments);
     (void)fflush(stdout);
     progress_end();
-    (void)fprintf(stderr, "%s%s\n", prefix, text);
+    (void)fprintf(stderr, "%s%s\n", prefix, plain_text(text));
 }
 
 void complain(const char *format, ...)
@@ -80,7 +80,7 @@ void progress_line(const char *format, ...)
     (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     if (terminal) {
-        (void)fprintf(stderr, "\r%s\033[K", text);
+        (void)fprintf(stderr, "\r%s\033[K", plain_text(text));
         progress_open = true;
     } else {
         (void)fprintf(stderr, "%s\n", text);
@@ -177,25 +177,70 @@ bool close_is_ordinary(const struct aq_close_info *info)
     return (info->by == AQ_BY_US || info->by == AQ_BY_PEER) && info->code == 0;
 }
 
+/* Bytes of the character that begins here (RFC 3629); 0: it is no UTF-8. */
+static size_t utf8_size(const unsigned char *at)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t size = at[0] < 0x80 ? 1 : at[0] >= 0xf0 ? 4 : at[0] >= 0xe0 ? 3 : 2;
+    uint32_t value = at[0] & (0xffu >> (size + 1));
+
+    if (size == 1) {
+        return 1;
+    }
+    if (at[0] < 0xc0 || at[0] > 0xf7) {
+        return 0;
+    }
+    for (size_t i = 1; i < size; i++) {
+        if ((at[i] & 0xc0) != 0x80) { /* the end of the text, too */
+            return 0;
+        }
+        value = value << 6 | (at[i] & 0x3f);
+    }
+    bool surrogate = value >= 0xd800 && value < 0xe000;
+    return value < least[size] || value > 0x10ffff || surrogate ? 0 : size;
+}
+
 void json_text(FILE *out, const char *text)
 {
+    const unsigned char *at = (const unsigned char *)text;
+
     if (text == NULL) {
         (void)fputs("null", out);
         return;
     }
     (void)fputc('"', out);
-    for (; *text != '\0'; text++) {
-        unsigned char c = (unsigned char)*text;
+    while (*at != '\0') {
+        size_t size = utf8_size(at);
 
-        if (c == '"' || c == '\\') {
-            (void)fprintf(out, "\\%c", c);
-        } else if (c < 0x20 || c > 0x7e) {
-            (void)fprintf(out, "\\u%04x", c);
+        if (*at == '"' || *at == '\\') {
+            (void)fprintf(out, "\\%c", *at);
+        } else if (*at < 0x20 || *at == 0x7f) {
+            (void)fprintf(out, "\\u%04x", *at);
+        } else if (size == 0) {
+            (void)fputs("\\ufffd", out);
         } else {
-            (void)fputc(c, out);
+            (void)fwrite(at, 1, size, out);
         }
+        at += size > 0 ? size : 1;
     }
     (void)fputc('"', out);
+}
+
+char *plain_text(char *text)
+{
+    unsigned char *at = (unsigned char *)text;
+
+    while (*at != '\0') {
+        size_t size = utf8_size(at);
+        bool steers = *at < 0x20 || *at == 0x7f || (size == 2 && at[0] == 0xc2 && at[1] < 0xa0);
+
+        if (steers || size == 0) {
+            size = size > 0 ? size : 1;
+            memset(at, '?', size);
+        }
+        at += size;
+    }
+    return text;
 }
 
 /* ---- samples --------------------------------------------------------------------------------- */

@@ -48,8 +48,12 @@ char *close_text(const struct aq_close_info *info, char *out, size_t size);
 /* Whether a close is the ordinary end of a connection: application code 0 or NO_ERROR. */
 bool close_is_ordinary(const struct aq_close_info *info);
 
-/* A JSON string with its quotes; bytes outside printable ASCII are escaped. NULL prints null. */
+/* A JSON string with its quotes: UTF-8 as it is, control characters escaped, U+FFFD for each byte
+ * that is no UTF-8 (names of files can be anything). NULL prints null. */
 void json_text(FILE *out, const char *text);
+/* What others have named goes to a terminal: in place, each byte that could steer it (control
+ * characters, also those of Latin-1 and in UTF-8) or is no UTF-8 becomes `?`. Returns text. */
+char *plain_text(char *text);
 
 /* Samples in microseconds, kept by the caller. Sorting is in place and without an allocation
  * (qsort of the C library may allocate, and a transfer must not). */

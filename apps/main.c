@@ -131,7 +131,8 @@ int main(int argc, char **argv)
     (void)setvbuf(stdout, out_buffer, _IOFBF, sizeof out_buffer);
     (void)signal(SIGPIPE, SIG_IGN);
     code = dispatch(argc, argv);
-    if (fflush(stdout) != 0 && code == EXIT_DONE) {
+    bool unsaid = fflush(stdout) != 0 || ferror(stdout) != 0; /* now, or before */
+    if (unsaid && code == EXIT_DONE) {
         complain("cannot write to standard output");
         code = EXIT_FAILED;
     }

@@ -41,8 +41,42 @@ Test(common, json_strings_are_escaped)
     cr_assert_str_eq(json_of("h3"), "\"h3\"");
     cr_assert_str_eq(json_of(""), "\"\"");
     cr_assert_str_eq(json_of("a\"b\\c"), "\"a\\\"b\\\\c\"");
-    cr_assert_str_eq(json_of("\n\x7f\xff"), "\"\\u000a\\u007f\\u00ff\"");
+    cr_assert_str_eq(json_of("\n\x7f"), "\"\\u000a\\u007f\"");
     cr_assert_str_eq(json_of(NULL), "null");
+}
+
+/* UTF-8 as RFC 3629 has it; what is none is replaced, byte by byte. */
+static const struct {
+    const char *text, *json, *plain;
+} texts[] = {
+    {"\xc3\xbc \xe6\x97\xa5 \xf0\x9f\x99\x82", "\"\xc3\xbc \xe6\x97\xa5 \xf0\x9f\x99\x82\"",
+     "\xc3\xbc \xe6\x97\xa5 \xf0\x9f\x99\x82"},
+    {"a\xff", "\"a\\ufffd\"", "a?"},
+    {"\x80", "\"\\ufffd\"", "?"},
+    {"\xc3", "\"\\ufffd\"", "?"},                                     /* cut */
+    {"\xe6\x97", "\"\\ufffd\\ufffd\"", "??"},                         /* cut */
+    {"\xc0\xaf", "\"\\ufffd\\ufffd\"", "??"},                         /* longer than needed */
+    {"\xed\xa0\x80", "\"\\ufffd\\ufffd\\ufffd\"", "???"},             /* a surrogate */
+    {"\xf4\x90\x80\x80", "\"\\ufffd\\ufffd\\ufffd\\ufffd\"", "????"}, /* above U+10FFFF */
+    {"\xf4\x8f\xbf\xbf", "\"\xf4\x8f\xbf\xbf\"", "\xf4\x8f\xbf\xbf"},
+    {"\xc2\x9b"
+     "1m",
+     "\"\xc2\x9b"
+     "1m\"",
+     "??1m"}, /* CSI, as UTF-8 */
+    {"\xc2\xa0", "\"\xc2\xa0\"", "\xc2\xa0"},
+    {"\x1b[2J\r\n", "\"\\u001b[2J\\u000d\\u000a\"", "?[2J??"},
+};
+
+Test(common, texts_of_others)
+{
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        char plain[64];
+
+        (void)strcpy(plain, texts[i].text);
+        cr_expect_str_eq(json_of(texts[i].text), texts[i].json, "row %zu", i);
+        cr_expect_str_eq(plain_text(plain), texts[i].plain, "row %zu", i);
+    }
 }
 
 Test(common, pins_are_hexadecimal)
