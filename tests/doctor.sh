@@ -32,19 +32,33 @@ kind=$3
 lab_boot
 lab_side a "$kind"
 lab_ready
-names=
+names='' boot_pids=''
 boot_start() { # boot_start NUMBER ADDRESS ARG...: a bootstrap node; $names gets its name
     "$ANTQ" id --key "$T/boot$1.key" >"$T/boot$1.id" 2>/dev/null
     number=$1 address=$2
     shift 2
+    rm -f "$T/boot$number.out"
     ns_exec boot "$ANTQ" bootstrap --listen "$address:4433" --key "$T/boot$number.key" "$@" \
         >"$T/boot$number.out" 2>"$T/boot$number.err" &
     boot_pid=$!
     started "$boot_pid"
+    boot_pids="$boot_pids $boot_pid"
     wait_for_line "$T/boot$number.out" 'listening on' "$boot_pid" 20 || fail 'the bootstrap node does not start'
     names="$names --bootstrap $(cat "$T/boot$number.id")@$address:4433"
 }
+boots() { # anew for each doctor: the NAT gets at most 12 probes a minute from each, and a doctor may ask for 4
+    # shellcheck disable=SC2086
+    [ -z "$boot_pids" ] || { kill $boot_pids; wait $boot_pids || true; }
+    boot_pids='' names=''
+    if [ "$kind" = fw6 ]; then
+        boot_start 1 '[2001:db8:b::2]'
+    else
+        boot_start 1 192.0.2.2
+        boot_start 2 192.0.2.3
+    fi
+}
 doctor() { # doctor NAMES ARG...: its exit code in $status
+    boots
     doctor_names=$1
     shift
     status=0
@@ -60,12 +74,7 @@ says() { # says KEY VALUE...: in its JSON
 }
 words() { grep -qE "$1" "$T/doctor.out" || fail "behind $kind: it does not say /$1/"; }
 
-if [ "$kind" = fw6 ]; then
-    boot_start 1 '[2001:db8:b::2]'
-else
-    boot_start 1 192.0.2.2
-    boot_start 2 192.0.2.3
-fi
+boots
 one=" --bootstrap $(cat "$T/boot1.id")@192.0.2.2:4433"
 tries=0
 while :; do # lossless links, but a probe that a slow machine gives up on would be one more kind of NAT
