@@ -85,30 +85,39 @@ void attack_move(struct aq_endpoint *ep, aq_conn conn, const struct aq_path_addr
     }
 }
 
-static struct conn *with_nat(struct aq_endpoint *ep, aq_conn conn)
+static struct nat *with_nat(struct aq_endpoint *ep, aq_conn conn)
 {
-    struct conn *c = endpoint_find_conn((struct endpoint *)ep, conn);
+    const struct conn *c = endpoint_find_conn((struct endpoint *)ep, conn);
     if (c == NULL || c->nat == NULL)
         attack_die("inside", "no connection with NAT traversal");
-    c->nat_due = true;
-    conn_wake(c);
-    return c;
+    return c->nat;
 }
 
-void attack_pair(struct aq_endpoint *ep, aq_conn conn, uint64_t round, const struct aq_addr *addr)
+void attack_pair(struct aq_endpoint *ep, aq_conn conn, uint64_t round, const struct aq_addr *addr,
+                 uint64_t now)
 {
-    struct nat *n = with_nat(ep, conn)->nat;
+    struct nat *n = with_nat(ep, conn);
+    if (aq_nat_punch(ep, conn, n->round + 1, 99, addr, now) != AQ_OK)
+        attack_die("inside", "no pair");
     n->round = round;
-    if (n->pair_count == 0)
-        n->pair_count = 1;
-    n->pair[0] = (struct nat_entry){.seq = 99, .addr = *addr, .state = NAT_HELD, .news = true};
 }
 
-void attack_address(struct aq_endpoint *ep, aq_conn conn, unsigned index, uint64_t seq,
-                    const struct aq_addr *addr)
+void attack_address(struct aq_endpoint *ep, aq_conn conn, uint64_t seq, const struct aq_addr *addr,
+                    uint64_t now)
 {
-    with_nat(ep, conn)->nat->address[index] =
-        (struct nat_entry){.seq = seq, .addr = *addr, .state = NAT_HELD, .news = true};
+    uint64_t given;
+    with_nat(ep, conn)->next_seq = seq;
+    if (aq_nat_add_address(ep, conn, addr, &given, now) != AQ_OK || given != seq)
+        attack_die("inside", "no address");
+}
+
+void attack_forget(struct aq_endpoint *ep, aq_conn conn)
+{
+    struct nat *n = with_nat(ep, conn);
+    for (unsigned i = 0; i < NAT_FIRST; i++)
+        n->first[i] = (struct nat_entry){.state = NAT_FREE};
+    for (unsigned i = 0; i < n->blocks * NAT_MORE; i++)
+        n->more[i / NAT_MORE][i % NAT_MORE] = (struct nat_entry){.state = NAT_FREE};
 }
 
 static void read_addr(const char *text, uint16_t port, struct aq_addr *addr)

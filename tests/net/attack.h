@@ -40,11 +40,13 @@ uint16_t attack_port(void);
 /* The connection goes on from that socket, bound to an address that is not ours, without asking. */
 void attack_move(struct aq_endpoint *ep, aq_conn conn, const struct aq_path_addr *to, uint64_t now);
 
-/* A pair of PUNCH_ME_NOW in that round, in place of the first one told, whatever the rules say; and
- * an ADD_ADDRESS with that number. */
-void attack_pair(struct aq_endpoint *ep, aq_conn conn, uint64_t round, const struct aq_addr *addr);
-void attack_address(struct aq_endpoint *ep, aq_conn conn, unsigned index, uint64_t seq,
-                    const struct aq_addr *addr);
+/* A pair of PUNCH_ME_NOW in that round, and an ADD_ADDRESS with that number, whatever the rules
+ * say; addresses that were told are as if they had not been. */
+void attack_pair(struct aq_endpoint *ep, aq_conn conn, uint64_t round, const struct aq_addr *addr,
+                 uint64_t now);
+void attack_address(struct aq_endpoint *ep, aq_conn conn, uint64_t seq, const struct aq_addr *addr,
+                    uint64_t now);
+void attack_forget(struct aq_endpoint *ep, aq_conn conn);
 
 void attack_as_client(struct attack *a);
 void attack_as_server(struct attack *a);

@@ -38,6 +38,11 @@ static struct aq_endpoint *ep_of(const struct foe *f)
     return aq_loop_endpoint(aq_node_loop(f->node));
 }
 
+static uint64_t now_of(const struct foe *f)
+{
+    return aq_loop_now(aq_node_loop(f->node));
+}
+
 static void on_event(void *user, struct aq_node *node, const struct aq_node_event *e)
 {
     struct foe *f = user;
@@ -146,7 +151,7 @@ static struct aq_addr name_of(enum names how, unsigned n, const struct aq_addr *
 /* A round of PUNCH_ME_NOW. */
 static void say_punch(struct foe *f, enum names how, unsigned round, const struct aq_addr *victim)
 {
-    uint64_t now = aq_loop_now(aq_node_loop(f->node));
+    uint64_t now = now_of(f);
     for (unsigned i = 0; i < NAMES && f->conn != 0; i++) {
         struct aq_addr at = name_of(how, i, victim);
         f->told += aq_nat_punch(ep_of(f), f->conn, 1000 + round, i, &at, now) == AQ_OK;
@@ -156,13 +161,13 @@ static void say_punch(struct foe *f, enum names how, unsigned round, const struc
 /* As many ADD_ADDRESS as there may be, in place of those before. */
 static void say_add(struct foe *f, enum names how, const struct aq_addr *victim)
 {
-    uint64_t end = attack_clock() + PATIENCE_US, now = aq_loop_now(aq_node_loop(f->node));
+    uint64_t end = attack_clock() + PATIENCE_US, now = now_of(f);
     for (unsigned i = 0; i < f->held; i++)
         (void)aq_nat_remove_address(ep_of(f), f->conn, f->seq[i], now);
     f->held = 0;
     while (f->held < NAMES - 4 && f->conn != 0 && attack_clock() < end) {
         struct aq_addr at = name_of(how, f->held, victim);
-        now = aq_loop_now(aq_node_loop(f->node));
+        now = now_of(f);
         if (aq_nat_add_address(ep_of(f), f->conn, &at, &f->seq[f->held], now) == AQ_OK) {
             f->held++;
             f->told++;
@@ -257,7 +262,7 @@ static void punch_round_0(struct attack *a)
     struct aq_addr victim = attack_victim(a);
     begin(a, 1, true);
     run(500); /* until what the node itself asks for is said */
-    attack_pair(ep_of(&foes[0]), foes[0].conn, 0, &victim);
+    attack_pair(ep_of(&foes[0]), foes[0].conn, 0, &victim, now_of(&foes[0]));
     UNTIL(foes[0].closed > 0);
     report("punch-round-0", &victim);
     end_all();
@@ -270,7 +275,7 @@ static void punch_too_many(struct attack *a)
     say_punch(&foes[0], NAME_PORTS, 0, &victim);
     run(200);
     victim.port = attack_port();
-    attack_pair(ep_of(&foes[0]), foes[0].conn, 1000, &victim); /* a 33rd */
+    attack_pair(ep_of(&foes[0]), foes[0].conn, 1000, &victim, now_of(&foes[0])); /* a 33rd */
     UNTIL(foes[0].closed > 0);
     report("punch-too-many", &victim);
     end_all();
@@ -337,7 +342,7 @@ static void move_spoofed(struct attack *a)
         .local = from, .remote = a->target_at, .socket = spoof(f, &victim, 1)};
     if (aq_stream_open(ep_of(f), f->conn, false, NULL, &stream) != AQ_OK)
         attack_die("move-spoofed", "no stream");
-    attack_move(ep_of(f), f->conn, &to, aq_loop_now(aq_node_loop(f->node)));
+    attack_move(ep_of(f), f->conn, &to, now_of(f));
     for (unsigned i = 0; i < 40; i++) { /* it echoes */
         if (f->conn != 0)
             (void)aq_stream_write(ep_of(f), stream, &iov, 1, 0);
@@ -371,7 +376,7 @@ static void wait_dialled(struct foe *f)
 static void drop(struct foe *f)
 {
     if (f->conn != 0)
-        (void)aq_close(ep_of(f), f->conn, 0, "and again", aq_loop_now(aq_node_loop(f->node)));
+        (void)aq_close(ep_of(f), f->conn, 0, "and again", now_of(f));
     UNTIL(f->conn == 0);
 }
 
@@ -404,17 +409,17 @@ static void add_wrong(struct attack *a, const char *trick, bool same_number)
     struct foe *f = &foes[0];
     wait_dialled(f);
     forget_counts(f);
-    for (unsigned n = 0; n < (same_number ? 1 : 2);
-         n++) { /* the second time others in their place */
+    for (unsigned n = 0; n < (same_number ? 1 : 2); n++) { /* 24, and 24 more */
+        attack_forget(ep_of(f), f->conn);
         for (unsigned i = 0; i < 24; i++) {
             struct aq_addr at = name_of(NAME_PORTS, i, &victim);
-            attack_address(ep_of(f), f->conn, i, 1000 + n * 100 + i, &at);
+            attack_address(ep_of(f), f->conn, 1000 + n * 100 + i, &at, now_of(f));
         }
         run(200);
     }
     other.port = attack_port();
     if (same_number)
-        attack_address(ep_of(f), f->conn, 0, 1000, &other);
+        attack_address(ep_of(f), f->conn, 1000, &other, now_of(f));
     UNTIL(f->closed > 0);
     report(trick, &victim);
 }
