@@ -139,7 +139,7 @@ void peer_tell(struct peer_program *p, const struct aq_node_event *event)
 {
     bool failed = event->kind == AQ_NODE_FAILED;
 
-    if (p->flags.json && (!p->quiet || failed)) {
+    if (p->flags.json && (!p->quiet || (failed && !peer_goes_on(p, event)))) {
         tell_json(p, event);
     }
     if (!p->flags.json || failed) {
