@@ -5,6 +5,7 @@
  * (loss, ACK, idle) are computed there and nowhere else. */
 #include "core/addr.h"
 #include "core/endpoint.h"
+#include "core/num.h"
 
 enum {
     PTO_SHIFT_MAX = 16
@@ -200,6 +201,22 @@ static uint64_t shift_saturated(uint64_t value, uint32_t shift)
     return value > (AQ_NEVER >> 1) >> shift ? AQ_NEVER >> 1 : value << shift;
 }
 
+/* RFC 9002 §6.2.1: a packet restarts the probe timeout. Those that look at other paths come one
+ * after the other while one is searched for, and would put off for ever what tells that the path in
+ * use is dead: so there is an end, three times as long as the timeouts so far, where nothing at all
+ * comes.
+ */
+static uint64_t conn_pto_latest(const struct conn *c, uint64_t pto_us)
+{
+    enum {
+        SPANS = 3
+    };
+    if (!natframes_traverses(c) || !c->eliciting_since_recv)
+        return AQ_NEVER;
+    uint64_t from_us = max_u64(c->last_eliciting_sent_us, c->nat->moved_us);
+    return from_us + shift_saturated(SPANS * pto_us, c->pto_count + 1) - SPANS * pto_us;
+}
+
 /* RFC 9002 A.8, GetPtoTimeAndSpace. */
 static uint64_t conn_pto_time(struct conn *c, uint64_t now, enum space_id *space)
 {
@@ -213,7 +230,10 @@ static uint64_t conn_pto_time(struct conn *c, uint64_t now, enum space_id *space
             && c->state != CONN_CONFIRMED) /* RFC 9002 §6.2.1: not before confirmation */
             continue;
         any = true;
-        uint64_t when = sp->sent.last_eliciting_us + shift_saturated(conn_pto(c, i), c->pto_count);
+        uint64_t pto_us = conn_pto(c, i);
+        uint64_t when = sp->sent.last_eliciting_us + shift_saturated(pto_us, c->pto_count);
+        if (i == SPACE_APP)
+            when = min_u64(when, conn_pto_latest(c, pto_us));
         if (when < best) {
             best = when;
             *space = i;

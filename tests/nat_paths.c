@@ -629,3 +629,27 @@ Test(nat_paths, the_relay_is_nobodys_victim)
     cr_expect(is_direct(n, 0) && is_direct(n, 1));
     net_free(n);
 }
+
+/* RFC 9002 §6.2.1: looking at other paths restarts the probe timeout each time; that the path in
+ * use is dead is told all the same, while nothing at all comes. */
+Test(nat_paths, looking_elsewhere_hides_no_silence)
+{
+    struct net *n = net_new(8);
+    const struct conn *c = inside(&n->p->client);
+    net_run(n, 500000);
+    cut(n, RELAY, true, true);
+    cut(n, DIRECT, true, true);
+    cr_assert_eq(aq_ping(n->p->client.ep, n->p->client.conn, n->p->now_us), AQ_OK);
+    unsigned probed = 0;
+    for (; !(n->news[0] & AQ_PATH_SILENT); probed++) { /* as long as there are ids to do it with */
+        struct aq_path_addr old = direct_of(n, 0);
+        n->own[1].port = (uint16_t)(3000 + probed);
+        if (probe(n, 0, AQ_PROBE_SMALL) != AQ_OK)
+            break;
+        net_run(n, conn_pto(c, SPACE_APP) * 9 / 10);
+        (void)aq_conn_drop_path(n->p->client.ep, n->p->client.conn, &old, n->p->now_us);
+    }
+    cr_expect_gt(probed, 5);
+    cr_expect_neq(n->news[0] & AQ_PATH_SILENT, 0, "%u probes, %u timeouts", probed, c->pto_count);
+    net_free(n);
+}
