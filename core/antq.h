@@ -673,12 +673,18 @@ struct aq_nat_news {
  * is not told: an address removed before it was told of, a round that a higher one ended. */
 AQ_API bool aq_nat_next(struct aq_endpoint *ep, aq_conn conn, struct aq_nat_news *news);
 
-enum aq_status { /* computed, in this order of precedence */
-    AQ_STATUS_CLOSED,
-    AQ_STATUS_HANDSHAKING,
+/* What a connection is doing, computed when it is asked for, in this order of precedence. */
+enum aq_status {
+    AQ_STATUS_CLOSED,      /* closing, draining or over */
+    AQ_STATUS_HANDSHAKING, /* until AQ_EVENT_CONNECTED */
+    /* The peer migrates: its packets come from another address (AQ_PATH_PEER_MOVED), which has not
+     * answered yet (RFC 9000 §8.2, §9.3). Until it has, at most three times what came from there is
+     * sent; if it never does, the connection goes back. A move of our own (aq_conn_migrate) is not
+     * seen here: the connection goes on where it is until the other path has answered, and
+     * AQ_EVENT_PATH tells. */
     AQ_STATUS_PATH_VALIDATING,
-    AQ_STATUS_CONGESTED,
-    AQ_STATUS_CONNECTED,
+    AQ_STATUS_CONGESTED, /* enum aq_congested says by what */
+    AQ_STATUS_CONNECTED, /* none of these: it sends when there is something to send */
 };
 enum aq_congested { /* why AQ_STATUS_CONGESTED */
     AQ_CONGESTED_NOT,
@@ -972,7 +978,7 @@ enum aq_trace_type {
                              follow */
     AQ_TRACE_PACKET_RECEIVED, /* the same; c 0 */
     AQ_TRACE_FRAME,     /* of the packet before. space: frame type, its lower 16 bits. a, b, c: its
-                           first     three fields in the order of RFC 9000 §19, for bytes their size; ACK:
+                           first three fields in the order of RFC 9000 §19, for bytes their size; ACK:
                            largest, delay as sent, ranges after the first; STREAM: id, offset, size * 2
                            + fin; PADDING: bytes */
     AQ_TRACE_ACK_RANGE, /* of the ACK before: a: smallest, b: largest */

@@ -78,7 +78,7 @@ AQ_API void aq_bootstrap_self(const struct aq_bootstrap *bootstrap, struct aq_ad
 AQ_API unsigned aq_bootstrap_listening(const struct aq_bootstrap *bootstrap, struct aq_addr *addrs,
                                        unsigned max);
 /* Tells all peers that it is shutting down, and a quarter of a second later ends the loop. In
- * callbacks of the loop, or between its steps. */
+ * callbacks of the loop, or between its steps (then aq_loop_step sends what it says). */
 AQ_API void aq_bootstrap_stop(struct aq_bootstrap *bootstrap);
 
 /* What must survive a restart: whose generation is how high, and the secret by which peers of a

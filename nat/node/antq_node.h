@@ -3,7 +3,11 @@
  *
  * A node owns a loop (antq_reactor.h) and belongs to its thread. Connections to peers are ordinary
  * ones: streams, datagrams and statistics work on their aq_conn as in antq.h. All pointers in
- * events are valid during the call.
+ * events are valid during the call. Callbacks may call everything here and in antq.h, but not
+ * aq_node_free, aq_loop_run, _step and _free; on_event is called in aq_node_new already.
+ *
+ * What is begun between the loop's turns (also by aq_node_new) goes out in the next one: under
+ * aq_loop_run by itself; who nests the loop (aq_loop_fd) calls aq_loop_step after it.
  *
  *     aq_node_new -> aq_node_connect(peer_id) -> aq_loop_run(aq_node_loop(node)) -> aq_node_free
  *     on_event: registered, each step, connected (or failed, with the reason and what to try)
@@ -39,9 +43,11 @@ struct aq_node_config {
      * drawn from the key and `listen` where that names a port: started again after it was killed,
      * the node then ends the connections that it had as soon as somebody sends on them. */
     struct aq_loop_config loop;
-    struct aq_pem key; /* whose we are (aq_key_make): of one node at a time */
+    /* Whose we are (aq_key_make: Ed25519 or P-256); of one node at a time. Copied. */
+    struct aq_pem key;
     /* `[PEERID@]HOST:PORT` each; without a PeerId whoever answers at first is believed
-     * (AQ_NODE_BOOTSTRAP tells who, to be remembered). Copied. 0: only addresses can be dialled. */
+     * (AQ_NODE_BOOTSTRAP tells who, to be remembered). Copied. 0: only addresses can be dialled.
+     * Of several names of one node, one registers and the others stand by ("same_node"). */
     const char *const *bootstrap;
     unsigned bootstrap_count;
     const struct aq_addr *listen; /* copied; none: any port on IPv4 and, where there is one, IPv6 */
@@ -49,8 +55,11 @@ struct aq_node_config {
     enum aq_node_policy policy;
     const uint8_t (*allow)[32]; /* AQ_NODE_ALLOW: PeerIds; must outlive the node */
     unsigned allow_count;
+    /* AQ_NODE_ASK: may this peer connect to us? To be answered at once. Asked several times for one
+     * connection: when a bootstrap node announces it, and when it has proved to be it. */
     bool (*ask)(void *user, struct aq_node *node, const uint8_t peer_id[32]);
     void (*on_event)(void *user, struct aq_node *node, const struct aq_node_event *event);
+    /* Events of connections between AQ_NODE_CONNECTED and AQ_NODE_CLOSED, as antq.h has them. */
     void (*on_conn)(void *user, struct aq_node *node, const struct aq_event *event);
     void (*keylog)(void *user, const char *line); /* as aq_tls_config.keylog; NULL: none */
     void *user;
@@ -58,17 +67,20 @@ struct aq_node_config {
 };
 AQ_API void aq_node_config_init(struct aq_node_config *config);
 
-/* Opens its sockets and begins to register with all bootstrap nodes at once. NULL on failure, with
- * a sentence in error. */
+/* Opens its sockets and begins to register with all bootstrap nodes at once. NULL on failure (a
+ * name, a key or an address that cannot be used), with a sentence in error: at most error_size
+ * bytes, always a string; 256 suffice. NULL and 0: it is not wanted. */
 AQ_API struct aq_node *aq_node_new(const struct aq_node_config *config, char *error,
                                    size_t error_size);
-/* Frees everything, the loop too. aq_node_stop and run first, or peers learn it by a timeout. */
+/* Frees everything, the loop too; handles of its connections end. NULL: nothing. aq_node_stop and
+ * run first, or peers learn it by a timeout. */
 AQ_API void aq_node_free(struct aq_node *node);
 AQ_API struct aq_loop *aq_node_loop(struct aq_node *node);
 AQ_API const uint8_t *aq_node_id(const struct aq_node *node); /* 32 bytes */
-/* What was bound, with ports. Returns how many in all. */
+/* What was bound, with ports: at most max of them. Returns how many there are in all. */
 AQ_API unsigned aq_node_listening(const struct aq_node *node, struct aq_addr *addrs, unsigned max);
-/* Graceful end: says goodbye to all; aq_loop_run returns. */
+/* Graceful end: says goodbye to peers, a moment later to bootstrap nodes; aq_loop_run returns,
+ * or aq_loop_step 1. Nothing new is begun any more. */
 AQ_API void aq_node_stop(struct aq_node *node);
 
 enum {
@@ -83,9 +95,9 @@ AQ_API int aq_node_connect(struct aq_node *node, const uint8_t peer_id[32], unsi
  * there. AQ_MISUSE with a sentence in error; AQ_FULL. */
 AQ_API int aq_node_connect_address(struct aq_node *node, const struct aq_addr *addr,
                                    const uint8_t *peer_id, char *error, size_t error_size);
-/* Closes the connection to a peer, or gives up connecting; it is not connected again. AQ_OK,
- * AQ_GONE.
- */
+/* Closes the connection to a peer, with an application code (RFC 9000 §20.2) and a reason that is
+ * copied, or gives up connecting, of which no event tells; it is not connected again. AQ_OK;
+ * AQ_GONE: nothing is known of that peer. */
 AQ_API int aq_node_disconnect(struct aq_node *node, const uint8_t peer_id[32], uint64_t code,
                               const char *reason);
 
@@ -128,9 +140,9 @@ struct aq_node_event {
     bool relayed, incoming, registered;
     bool first_use;     /* AQ_NODE_BOOTSTRAP: it has no PeerId in its name: remember this one */
     unsigned index;     /* of the bootstrap node */
-    const char *reason; /* why, a few words */
-    const char *hint;   /* what to try next; NULL: nothing */
-    uint64_t retry_us;  /* tried again after so long; 0: not */
+    const char *reason; /* why, a few words: for people, and a line of a log; NULL: nothing */
+    const char *hint;   /* what to try next, a sentence; NULL: nothing */
+    uint64_t retry_us;  /* tried again after so long, microseconds; 0: not */
     struct aq_addr observed; /* AQ_NODE_BOOTSTRAP: our address as it sees it; family 0: unknown */
     const uint8_t *probe;    /* AQ_NODE_PROBE: its 16 bytes */
     uint64_t wait_us;        /* AQ_NODE_FAILED: rate_limited: there is no use before; 0: unknown */
@@ -138,14 +150,14 @@ struct aq_node_event {
 };
 
 struct aq_node_bootstrap {
-    size_t size;
+    size_t size;    /* set by the caller: sizeof; what it has room for is filled in */
     char name[384]; /* as given */
     bool pinned, registered;
     uint8_t peer_id[32]; /* all zero: never reached */
     const char *reason;  /* static: of the last try */
     struct aq_addr remote, observed;
-    uint64_t rtt_us;
-    uint64_t lease_us; /* left */
+    uint64_t rtt_us;   /* smoothed */
+    uint64_t lease_us; /* left; 0: not registered */
     uint16_t mtu;      /* the largest datagram that it has acknowledged, 0 unknown */
     aq_conn conn;      /* to it, for statistics; 0: none */
 };
@@ -161,22 +173,22 @@ AQ_API int aq_node_probe(struct aq_node *node, unsigned index, const struct aq_a
                          bool other_port, uint8_t probe[16]);
 
 struct aq_node_status {
-    size_t size;
+    size_t size; /* set by the caller: sizeof */
     enum aq_status status;
     enum aq_congested congested; /* why AQ_STATUS_CONGESTED */
     enum aq_node_step step;      /* while it has no connection */
     bool relayed, incoming;
     aq_conn conn;                 /* 0: none */
     struct aq_addr local, remote; /* of a relayed one: the bootstrap node's */
-    uint64_t rtt_us;
-    uint16_t mtu;
+    uint64_t rtt_us;              /* smoothed */
+    uint16_t mtu;                 /* UDP payload, bytes */
 };
 /* Computed now. AQ_OK; AQ_GONE: nothing is known of that peer. */
 AQ_API int aq_node_status(struct aq_node *node, const uint8_t peer_id[32],
                           struct aq_node_status *status);
 
 struct aq_node_stats {
-    size_t size;
+    size_t size; /* set by the caller: sizeof. Counts since aq_node_new, unless it says now */
     unsigned bootstraps, registered;
     unsigned peers, connected, connecting;      /* now */
     uint64_t attempts, relayed, direct, failed; /* of connecting to a PeerId or an address */
