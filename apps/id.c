@@ -24,7 +24,7 @@ int id_main(int argc, char **argv)
 {
     struct id_flags flags = {NULL, false};
     const struct option_set sets[] = {
-        {"Flags", id_rows, sizeof id_rows / sizeof id_rows[0], &flags},
+        {"Flags:", id_rows, sizeof id_rows / sizeof id_rows[0], &flags},
     };
     const struct command command = {
         .name = "antq id",

@@ -160,10 +160,10 @@ for round in 1 2 3; do
     A_PID=$PEER_PID
     kill "$A_PID"
     wait "$A_PID" || fail 'peer did not end with 0'
-    run 20 hostA ping "$B_ID" --bootstrap "$BOOT" --key "$T/a.key" --count 5 --json >"$T/both_a.json" 2>"$T/both_a.err" &
+    run 60 hostA ping "$B_ID" --bootstrap "$BOOT" --key "$T/a.key" --count 5 --json >"$T/both_a.json" 2>"$T/both_a.err" &
     PING_A=$!
     status=0
-    run 20 hostB ping "$A_ID" --bootstrap "$BOOT" --key "$T/b.key" --count 5 --json >"$T/both_b.json" 2>"$T/both_b.err" || status=$?
+    run 60 hostB ping "$A_ID" --bootstrap "$BOOT" --key "$T/b.key" --count 5 --json >"$T/both_b.json" 2>"$T/both_b.err" || status=$?
     wait "$PING_A" || status=$((status + 10))
     # One may ask before the other is registered, or end while the other still counts: told as that.
     case $status in

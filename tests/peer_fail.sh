@@ -115,6 +115,94 @@ kill -INT "$peer"
 wait "$peer" || fail "peer ended with $? after SIGINT"
 ok 'Ctrl-C'
 
+# ---- what was typed wrong: which character ----
+fails 2 'the 52. is "1"' ping "${B_ID%?}1" --key "$T/a.key" --bootstrap "$BOOT"
+fails 2 'these are 51' ping "${B_ID%?}" --key "$T/a.key" --bootstrap "$BOOT"
+fails 2 'none ends with "b"' ping "${B_ID%?}b" --key "$T/a.key" --bootstrap "$BOOT"
+fails 2 'an IPv6 address stands in brackets' ping "$B_ID" --key "$T/a.key" --bootstrap ::1:4433
+fails 2 'must end with a host and a port' ping "$B_ID" --key "$T/a.key" --bootstrap '127.0.0.1: 1'
+for kind in 'RSA' 'EC -pkeyopt ec_paramgen_curve:P-384'; do
+    # shellcheck disable=SC2086
+    (umask 077 && openssl genpkey -algorithm $kind -out "$T/other.key" 2>/dev/null)
+    fails 1 'peers take Ed25519 and P-256 keys only' id --key "$T/other.key"
+    fails 1 'peers take Ed25519 and P-256 keys only' ping "$B_ID" --key "$T/other.key" --bootstrap "$BOOT"
+    rm -f "$T/other.key"
+done
+ok 'a PeerId, a name and keys that cannot be'
+
+# ---- one bootstrap node by two names ----
+start b "$online" peer
+peer=$PID
+"$ANTQ" id --key "$T/e.key" >/dev/null 2>&1
+timeout 60 "$ANTQ" ping "$B_ID" --key "$T/e.key" --bootstrap "$BOOT,$BOOT" --count 1 >"$T/run.out" 2>"$T/run.err" ||
+    fail "a node that is named twice: $(cat "$T/run.err")"
+grep -q 'same_node' "$T/run.err" || fail "not told that it is one node: $(cat "$T/run.err")"
+ok 'a node that is named twice'
+
+# ---- chat: JSON, a standard output that nobody takes, a peer that leaves ----
+if command -v python3 >/dev/null 2>&1; then
+    printf 'said "so"\n\303\274' | timeout 60 "$ANTQ" chat "$B_ID" --key "$T/e.key" --bootstrap "$BOOT" --json >"$T/run.out" 2>"$T/run.err" ||
+        fail "chat --json: $(cat "$T/run.err")"
+    python3 -c 'import json, sys
+said = [e["text"] for e in map(json.loads, open(sys.argv[1], encoding="utf-8")) if e["event"] == "chat"]
+assert said == ["said \"so\"", "\u00fc"], said' "$T/run.out" || fail "the JSON of chat: $(cat "$T/run.out")"
+fi
+status=0
+timeout 60 "$ANTQ" ping "$B_ID" --key "$T/e.key" --bootstrap "$BOOT" --count 1 >/dev/full 2>"$T/run.err" || status=$?
+[ "$status" = 1 ] && grep -q 'cannot write to standard output' "$T/run.err" || fail "ping to a full disk ends with $status"
+status=0
+timeout 60 "$ANTQ" peer --key "$T/c.key" --bootstrap "$BOOT" --json >/dev/full 2>"$T/run.err" || status=$?
+[ "$status" = 1 ] && grep -q 'cannot write to standard output' "$T/run.err" || fail "peer to a full disk ends with $status"
+mkfifo "$T/keyboard"
+sleep 60 >"$T/keyboard" &
+started $!
+timeout 60 "$ANTQ" chat "$B_ID" --key "$T/e.key" --bootstrap "$BOOT" <"$T/keyboard" >"$T/run.out" 2>"$T/chat.err" &
+chat=$!
+started "$chat"
+wait_for_line "$T/chat.err" 'connected, ' "$chat" 30 || fail "chat does not connect: $(cat "$T/chat.err")"
+kill "$peer"
+wait "$peer" || fail "peer ended with $?"
+status=0
+wait "$chat" || status=$?
+[ "$status" = 1 ] && grep -q 'the peer is gone' "$T/chat.err" || fail "chat ended with $status when its peer left: $(cat "$T/chat.err")"
+ok 'chat: JSON, and its ends'
+
+# ---- names that a receiver does not take, and one that two write ----
+mkdir "$T/names"
+start b "$online" recv --dir "$T/names"
+recv=$PID
+echo text >"$T/.profile"
+utf8=$(printf '\303\274')
+echo text >"$T/$utf8"
+fails 1 'sending .profile: it refuses the name: a leading dot' send "$B_ID" "$T/.profile" --key "$T/a.key" --bootstrap "$BOOT"
+timeout 60 "$ANTQ" send "$B_ID" "$T/$utf8" --key "$T/a.key" --bootstrap "$BOOT" --json >"$T/run.out" 2>"$T/run.err" || fail "a name in UTF-8: $(cat "$T/run.err")"
+grep -q "\"name\":\"$utf8\"" "$T/run.out" && grep -q "^$utf8: 5 bytes, whole" "$T/b.err" || fail 'a name in UTF-8 is not itself in JSON'
+[ -z "$(find "$T/names" -name '.*' -type f)" ] && cmp -s "$T/$utf8" "$T/names/$utf8" || fail 'what came is not what was sent'
+if command -v flock >/dev/null 2>&1; then
+    part=$T/names/.antq-$(sha256sum "$T/file" | cut -c 1-16).part
+    : >"$part"
+    flock "$part" sleep 60 &
+    flock=$!
+    started "$flock"
+    i=0
+    while flock -n "$part" true; do
+        i=$((i + 1))
+        [ "$i" -lt 100 ] || fail 'flock takes no lock'
+        sleep 0.1
+    done
+    fails 1 'receiving the same file from somebody else' send "$B_ID" "$T/file" --key "$T/a.key" --bootstrap "$BOOT"
+    [ -e "$part" ] || fail "another's part was removed"
+    kill "$flock"
+    rm -f "$part"
+fi
+kill "$recv"
+wait "$recv" || fail "recv ended with $?"
+if [ "$(id -u)" != 0 ]; then
+    mkdir -m 500 "$T/closed"
+    fails 1 'dir: cannot write in' recv --dir "$T/closed" --key "$T/a.key" --bootstrap "$BOOT"
+fi
+ok 'names that cannot be, in UTF-8, and taken'
+
 # ---- a receiver's disk is full: here, a limit of 64 KiB a file ----
 head -c 300000 /dev/urandom >"$T/big"
 mkdir "$T/in"
@@ -124,7 +212,7 @@ recv=$!
 started "$recv"
 wait_for_line "$T/b.err" "$online" "$recv" 30 || fail 'recv does not come up'
 fails 1 'sending big: it cannot write it: is its disk full' send "$B_ID" "$T/big" --key "$T/a.key" --bootstrap "$BOOT"
-grep -q 'receiving big: ' "$T/b.err" || fail 'the receiver does not say it'
+grep -q 'receiving big: File too large\|receiving big: No space left' "$T/b.err" || fail 'the receiver does not say it'
 kill "$recv"
 wait "$recv" || fail "recv ended with $?"
 trap - XFSZ

@@ -1,5 +1,8 @@
-/* chat.c -- `antq chat PEERID`: lines of standard input go there, what it says is shown. While a
- * connection that was lost is made again, standard input waits, for a minute. */
+/* chat.c -- `antq chat PEERID`: lines of standard input go there, what it says is shown.
+ *
+ * Standard input is read when the stream has room, so that nothing is lost however much comes, and
+ * waits while a connection that was lost is made again, for a minute. Its end is the good end; when
+ * the peer leaves before, what was still to be said is not said, and the status is 1. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -13,24 +16,22 @@ struct chat {
     struct peer_program p;
     uint8_t id[32];
     struct peer_stream *stream;
-    char line[TALK_LINE];
-    size_t size;
-    bool ended;
+    uint8_t said[TALK_LINE]; /* read, and not yet in the stream */
+    size_t size, at;
+    bool in_line; /* the last line that was read is not ended */
+    bool ended;   /* standard input */
+    bool lost;    /* the connection is, and is made again */
 };
 
-static void chat_line(struct peer_program *p, struct peer_stream *s, const char *line)
+static void chat_over(struct chat *c, const char *why)
 {
-    struct aq_conn_peer peer = {.size = sizeof peer};
-    char id[AQ_PEER_ID_TEXT] = "?";
-
-    if (aq_conn_peer(p->ep, s->conn, &peer) == AQ_OK) {
-        (void)peer_short(peer.spki_hash, id);
+    if (!c->p.ending) {
+        complain("%s", why);
+        peer_end(&c->p, EXIT_FAILED);
     }
-    (void)printf("%s> %s\n", id, line);
-    (void)fflush(stdout);
 }
 
-static void chat_end(struct peer_program *p, struct peer_stream *s)
+static void chat_end(struct peer_program *p, struct peer_stream *s, bool lost)
 {
     struct chat *c = p->user;
 
@@ -38,51 +39,85 @@ static void chat_end(struct peer_program *p, struct peer_stream *s)
         return;
     }
     c->stream = NULL;
-    if (c->ended) { /* our own end came back: everything was heard */
+    if (c->lost) {
+        return;
+    }
+    if (lost) {
+        chat_over(c, "that peer does not chat now; it must run `antq peer` or `antq chat`");
+    } else if (c->ended) { /* our own end came back: everything was heard */
         peer_end(p, EXIT_DONE);
+    } else {
+        chat_over(c, "the peer has ended the chat");
     }
 }
 
+static void on_input(void *user);
+
+/* What was read goes into the stream; what finds no room waits, and so does standard input. */
 static void say(struct chat *c)
 {
-    c->line[c->size] = '\0';
-    c->size = 0;
-    if (c->stream == NULL || !talk_say(&c->p, c->stream, c->line)) {
-        complain("not said, the peer is not there now: %.60s", c->line);
+    struct aq_iov iov = {c->said + c->at, c->size - c->at};
+    bool last = c->ended;
+
+    if (c->stream == NULL) {
+        return;
     }
+    int64_t taken = aq_stream_write(c->p.ep, c->stream->id, &iov, 1, last ? AQ_FIN : 0);
+    if (taken < 0) {
+        chat_over(c, "not said, the peer is not there now");
+        return;
+    }
+    c->at += (size_t)taken;
+    bool room = c->at == c->size;
+    if (room) {
+        c->at = c->size = 0;
+    }
+    (void)aq_loop_watch(c->p.loop, STDIN_FILENO, room && !last ? on_input : NULL, c);
 }
 
 static void on_input(void *user)
 {
     struct chat *c = user;
-    char bytes[1024];
-    ssize_t got = read(STDIN_FILENO, bytes, sizeof bytes);
+    /* Room is kept for the end of a last line that has none. */
+    ssize_t got = read(STDIN_FILENO, c->said, sizeof c->said - 1);
 
-    for (ssize_t i = 0; i < got; i++) {
-        if (bytes[i] == '\n' || c->size == sizeof c->line - 1) {
-            say(c);
-        }
-        if (bytes[i] != '\n') {
-            c->line[c->size++] = bytes[i];
-        }
-    }
-    if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) {
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
-    (void)aq_loop_watch(c->p.loop, STDIN_FILENO, NULL, c);
-    if (c->size > 0) {
-        say(c);
+    if (got < 0) {
+        complain("cannot read standard input: %s", strerror(errno));
+        (void)aq_loop_watch(c->p.loop, STDIN_FILENO, NULL, c);
+        peer_end(&c->p, EXIT_FAILED);
+        return;
     }
-    c->ended = true;
-    if (c->stream == NULL || aq_stream_write(c->p.ep, c->stream->id, NULL, 0, AQ_FIN) < 0) {
-        peer_end(&c->p, EXIT_DONE);
+    c->size = (size_t)got;
+    c->ended = got == 0;
+    if (got > 0) {
+        c->in_line = c->said[got - 1] != '\n';
+    } else if (c->in_line) {
+        c->said[c->size++] = '\n';
+    }
+    say(c);
+}
+
+static void chat_room(struct peer_program *p, struct peer_stream *s)
+{
+    struct chat *c = p->user;
+
+    if (s == c->stream && c->size > 0) {
+        say(c);
     }
 }
 
-static void listen_to_input(struct chat *c, bool on)
+/* The connection has ended: by its peer's word, or else it is made again. */
+static void closed(struct chat *c, aq_conn conn)
 {
-    if (!c->ended) {
-        (void)aq_loop_watch(c->p.loop, STDIN_FILENO, on ? on_input : NULL, c);
+    struct aq_close_info info = {.size = sizeof info};
+
+    c->lost = aq_conn_close_info(c->p.ep, conn, &info) != AQ_OK || info.by != AQ_BY_PEER;
+    (void)aq_loop_watch(c->p.loop, STDIN_FILENO, NULL, c);
+    if (!c->lost) {
+        chat_over(c, "the peer is gone");
     }
 }
 
@@ -93,25 +128,33 @@ static void chat_event(struct peer_program *p, const struct aq_node_event *event
 
     if (event->kind == AQ_NODE_REGISTERED && event->result == AQ_NODE_NONE && !peer_is_limited(p)) {
         complain("registering: no bootstrap node has us; `antq doctor` tells more");
-    } else if (it && event->kind == AQ_NODE_CONNECTED) {
+    } else if (it && event->kind == AQ_NODE_CONNECTED && c->stream == NULL) {
+        c->lost = false;
         c->stream = peer_open(p, event->conn, &talk_service);
-        listen_to_input(c, true);
-    } else if (it && event->kind == AQ_NODE_CLOSED) {
-        listen_to_input(c, false);
-    } else if (it && event->kind == AQ_NODE_FAILED && !peer_goes_on(p, event)) {
-        if (p->lost_us == 0) {
-            peer_end(p, EXIT_FAILED); /* at the first time; later it may come back */
+        if (c->stream == NULL) {
+            chat_over(c, "the peer allows no stream now; try again");
         } else {
-            listen_to_input(c, true);
+            say(c);
         }
+    } else if (it && event->kind == AQ_NODE_CLOSED && !p->ending) {
+        closed(c, event->conn);
+    } else if (it && event->kind == AQ_NODE_FAILED && !peer_goes_on(p, event)) {
+        peer_end(p, EXIT_FAILED);
     }
+}
+
+static void chat_stop(struct peer_program *p)
+{
+    struct chat *c = p->user;
+
+    p->code = c->stream != NULL ? EXIT_DONE : EXIT_FAILED;
 }
 
 int chat_main(int argc, char **argv)
 {
     static struct chat c;
     static const struct peer_service *const services[] = {&talk_service, NULL};
-    const struct option_set sets[] = {{"Flags", peer_rows, PEER_ROWS, &c.p.flags}};
+    const struct option_set sets[] = {{"Flags:", peer_rows, PEER_ROWS, &c.p.flags}};
     const struct command command = {
         .name = "antq chat",
         .word = "PEERID",
@@ -133,8 +176,10 @@ int chat_main(int argc, char **argv)
     c.p.target = c.id;
     c.p.services = services;
     c.p.on_event = chat_event;
-    talk_on_line = chat_line;
+    c.p.on_stop = chat_stop;
+    talk_on_line = talk_show;
     talk_on_end = chat_end;
+    talk_on_room = chat_room;
     if (!peer_start(&c.p, &code)) {
         return code;
     }

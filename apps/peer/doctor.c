@@ -289,6 +289,11 @@ static void doctor_event(struct peer_program *p, const struct aq_node_event *e)
     }
 }
 
+static void doctor_stop(struct peer_program *p)
+{
+    p->code = EXIT_FAILED; /* it has told nothing yet */
+}
+
 static void on_late(void *user)
 {
     begin_asking(user);
@@ -297,7 +302,7 @@ static void on_late(void *user)
 int doctor_main(int argc, char **argv)
 {
     static struct doctor d;
-    const struct option_set sets[] = {{"Flags", peer_rows, PEER_ROWS, &d.p.flags}};
+    const struct option_set sets[] = {{"Flags:", peer_rows, PEER_ROWS, &d.p.flags}};
     const struct command command = {
         .name = "antq doctor",
         .about =
@@ -316,6 +321,7 @@ int doctor_main(int argc, char **argv)
     d.p.quiet = true;
     d.p.keep = true;
     d.p.on_event = doctor_event;
+    d.p.on_stop = doctor_stop;
     if (!peer_start(&d.p, &code)) {
         return code;
     }

@@ -9,10 +9,11 @@ const char *file_verdict_text(unsigned verdict)
     static const char *const texts[FILE_VERDICTS] = {
         "goes on",
         "it has it",
-        "it refuses the name",
+        "it refuses the name: a leading dot, control characters, or too long",
         "it has another file of that name, and overwrites none (recv --overwrite)",
-        "it cannot write it: is its disk full?",
-        "what came is not what was sent: the file changed meanwhile; send it again"};
+        "it cannot write it: is its disk full, may it write there?",
+        "what came is not what was sent: the file changed meanwhile; send it again",
+        "it is receiving the same file from somebody else: try again later"};
 
     return verdict < FILE_VERDICTS ? texts[verdict] : "it answers what is no answer";
 }
@@ -96,12 +97,13 @@ uint64_t get64(const uint8_t in[8])
 
 bool file_name_good(const char *name, size_t size)
 {
-    bool dots = size > 0 && size <= 2 && memcmp(name, "..", size) == 0;
+    /* `.` and `..`, our own parts' names, and what programs read in a home folder unseen. */
+    bool hidden = size > 0 && name[0] == '.';
 
     for (size_t i = 0; i < size; i++) {
         if (name[i] == '/' || (unsigned char)name[i] < 0x20 || name[i] == 0x7f) {
             return false;
         }
     }
-    return size > 0 && size <= FILE_NAME && !dots;
+    return size > 0 && size <= FILE_NAME && !hidden;
 }

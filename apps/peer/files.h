@@ -24,6 +24,7 @@ enum file_verdict {
     FILE_EXISTS, /* another file has this name, and is not overwritten */
     FILE_DISK,   /* it could not be written */
     FILE_HASH,   /* what came is not what was announced */
+    FILE_BUSY,   /* somebody else sends the same one */
     FILE_VERDICTS
 };
 const char *file_verdict_text(unsigned verdict);
@@ -48,7 +49,8 @@ void file_hash_end(struct file_hash *h);
 
 void put64(uint8_t out[8], uint64_t value);
 uint64_t get64(const uint8_t in[8]);
-/* A name that stays in its folder: no slash, not `.` or `..`, no control characters. */
+/* A name that stays in its folder, and can be seen there: no slash, no control characters, no dot
+ * in front. */
 bool file_name_good(const char *name, size_t size);
 
 #endif

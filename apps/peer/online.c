@@ -9,20 +9,7 @@
 /* What is said is shown, and comes back: who is alone sees that it works. */
 static void show_line(struct peer_program *p, struct peer_stream *s, const char *line)
 {
-    struct aq_conn_peer peer = {.size = sizeof peer};
-    char id[AQ_PEER_ID_TEXT] = "somebody";
-
-    if (aq_conn_peer(p->ep, s->conn, &peer) == AQ_OK) {
-        (void)peer_short(peer.spki_hash, id);
-    }
-    if (p->flags.json) {
-        (void)printf("{\"event\":\"chat\",\"from\":\"%s\",\"text\":", id);
-        json_text(stdout, line);
-        (void)puts("}");
-    } else {
-        (void)printf("%s> %s\n", id, line);
-    }
-    (void)fflush(stdout);
+    talk_show(p, s, line);
     (void)talk_say(p, s, line);
 }
 
@@ -30,7 +17,7 @@ int peer_main(int argc, char **argv)
 {
     static struct peer_program p;
     static const struct peer_service *const services[] = {&talk_service, NULL};
-    const struct option_set sets[] = {{"Flags", peer_rows, PEER_ROWS, &p.flags}};
+    const struct option_set sets[] = {{"Flags:", peer_rows, PEER_ROWS, &p.flags}};
     const struct command command = {
         .name = "antq peer",
         .about =
@@ -61,6 +48,6 @@ int peer_main(int argc, char **argv)
             note("listening on %s", aq_addr_text(&addrs[i], text, sizeof text));
         }
     }
-    (void)fflush(stdout);
+    peer_flush(&p);
     return peer_run(&p);
 }

@@ -51,9 +51,11 @@ const char *peer_bootstrap(const struct peer_program *p, unsigned index)
 
 bool peer_word(const char *word, uint8_t id[32])
 {
+    char problem[64];
+
     if (!aq_peer_id_parse(word, id)) {
-        complain("\"%s\" is no PeerId: it is 52 letters and digits, as `antq id` prints them",
-                 word);
+        complain("\"%s\" is no PeerId: it is 52 letters and digits, as `antq id` prints them%s",
+                 word, peer_id_problem(word, problem, sizeof problem));
         return false;
     }
     return true;
@@ -90,20 +92,25 @@ static bool each_part(const struct option_list *list,
 static bool bootstrap_good(const char *part)
 {
     const char *at = strchr(part, '@'), *colon = strrchr(part, ':');
-    char id[PEER_NAME];
+    char id[PEER_NAME], problem[64];
     uint8_t bytes[32];
-    char *end = NULL;
-    unsigned long port = colon != NULL ? strtoul(colon + 1, &end, 10) : 0;
+    uint64_t port = 0;
 
     (void)snprintf(id, sizeof id, "%.*s", at != NULL ? (int)(at - part) : 0, part);
     if (at != NULL && !aq_peer_id_parse(id, bytes)) {
         complain("--bootstrap: \"%s\" in \"%s\" is no PeerId: it is 52 letters and digits, as "
-                 "`antq bootstrap` prints them",
-                 id, part);
+                 "`antq bootstrap` prints them%s",
+                 id, part, peer_id_problem(id, problem, sizeof problem));
         return false;
     }
-    if (port == 0 || port > 65535 || *end != '\0' || colon == (at != NULL ? at + 1 : part)) {
+    const char *host = at != NULL ? at + 1 : part;
+    bool good = colon != NULL && colon != host && parse_number(colon + 1, &port);
+    if (!good || port == 0 || port > 65535) {
         complain("--bootstrap: \"%s\" must end with a host and a port: [PEERID@]HOST:PORT", part);
+        return false;
+    }
+    if (strchr(host, ':') != colon && (host[0] != '[' || colon[-1] != ']')) {
+        complain("--bootstrap: \"%s\": an IPv6 address stands in brackets: [ADDRESS]:PORT", part);
         return false;
     }
     return true;
@@ -438,6 +445,9 @@ static void on_signal(void *user)
         if (p->on_stop != NULL && !p->ending) {
             p->on_stop(p);
         }
+        if (p->ending) { /* asked again: without a goodbye */
+            aq_loop_break(p->loop);
+        }
         p->ending = true;
         aq_node_stop(p->node);
     }
@@ -521,6 +531,16 @@ void peer_connect(struct peer_program *p, const uint8_t id[32], unsigned flags)
         peer_end(p, EXIT_WRONG_USE);
     } else {
         (void)aq_node_connect(p->node, id, flags); /* or it ends already, and has said why */
+    }
+}
+
+void peer_flush(struct peer_program *p)
+{
+    bool unsaid = fflush(stdout) != 0 || ferror(stdout) != 0;
+
+    if (unsaid && !p->ending) {
+        complain("cannot write to standard output");
+        peer_end(p, EXIT_FAILED);
     }
 }
 

@@ -102,6 +102,8 @@ bool peer_is_limited(const struct peer_program *p);
 double peer_ms(const struct peer_program *p);
 /* The first ten characters: for people's eyes. */
 const char *peer_short(const uint8_t id[32], char out[AQ_PEER_ID_TEXT]);
+/* Gives standard output what is printed; where nobody takes it the program ends. */
+void peer_flush(struct peer_program *p);
 /* Prints an event as a line for people on standard error, or as JSON on standard output. */
 void peer_tell(struct peer_program *p, const struct aq_node_event *event);
 

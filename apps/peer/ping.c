@@ -100,7 +100,7 @@ static const char *why_relayed(const struct peer_program *p)
 
 static void report(struct ping *g)
 {
-    const char *path = g->relayed ? "relayed" : "direct";
+    const char *path = g->connected_ms < 0 ? "none" : g->relayed ? "relayed" : "direct";
     char id[AQ_PEER_ID_TEXT];
 
     samples_sort(&g->rtt);
@@ -117,8 +117,16 @@ static void report(struct ping *g)
             (void)printf(",\"relayed_why\":");
             json_text(stdout, why_relayed(&g->p));
         }
+        if (g->received == 0) {
+            (void)puts(",\"rtt_us\":{\"min\":null,\"p50\":null,\"p99\":null}}");
+            return;
+        }
         (void)printf(",\"rtt_us\":{\"min\":%u,\"p50\":%u,\"p99\":%u}}\n", least,
                      samples_percentile(&g->rtt, 50), samples_percentile(&g->rtt, 99));
+        return;
+    }
+    if (g->received == 0) {
+        (void)printf("%llu sent, 0 answered\n", (unsigned long long)g->sent);
         return;
     }
     (void)printf(
@@ -324,8 +332,8 @@ int ping_main(int argc, char **argv)
     g.flags = (struct ping_flags){.count = 5, .interval_us = 200000};
     g.registered_ms = g.connected_ms = g.first_byte_ms = g.direct_ms = -1;
     const struct option_set sets[] = {
-        {"Flags", ping_rows, sizeof ping_rows / sizeof ping_rows[0], &g.flags},
-        {"Peer", peer_rows, PEER_ROWS, &g.p.flags},
+        {"Flags:", ping_rows, sizeof ping_rows / sizeof ping_rows[0], &g.flags},
+        {"Peer:", peer_rows, PEER_ROWS, &g.p.flags},
     };
     const struct command command = {
         .name = "antq ping",

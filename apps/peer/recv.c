@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,7 +24,8 @@ struct receiver {
     struct peer_program p;
     struct recv_flags flags;
     int dir;
-    uint64_t received;
+    mode_t mode; /* of a whole file: what the umask leaves */
+    uint64_t received, shown_us;
 };
 
 /* A file that comes. */
@@ -68,7 +70,23 @@ static void answer(struct peer_program *p, struct peer_stream *s, enum file_verd
     }
 }
 
-static void told(struct receiver *r, const struct coming *c, enum file_verdict verdict)
+/* The same, said here; why: errno. */
+static const char *verdict_text(enum file_verdict verdict, int why)
+{
+    switch (verdict) {
+    case FILE_BAD: return "refused: its name has a dot in front, a slash or a control character";
+    case FILE_EXISTS: return "there is another file of that name; --overwrite would replace it";
+    case FILE_DISK: return strerror(why);
+    case FILE_BUSY: return "the same file comes from somebody else already";
+    case FILE_GO:
+    case FILE_DONE:
+    case FILE_HASH:
+    case FILE_VERDICTS: break;
+    }
+    return file_verdict_text(verdict);
+}
+
+static void told(struct receiver *r, const struct coming *c, enum file_verdict verdict, int why)
 {
     char size[32];
 
@@ -77,20 +95,21 @@ static void told(struct receiver *r, const struct coming *c, enum file_verdict v
         json_text(stdout, c->name);
         (void)printf(",\"size\":%llu,\"ok\":%s}\n", (unsigned long long)c->size,
                      verdict == FILE_DONE ? "true" : "false");
-        (void)fflush(stdout);
+        peer_flush(&r->p);
     } else if (verdict == FILE_DONE) {
         note("%s: %s, whole", c->name, bytes_text(c->size, size, sizeof size));
     } else {
-        complain("receiving %s: %s", c->name, file_verdict_text(verdict));
+        complain("receiving %s: %s", c->name, verdict_text(verdict, why));
     }
 }
 
 static void over(struct receiver *r, struct peer_stream *s, enum file_verdict verdict)
 {
     struct coming *c = s->state;
+    int why = errno; /* of FILE_DISK */
 
     answer(&r->p, s, verdict, 0);
-    told(r, c, verdict);
+    told(r, c, verdict, why);
     r->received += verdict == FILE_DONE;
 }
 
@@ -134,6 +153,11 @@ static void open_part(struct coming *c)
     c->fd = openat(c->r->dir, c->part, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (c->fd < 0) {
         over(c->r, c->s, FILE_DISK);
+    } else if (flock(c->fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        /* Two writers, and what has the right hash on the way would not have it on the disk. */
+        (void)close(c->fd);
+        c->fd = -1;
+        over(c->r, c->s, FILE_BUSY);
     } else {
         hash(c, c->fd, part_hashed);
     }
@@ -180,6 +204,26 @@ static void take_head(struct coming *c)
     open_part(c);
 }
 
+/* The part gets its name, unless another file has it. */
+static enum file_verdict name_part(struct receiver *r, const struct coming *c)
+{
+    if (r->flags.overwrite) {
+        return renameat(r->dir, c->part, r->dir, c->name) == 0 ? FILE_DONE : FILE_DISK;
+    }
+    if (renameat2(r->dir, c->part, r->dir, c->name, RENAME_NOREPLACE) == 0) {
+        return FILE_DONE;
+    }
+    if (errno != EINVAL && errno != ENOSYS) {
+        return errno == EEXIST ? FILE_EXISTS : FILE_DISK;
+    }
+    if (linkat(r->dir, c->part, r->dir, c->name, 0)
+        != 0) { /* file systems that know no such flag */
+        return errno == EEXIST ? FILE_EXISTS : FILE_DISK;
+    }
+    (void)unlinkat(r->dir, c->part, 0);
+    return FILE_DONE;
+}
+
 /* Everything came: is it right, and does it get its name? */
 static enum file_verdict finish(struct receiver *r, struct coming *c)
 {
@@ -190,17 +234,21 @@ static enum file_verdict finish(struct receiver *r, struct coming *c)
         (void)unlinkat(r->dir, c->part, 0);
         return FILE_HASH;
     }
-    if (fsync(c->fd) != 0) {
-        return FILE_DISK;
+    (void)fchmod(c->fd, r->mode); /* not every file system has modes */
+    return fsync(c->fd) == 0 ? name_part(r, c) : FILE_DISK;
+}
+
+static void show(struct receiver *r, const struct coming *c)
+{
+    uint64_t now = aq_loop_now(r->p.loop);
+    char at[32], size[32];
+
+    if (now - r->shown_us < 200000 || !progress_wanted(false)) {
+        return;
     }
-    if (r->flags.overwrite) {
-        return renameat(r->dir, c->part, r->dir, c->name) == 0 ? FILE_DONE : FILE_DISK;
-    }
-    if (linkat(r->dir, c->part, r->dir, c->name, 0) != 0) {
-        return errno == EEXIST ? FILE_EXISTS : FILE_DISK;
-    }
-    (void)unlinkat(r->dir, c->part, 0);
-    return FILE_DONE;
+    r->shown_us = now;
+    progress_line("%s: %s of %s", c->name, bytes_text(c->at, at, sizeof at),
+                  bytes_text(c->size, size, sizeof size));
 }
 
 static bool recv_opened(struct peer_program *p, struct peer_stream *s)
@@ -246,12 +294,14 @@ static void recv_readable(struct peer_program *p, struct peer_stream *s)
         return;
     }
     while (aq_stream_peek(p->ep, s->id, &iov, 1, &fin) == 1 && iov.size > 0) {
+        errno = ENOSPC; /* what a short write means */
         if (iov.size > c->size - c->at || write(c->fd, iov.data, iov.size) != (ssize_t)iov.size) {
             over(r, s, iov.size > c->size - c->at ? FILE_HASH : FILE_DISK);
             return;
         }
         (void)SHA256_Update(&c->sha, iov.data, iov.size);
         c->at += iov.size;
+        show(r, c);
         (void)aq_stream_consume(p->ep, s->id, iov.size);
     }
     if (fin) {
@@ -275,6 +325,9 @@ static void recv_closed(struct peer_program *p, struct peer_stream *s, bool lost
     if (c != NULL) {
         file_hash_end(&c->job);
     }
+    if (c != NULL && c->fd >= 0 && c->at == 0 && c->part[0] != '\0') {
+        (void)unlinkat(r->dir, c->part, 0); /* nothing came: nothing to go on with */
+    }
     if (c != NULL && c->fd >= 0) {
         (void)close(c->fd);
     }
@@ -292,8 +345,8 @@ int recv_main(int argc, char **argv)
     static struct receiver r;
     static const struct peer_service *const services[] = {&recv_service, NULL};
     const struct option_set sets[] = {
-        {"Flags", recv_rows, sizeof recv_rows / sizeof recv_rows[0], &r.flags},
-        {"Peer", peer_rows, PEER_ROWS, &r.p.flags},
+        {"Flags:", recv_rows, sizeof recv_rows / sizeof recv_rows[0], &r.flags},
+        {"Peer:", peer_rows, PEER_ROWS, &r.p.flags},
     };
     const struct command command = {
         .name = "antq recv",
@@ -315,6 +368,13 @@ int recv_main(int argc, char **argv)
         complain("--dir: cannot use \"%s\": %s", r.flags.dir, strerror(errno));
         return EXIT_FAILED;
     }
+    if (faccessat(r.dir, ".", W_OK | X_OK, AT_EACCESS) != 0) {
+        complain("--dir: cannot write in \"%s\": %s", r.flags.dir, strerror(errno));
+        return EXIT_FAILED;
+    }
+    r.mode = umask(077);
+    (void)umask(r.mode);
+    r.mode = 0666 & ~r.mode;
     r.p.user = &r;
     r.p.services = services;
     if (!peer_start(&r.p, &code)) {

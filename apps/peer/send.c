@@ -281,7 +281,7 @@ static void send_stop(struct peer_program *p)
 int send_main(int argc, char **argv)
 {
     static struct sender f;
-    const struct option_set sets[] = {{"Flags", peer_rows, PEER_ROWS, &f.p.flags}};
+    const struct option_set sets[] = {{"Flags:", peer_rows, PEER_ROWS, &f.p.flags}};
     const struct command command = {
         .name = "antq send",
         .word = "PEERID FILE...",

@@ -1,6 +1,7 @@
 /* talk.c -- see talk.h. */
 #include "apps/peer/talk.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +11,8 @@ struct talk {
 };
 
 void (*talk_on_line)(struct peer_program *p, struct peer_stream *s, const char *line);
-void (*talk_on_end)(struct peer_program *p, struct peer_stream *s);
+void (*talk_on_end)(struct peer_program *p, struct peer_stream *s, bool lost);
+void (*talk_on_room)(struct peer_program *p, struct peer_stream *s);
 
 static bool talk_opened(struct peer_program *p, struct peer_stream *s)
 {
@@ -56,21 +58,49 @@ static void talk_readable(struct peer_program *p, struct peer_stream *s)
         (void)aq_stream_consume(p->ep, s->id, 0);
         (void)aq_stream_write(p->ep, s->id, NULL, 0, AQ_FIN);
         if (talk_on_end != NULL) {
-            talk_on_end(p, s);
+            talk_on_end(p, s, false);
         }
+    }
+}
+
+static void talk_writable(struct peer_program *p, struct peer_stream *s)
+{
+    if (talk_on_room != NULL) {
+        talk_on_room(p, s);
     }
 }
 
 static void talk_closed(struct peer_program *p, struct peer_stream *s, bool lost)
 {
     if (lost && talk_on_end != NULL) {
-        talk_on_end(p, s);
+        talk_on_end(p, s, true);
     }
     free(s->state);
 }
 
-const struct peer_service talk_service = {
-    .kind = PEER_CHAT, .opened = talk_opened, .readable = talk_readable, .closed = talk_closed};
+const struct peer_service talk_service = {.kind = PEER_CHAT,
+                                          .opened = talk_opened,
+                                          .readable = talk_readable,
+                                          .writable = talk_writable,
+                                          .closed = talk_closed};
+
+void talk_show(struct peer_program *p, struct peer_stream *s, const char *line)
+{
+    struct aq_conn_peer peer = {.size = sizeof peer};
+    char id[AQ_PEER_ID_TEXT] = "somebody", text[TALK_LINE];
+    bool known = aq_conn_peer(p->ep, s->conn, &peer) == AQ_OK;
+
+    if (p->flags.json) {
+        (void)printf("{\"event\":\"chat\",\"peer_id\":\"%s\",\"text\":",
+                     known ? aq_peer_id_text(peer.spki_hash, id) : "");
+        json_text(stdout, line);
+        (void)puts("}");
+    } else {
+        (void)snprintf(text, sizeof text, "%s", line);
+        (void)printf("%s> %s\n", known ? peer_short(peer.spki_hash, id) : id, plain_text(text));
+    }
+    peer_flush(p);
+}
 
 bool talk_say(struct peer_program *p, struct peer_stream *s, const char *line)
 {

@@ -11,8 +11,12 @@ enum {
 extern const struct peer_service talk_service;
 /* Called for each line that came, without its end; control characters are made visible. */
 extern void (*talk_on_line)(struct peer_program *p, struct peer_stream *s, const char *line);
-/* And when the stream is over; NULL: nobody cares. */
-extern void (*talk_on_end)(struct peer_program *p, struct peer_stream *s);
+/* And when the stream is over, lost if not by its two ends; NULL: nobody cares. */
+extern void (*talk_on_end)(struct peer_program *p, struct peer_stream *s, bool lost);
+/* And when it takes more; NULL: nobody waits. */
+extern void (*talk_on_room)(struct peer_program *p, struct peer_stream *s);
+/* Prints a line that came. */
+void talk_show(struct peer_program *p, struct peer_stream *s, const char *line);
 /* False: it takes no more now. */
 bool talk_say(struct peer_program *p, struct peer_stream *s, const char *line);
 

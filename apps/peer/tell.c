@@ -18,7 +18,7 @@ static const char *event_name(enum aq_node_event_kind kind)
     return (unsigned)kind < sizeof names / sizeof *names ? names[kind] : "unknown";
 }
 
-static void tell_json(const struct peer_program *p, const struct aq_node_event *e)
+static void tell_json(struct peer_program *p, const struct aq_node_event *e)
 {
     char text[64], id[AQ_PEER_ID_TEXT];
 
@@ -51,7 +51,7 @@ static void tell_json(const struct peer_program *p, const struct aq_node_event *
         (void)printf(",\"retry_ms\":%llu", (unsigned long long)(e->retry_us / 1000));
     }
     (void)puts("}");
-    (void)fflush(stdout);
+    peer_flush(p);
 }
 
 static void tell_bootstrap(const struct peer_program *p, const struct aq_node_event *e)
@@ -95,11 +95,12 @@ static void tell_failed(const struct peer_program *p, const struct aq_node_event
 
 static void tell_person(const struct peer_program *p, const struct aq_node_event *e)
 {
-    char id[AQ_PEER_ID_TEXT] = "somebody";
+    char id[AQ_PEER_ID_TEXT] = "somebody", whole[AQ_PEER_ID_TEXT] = "?";
     const char *step = aq_node_step_name(e->step);
 
     if (e->peer_id != NULL) {
         (void)peer_short(e->peer_id, id);
+        (void)aq_peer_id_text(e->peer_id, whole);
     }
     switch (e->kind) {
     case AQ_NODE_BOOTSTRAP: tell_bootstrap(p, e); break;
@@ -130,7 +131,9 @@ static void tell_person(const struct peer_program *p, const struct aq_node_event
             note("%8.1f ms  %s: gone: %s", peer_ms(p), id, e->reason);
         }
         break;
-    case AQ_NODE_REFUSED: note("%8.1f ms  %s wanted in: refused", peer_ms(p), id); break;
+    case AQ_NODE_REFUSED:
+        note("%8.1f ms  %s wanted in: refused; --allow %s would let it in", peer_ms(p), id, whole);
+        break;
     case AQ_NODE_PROBE: break; /* for who has asked for it */
     }
 }
