@@ -454,8 +454,9 @@ bool stream_wants_send(const struct stream *s, const struct flow *conn_flow)
     const struct sendq *q = &s->sendq;
     if (s->due != 0)
         return true;
-    if (!tx_is_open(s)
-        || (q->sent == q->end && q->fin_sent == q->fin && !sendq_has_lost(q))) /* all is said */
+    if (q->sent == q->end && q->fin_sent == q->fin && !sendq_has_lost(q)) /* all is said */
+        return false;
+    if (!tx_is_open(s))
         return false;
     return sendq_wants(&s->sendq, send_credit(s, conn_flow)) || says_blocked(s)
            || conn_says_blocked(s, conn_flow);

@@ -108,6 +108,7 @@ struct aq_loop {
     uint64_t now_us, stop_at_us;
     int epoll_fd, deadline_fd, post_fd, signal_fd, hosts_fd;
     bool in_turn, stopping, breaking;
+    bool unread;       /* a socket may hold more than was read of it in this turn */
     bool received;     /* in this turn, and the events of it are not delivered yet */
     bool more;         /* a budget ran out: do not wait */
     bool sent_all;     /* the core has nothing more to send, and nothing is pending */
@@ -119,6 +120,7 @@ struct aq_loop {
     uint64_t turns;
     uint64_t busy_traffic, busy_until_us; /* packets seen when spinning was prolonged; its end */
     struct lull lull[LULL_KINDS];
+    struct lull_nap nap;
 
     struct loop_socket *sockets;
     uint32_t sockets_max, sockets_high; /* slots, and one past the highest ever open */

@@ -1,4 +1,4 @@
-/* lull.c -- see lull.h: spins that pay go on, spins in vain become rare. */
+/* lull.c -- see lull.h: spins that pay go on, spins in vain become rare, naps are for bulk. */
 #include "reactor/lull.h"
 
 const struct lull_rule lull_rules[LULL_KINDS] = {
@@ -36,4 +36,11 @@ void lull_end(struct lull *lull, bool spun, uint64_t waited_us, bool came)
         lull->paid = 0;
         lull->needed = lull->rule->tries_least;
     }
+}
+
+bool lull_naps(struct lull_nap *nap, uint64_t singles, uint64_t bytes)
+{
+    uint64_t count = singles - nap->singles, came = bytes - nap->bytes;
+    *nap = (struct lull_nap){singles, bytes};
+    return came >= LULL_BULK_BYTES && came >= count * LULL_BULK_DATAGRAM;
 }

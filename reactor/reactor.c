@@ -275,15 +275,14 @@ unsigned loop_events(struct aq_loop *loop)
 
 /* ---- receiving ------------------------------------------------------------------------------- */
 
-/* A full batch of small messages, each one datagram: more of them per call the next time. */
-static void loop_adapt(struct loop_socket *s, const struct aq_datagram *datagrams, unsigned n,
-                       bool more)
+/* Many small messages, each one datagram: more of them per call the next time. */
+static void loop_adapt(struct loop_socket *s, const struct aq_datagram *datagrams, unsigned n)
 {
     uint32_t bytes = 0;
     assert(n > 0);
     for (unsigned i = 0; i < n; i++)
         bytes += datagrams[i].size;
-    s->lend = more && bytes / n < LOOP_LEND_SMALL ? LOOP_LEND_SINGLE : LOOP_LEND;
+    s->lend = n >= LOOP_LEND && bytes / n < LOOP_LEND_SMALL ? LOOP_LEND_SINGLE : LOOP_LEND;
 }
 
 static void loop_receive(struct aq_loop *loop, struct loop_socket *s)
@@ -302,7 +301,7 @@ static void loop_receive(struct aq_loop *loop, struct loop_socket *s)
         unsigned n = udp_recv(&s->udp, &loop->io, buffers, datagrams, lent, &more);
         if (n == 0)
             continue;
-        loop_adapt(s, datagrams, n, more);
+        loop_adapt(s, datagrams, n);
         n = loop_foreign(loop, datagrams, n);
         if (n == 0)
             continue;
@@ -311,6 +310,7 @@ static void loop_receive(struct aq_loop *loop, struct loop_socket *s)
         (void)result;
         loop->received = true;
     }
+    loop->unread |= more;
 }
 
 void loop_socket_ready(struct aq_loop *loop, uint32_t index, uint32_t events)

@@ -106,7 +106,7 @@ static int loop_turn(struct aq_loop *loop, uint64_t timeout_us)
         return -1;
     loop->turns++;
     loop->in_turn = true;
-    loop->received = false;
+    loop->received = loop->unread = false;
     loop_take(loop, events, n, OF(LOOP_SIGNAL));
     loop_take(loop, events, n, OF(LOOP_SOCKET));
     loop_take(loop, events, n, OF(LOOP_HOSTS) | OF(LOOP_DEADLINE));

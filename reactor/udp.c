@@ -427,8 +427,10 @@ static bool udp_read_message(struct udp *udp, struct udp_io *io, unsigned i, str
     uint64_t packets = d->segment != 0 ? (d->size + d->segment - 1U) / d->segment : 1;
     io->counts.recv_packets += packets;
     io->counts.recv_bytes += d->size;
-    if (packets > 1)
+    if (packets > 1) {
         io->counts.gro_packets += packets;
+        io->counts.gro_bytes += d->size;
+    }
     return true;
 }
 

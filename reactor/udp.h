@@ -30,7 +30,7 @@ struct udp_options {
 
 /* What the system calls of all sockets of a loop did. */
 struct udp_counts {
-    uint64_t recv_calls, recv_packets, recv_bytes, gro_packets, rxq_overflows, truncated;
+    uint64_t recv_calls, recv_packets, recv_bytes, gro_packets, gro_bytes, rxq_overflows, truncated;
     uint64_t send_calls, send_packets, send_bytes, send_errors, gso_fallbacks;
     uint64_t unreachable;
 };

@@ -4,7 +4,7 @@
  * Waiting is epoll. Waking a thread that sleeps takes the kernel longer than all that we do with a
  * packet; so where waits are short one after another it first spins for a moment on epoll without a
  * timeout (lull.h), and with busy_poll_us as long as that after the last packet. Then it sleeps, so
- * that an idle program costs nothing.
+ * that an idle program costs nothing. Where bulk comes in single datagrams it naps first.
  *
  * Each table is small and fixed, so it is searched in order. A callback may change any of them,
  * also its own entry: an entry is freed or copied before its function is called, and every pass is
@@ -391,10 +391,25 @@ static int loop_wait_busy(struct aq_loop *loop, struct epoll_event *events, uint
     return loop_sleep(loop, events, timeout_us);
 }
 
+/* For a moment looks at nothing, where that makes a batch of what comes. */
+static void loop_nap(struct aq_loop *loop, uint64_t *timeout_us)
+{
+    const struct udp_counts *counts = &loop->io.counts;
+    const struct timespec nap = {0, LULL_NAP_US * 1000};
+    bool naps = lull_naps(&loop->nap, counts->recv_packets - counts->gro_packets,
+                          counts->recv_bytes - counts->gro_bytes);
+    if (!naps || loop->unread || *timeout_us <= LULL_NAP_US)
+        return;
+    (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL); /* cut short by a signal: as well */
+    if (*timeout_us != AQ_NEVER)
+        *timeout_us -= LULL_NAP_US;
+}
+
 /* For a moment, where waits have been short. */
 static int loop_wait_lull(struct aq_loop *loop, struct epoll_event *events, uint64_t timeout_us)
 {
     const struct udp_counts *counts = &loop->io.counts;
+    loop_nap(loop, &timeout_us);
     struct lull *lull = &loop->lull[loop->dialling > 0 ? LULL_DIAL : LULL_ANY];
     bool spins = lull_begin(lull, counts->recv_bytes + counts->send_bytes);
     uint64_t begun_us = loop->now_us = clock_now_us(); /* work may have taken long */

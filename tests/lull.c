@@ -141,3 +141,27 @@ Test(lull, never_alone)
         cr_expect_eq(waits(&lull, 3 * LULL_TRIES_MOST), 0);
     }
 }
+
+/* Bulk in single datagrams is worth a nap; small ones may be what somebody waits for. */
+Test(lull, naps_where_bulk_comes_singly)
+{
+    static const struct {
+        uint64_t datagrams, bytes;
+        bool naps;
+    } rows[] = {{12, 12 * UINT64_C(1452), true},
+                {11, 11 * UINT64_C(1452), false},
+                {0, 0, false}, /* all of it by GRO, or nothing */
+                {LULL_BULK_BYTES / LULL_BULK_DATAGRAM, LULL_BULK_BYTES, true},
+                {LULL_BULK_BYTES / LULL_BULK_DATAGRAM + 1, LULL_BULK_BYTES, false},
+                {1, 65000, true}};
+    struct lull_nap nap = {0};
+    uint64_t datagrams = 0, bytes = 0;
+    for (unsigned turn = 0; turn < 3; turn++) {
+        for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+            datagrams += rows[i].datagrams;
+            bytes += rows[i].bytes;
+            cr_expect_eq(lull_naps(&nap, datagrams, bytes), rows[i].naps, "row %u", i);
+            cr_expect_not(lull_naps(&nap, datagrams, bytes), "and nothing more came");
+        }
+    }
+}

@@ -104,6 +104,9 @@ MUTANTS = [
     mutant("12", "stream limits hold for every frame", "core/streams.c",
            "    } else if (number >= st->local_max[uni]) {", "    } else if (false) {",
            "streams/limit_for_the_peer", "hostile/frames"),
+    mutant("12b", "who acknowledges nothing gets a second window and no third", "core/streams.c",
+           "min_u64(st->local_done[uni], st->local_closed[uni] + st->window[uni])", "(st->local_done[uni])",
+           "streams/credit_when_done"),
 
     mutant("13a", "bytes are charged to both windows", "core/stream.c",
            "    return fits ? AQ_OK : AQ_FLOW_CONTROL_ERROR;", "    (void)fits;\n    return AQ_OK;",
@@ -129,7 +132,7 @@ MUTANTS = [
            "        if (!frame_row_allowed(row, a->in, by))\n", "        (void)by;\n        if (false)\n",
            "hostile/frame_and_packet_type"),
 
-    mutant("17", "handles have generations", "core/pool.c",
+    mutant("17", "handles have generations", "core/pool.h",
            "    if (index >= pool->fresh || !(generation & 1) || pool->slots[index].generation != generation)\n",
            "    if (index >= pool->fresh || !(generation & 1))\n",
            "api/handles_after_close", "pool/handles"),
