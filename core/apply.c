@@ -483,7 +483,7 @@ static bool storm_pay(struct conn *c, const struct frame *f, uint64_t now)
 {
     if (!is_suspicious(f))
         return true;
-    uint32_t most = STORM_BURST + 2 * (c->streams.window[0] + c->streams.window[1]);
+    uint32_t most = STORM_BURST + 2 * (c->ep->streams.window[0] + c->ep->streams.window[1]);
     if (c->storm++ < most)
         return true;
     conn_close(c, false, AQ_PROTOCOL_VIOLATION, "too many frames without effect",

@@ -166,7 +166,7 @@ void conn_stream_over(struct conn *c, uint32_t slot, uint64_t now)
     struct stream *s = stream_at(&c->ep->streams, slot);
     if (!stream_is_done(s) || !conn_is_open(c))
         return;
-    if (streams_done(&c->streams, s))
+    if (streams_done(&c->streams, &c->ep->streams, s))
         conn_wake(c);
     if (!stream_is_over(s))
         return;

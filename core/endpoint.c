@@ -152,6 +152,8 @@ struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_con
     ep->arena.reserve_bytes = config->memory_bytes / MEMORY_RESERVE;
     ep->streams.rx_window = config->stream_window;
     ep->streams.rx_window_max = config->stream_window_max;
+    ep->streams.window[STREAMS_BIDI] = config->streams_bidi;
+    ep->streams.window[STREAMS_UNI] = config->streams_uni;
     rng_init(&ep->rng, config->seed);
     prim_wipe(ep->config.seed, sizeof ep->config.seed);
     endpoint_secrets(ep);

@@ -206,7 +206,7 @@ static void fill_limits(struct conn *c, struct out *o, unsigned uni)
 {
     struct streams *st = &c->streams;
     struct frame f = {.type = uni ? FRAME_MAX_STREAMS_UNI : FRAME_MAX_STREAMS_BIDI};
-    f.max_streams.max = streams_limit(st, uni);
+    f.max_streams.max = streams_limit(st, &c->ep->streams, uni);
     struct record *r = st->max_due[uni] ? fill_frame(o, &f, RECORD_MAX_STREAMS) : NULL;
     if (r) {
         st->max_due[uni] = false;
@@ -247,7 +247,7 @@ static bool credit_is_worth(const struct conn *c, const struct out *o, unsigned 
     const struct streams *st = &c->streams;
     uint64_t left = st->local_max[uni] - st->peer_opened[uni];
     return (o->flags & SENT_ELICITING) && fill_left(o) >= LIMIT_ROOM
-           && streams_limit(st, uni) > st->local_max[uni] + left / 8;
+           && streams_limit(st, &c->ep->streams, uni) > st->local_max[uni] + left / 8;
 }
 
 static bool owes_credit(const struct conn *c, const struct out *o)
@@ -391,7 +391,7 @@ static bool fill_stream_data(struct conn *c, struct out *o, struct stream *s, ui
     o->w.p += chunk.size;
     stream_on_sent(s, &c->flow, &chunk);
     if (chunk.fin && stream_is_done(s))
-        (void)streams_done(&c->streams, s);
+        (void)streams_done(&c->streams, &c->ep->streams, s);
     struct record *r = filled(o, RECORD_STREAM);
     r->index = slot;
     r->value = chunk.offset;

@@ -270,7 +270,6 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
 {
     struct endpoint *ep = c->ep;
     struct hand *h = c->hand;
-    const uint32_t window[2] = {ep->config.streams_bidi, ep->config.streams_uni};
     struct params defaults;
     c->server = start->server;
     c->version = h->original = start->version;
@@ -295,7 +294,7 @@ int handshake_begin(struct conn *c, const struct conn_start *start, uint64_t now
     cid_local_init(&c->cids);
     cid_peer_init(&c->peer_cids, start->server ? &start->scid : &start->dcid,
                   ep->config.active_cid_limit, &c->quota);
-    streams_init(&c->streams, c->slot, start->server, window);
+    streams_init(&c->streams, c->slot, start->server, ep->streams.window);
     flow_init(&c->flow, ep->config.conn_window, ep->config.conn_window_max, 0, now);
     begin_path(c, start, now);
     trace_start(c, start, now);

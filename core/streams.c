@@ -10,7 +10,6 @@ void streams_init(struct streams *st, uint32_t conn, bool server, const uint32_t
     st->server = server;
     st->all = st->send_head = st->ready_head = st->ready_tail = st->last_slot = POOL_NONE;
     for (unsigned i = 0; i < 2; i++) {
-        st->window[i] = window[i];
         st->local_max[i] = window[i];
     }
 }
@@ -117,28 +116,27 @@ int streams_get(struct streams *st, struct stream_table *t, uint64_t id, bool re
     return AQ_OK;
 }
 
-uint64_t streams_limit(const struct streams *st, unsigned uni)
+uint64_t streams_limit(const struct streams *st, const struct stream_table *t, unsigned uni)
 {
-    uint64_t limit =
-        min_u64(st->local_done[uni], st->local_closed[uni] + st->window[uni]) + st->window[uni];
-    return max_u64(limit, st->local_max[uni]);
+    uint64_t window = t->window[uni], done = min_u64(st->local_done[uni], window);
+    return max_u64(st->local_closed[uni] + done + window, st->local_max[uni]);
 }
 
 /* RFC 9000 §4.6: more credit when half of the window is used up. */
-static bool credit_due(struct streams *st, unsigned uni)
+static bool credit_due(struct streams *st, const struct stream_table *t, unsigned uni)
 {
-    if (streams_limit(st, uni) >= st->local_max[uni] + (st->window[uni] + 1) / 2)
+    if (streams_limit(st, t, uni) >= st->local_max[uni] + (t->window[uni] + 1) / 2)
         st->max_due[uni] = true;
     return st->max_due[uni];
 }
 
-bool streams_done(struct streams *st, struct stream *s)
+bool streams_done(struct streams *st, const struct stream_table *t, struct stream *s)
 {
     if (s->done || s->local)
         return false;
     s->done = true;
     st->local_done[stream_id_is_uni(s->id)]++;
-    return credit_due(st, stream_id_is_uni(s->id));
+    return credit_due(st, t, stream_id_is_uni(s->id));
 }
 
 bool streams_raise(struct streams *st, unsigned uni, uint64_t max)
@@ -355,9 +353,9 @@ void streams_release(struct streams *st, struct stream_table *t, uint32_t slot)
     if (st->last_slot == slot)
         st->last_slot = POOL_NONE;
     if (!s->local) {
-        st->local_done[uni] += !s->done; /* it ended with its connection, or by a reset */
+        st->local_done[uni] -= s->done; /* not: one that ends with its connection */
         st->local_closed[uni]++;
-        credit_due(st, uni);
+        credit_due(st, t, uni);
     }
     st->count--;
     pool_give(&t->pool, slot);

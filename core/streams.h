@@ -16,6 +16,7 @@ struct stream_table {
     struct map map;     /* XXH3(conn, id) -> slot */
     uint64_t seed;
     uint64_t rx_window, rx_window_max; /* receive windows of new streams */
+    uint32_t window[2]; /* how many streams a peer may have open at once that are not done */
 };
 
 enum {
@@ -40,9 +41,8 @@ struct streams {
     uint64_t peer_max[2];     /* the peer's limit for us */
     uint64_t peer_opened[2];  /* streams opened by the peer so far */
     uint64_t local_max[2];    /* the limit the peer was given */
-    uint64_t local_done[2];   /* of the peer's, how many are done, but for an acknowledgement */
-    uint64_t local_closed[2]; /* of these, how many are over and gone */
-    uint32_t window[2];       /* how many it may have open at once that are not done */
+    uint64_t local_closed[2]; /* of the peer's, how many are over and gone */
+    uint32_t local_done[2];   /* and how many others are done, but for an acknowledgement */
     uint64_t tx_bidi_local, tx_bidi_remote,
         tx_uni; /* the peer's parameters, from our point of view */
 };
@@ -82,9 +82,9 @@ int streams_get(struct streams *st, struct stream_table *t, uint64_t id, bool re
 /* A stream is done (stream_is_done): one of the peer's gives credit for another. An acknowledgement
  * may come with the next request only, and who waited for it would keep the peer from asking. But
  * one that acknowledges nothing gets as much again and no more. True: MAX_STREAMS is due. */
-bool streams_done(struct streams *st, struct stream *s);
+bool streams_done(struct streams *st, const struct stream_table *t, struct stream *s);
 /* What MAX_STREAMS would say now. */
-uint64_t streams_limit(const struct streams *st, unsigned uni);
+uint64_t streams_limit(const struct streams *st, const struct stream_table *t, unsigned uni);
 
 /* MAX_STREAMS or parameters: the peer allows more. True: it rose. */
 bool streams_raise(struct streams *st, unsigned uni, uint64_t max);

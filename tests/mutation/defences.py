@@ -105,7 +105,7 @@ MUTANTS = [
            "    } else if (number >= st->local_max[uni]) {", "    } else if (false) {",
            "streams/limit_for_the_peer", "hostile/frames"),
     mutant("12b", "who acknowledges nothing gets a second window and no third", "core/streams.c",
-           "min_u64(st->local_done[uni], st->local_closed[uni] + st->window[uni])", "(st->local_done[uni])",
+           "done = min_u64(st->local_done[uni], window);", "done = st->local_done[uni];",
            "streams/credit_when_done"),
 
     mutant("13a", "bytes are charged to both windows", "core/stream.c",
