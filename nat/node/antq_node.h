@@ -95,7 +95,7 @@ AQ_API int aq_node_connect(struct aq_node *node, const uint8_t peer_id[32], unsi
  * there. AQ_MISUSE with a sentence in error; AQ_FULL. */
 AQ_API int aq_node_connect_address(struct aq_node *node, const struct aq_addr *addr,
                                    const uint8_t *peer_id, char *error, size_t error_size);
-/* Closes the connection to a peer, with an application code (RFC 9000 §20.2) and a reason that is
+/* Closes the connection to a peer, with a code of the application's and a reason that is
  * copied, or gives up connecting, of which no event tells; it is not connected again. AQ_OK;
  * AQ_GONE: nothing is known of that peer. */
 AQ_API int aq_node_disconnect(struct aq_node *node, const uint8_t peer_id[32], uint64_t code,
