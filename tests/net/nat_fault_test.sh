@@ -72,6 +72,7 @@ reborn() { # reborn WHAT WAY: well before the idle timeout, of 60 s
     started "$C_PID"
     await 'no chat' '[ "$(heard)" -ge 3 ]'
     kill -KILL "$B_PID"
+    wait "$B_PID" 2>/dev/null || true # its port is free again
     # shellcheck disable=SC2086
     run b b.out 'registration: full' peer $NAMES --key "$T/b.key" $LISTEN
     B_PID=$RUN_PID
