@@ -1,4 +1,5 @@
-/* node.c -- tests nat/node/: peers and bootstrap nodes on loops of one thread, on loopback. */
+/* node.c -- tests nat/node/: peers and bootstrap nodes on loops of one thread, on loopback. Longer
+ * than 600 lines, because all of it needs the same nodes. */
 #include "nat/node/antq_bootstrap.h"
 #include "nat/node/antq_node.h"
 #include "nat/node/secret.h"
