@@ -288,7 +288,7 @@ int aq_conn_stats(struct aq_endpoint *endpoint, aq_conn conn, struct aq_conn_sta
         .duplicate_packets = c->counts.duplicates,
         .undecryptable_packets = c->counts.undecryptable,
         .pto_count = c->counts.pto_count,
-        .key_updates = c->counts.key_updates,
+        .key_updates = c->keys.rx_phase,
         .ecn_ect0 = c->app.ack.ect0,
         .ecn_ect1 = c->app.ack.ect1,
         .ecn_ce = c->app.ack.ce,

@@ -62,8 +62,7 @@ struct conn_counts {
     uint64_t sent_bytes, sent_packets, recv_bytes, recv_packets, lost_packets, lost_bytes,
         resent_bytes;
     uint64_t acks_alone, acks_received; /* packets that only acknowledge; ACK frames */
-    uint32_t spurious_packets, duplicates, undecryptable, pto_count,
-        key_updates; /* tell, and decide nothing */
+    uint32_t spurious_packets, duplicates, undecryptable, pto_count; /* tell, and decide nothing */
 };
 
 /* A duration that is only told. */

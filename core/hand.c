@@ -61,15 +61,16 @@ int late_crypto_on_data(struct late_crypto *l, uint64_t offset, const uint8_t *d
             size -= n;
             continue;
         }
-        l->header[l->header_size++] = *data++;
+        uint8_t byte = *data++;
         size--;
+        if (l->header_size == sizeof l->header) {
+            l->message_left = (uint32_t)l->header[1] << 16 | (uint32_t)l->header[2] << 8 | byte;
+            l->header_size = 0;
+            continue;
+        }
+        l->header[l->header_size++] = byte;
         if (l->header[0] == TLS_KEY_UPDATE) /* RFC 9001 §6: unexpected_message */
             return AQ_CRYPTO_ERROR + 10;
-        if (l->header_size == 4) {
-            l->message_left =
-                (uint32_t)l->header[1] << 16 | (uint32_t)l->header[2] << 8 | l->header[3];
-            l->header_size = 0;
-        }
     }
     return AQ_OK;
 }

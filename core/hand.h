@@ -93,7 +93,7 @@ void crypto_clear(struct crypto *c, struct quota *quota);
 struct late_crypto {
     uint64_t offset;
     uint32_t message_left;
-    uint8_t header[4], header_size;
+    uint8_t header[3], header_size; /* of the header's four bytes those that came */
 };
 /* AQ_OK or CRYPTO_ERROR + 10 (unexpected_message). */
 int late_crypto_on_data(struct late_crypto *l, uint64_t offset, const uint8_t *data, uint64_t size);

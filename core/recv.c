@@ -155,7 +155,6 @@ static void recv_opened(struct recv *r, struct sealed *s)
         return;
     }
     if (updated) {
-        c->counts.key_updates++;
         trace_key(&c->tracer, AQ_TRACE_KEY_UPDATED, LEVEL_APP, 0, c->keys.rx_phase, r->now);
         conn_arm(c, TIMER_KEYS, r->now + 3 * conn_pto(c, SPACE_APP)); /* RFC 9001 §6.5 */
     }
