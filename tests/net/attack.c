@@ -8,6 +8,8 @@
 
 #include "core/endpoint.h"
 
+#include <assert.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +59,24 @@ uint64_t attack_clock(void)
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+void attack_turn(struct aq_loop *const *loops, unsigned count)
+{
+    struct pollfd fds[ATTACK_LOOPS];
+    assert(count <= ATTACK_LOOPS);
+    for (unsigned i = 0; i < count; i++)
+        fds[i] = (struct pollfd){aq_loop_fd(loops[i]), POLLIN, 0};
+    (void)poll(fds, count, 20);
+    for (unsigned i = 0; i < count; i++)
+        if (aq_loop_step(loops[i]) < 0)
+            attack_die("a turn", "epoll failed");
+}
+
+void attack_run(void (*turn)(void), unsigned ms)
+{
+    for (uint64_t end = attack_clock() + ms * UINT64_C(1000); attack_clock() < end;)
+        turn();
 }
 
 uint16_t attack_port(void)

@@ -24,7 +24,8 @@ struct attack {
 };
 
 enum {
-    ATTACK_PORT = 4433 /* the victim's, where one is as good as another */
+    ATTACK_PORT = 4433, /* the victim's, where one is as good as another */
+    ATTACK_LOOPS = 16
 };
 
 /* Takes a victim, for the trick of that name: none other has it. */
@@ -34,6 +35,20 @@ void attack_said(const char *trick, const struct aq_addr *victim, const char *fo
 _Noreturn void attack_die(const char *what, const char *why);
 uint64_t attack_chance(void);
 uint64_t attack_clock(void); /* microseconds */
+/* Waits 20 ms at most for one of so many loops (ATTACK_LOOPS at most), then turns them all. */
+void attack_turn(struct aq_loop *const *loops, unsigned count);
+/* Takes such turns for a while. */
+void attack_run(void (*turn)(void), unsigned ms);
+/* Takes turns until it is true; in vain for PATIENCE_US is the end. Both are the part's own. */
+#define UNTIL(condition)                                       \
+    do {                                                       \
+        uint64_t until = attack_clock() + PATIENCE_US;         \
+        while (!(condition)) {                                 \
+            if (attack_clock() > until)                        \
+                attack_die("waiting in vain for", #condition); \
+            turn();                                            \
+        }                                                      \
+    } while (0)
 /* Any port that is no server's. */
 uint16_t attack_port(void);
 

@@ -5,7 +5,6 @@
 #include "nat/datagram.h"
 #include "nat/message.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,27 +161,13 @@ static void boot_end(void)
 
 static void turn(void)
 {
-    struct pollfd fd = {aq_loop_fd(boot.loop), POLLIN, 0};
-    (void)poll(&fd, 1, 20);
-    if (aq_loop_step(boot.loop) < 0)
-        attack_die("a turn", "epoll failed");
+    attack_turn(&boot.loop, 1);
 }
 
 static void run(unsigned ms)
 {
-    for (uint64_t end = attack_clock() + ms * UINT64_C(1000); attack_clock() < end;)
-        turn();
+    attack_run(turn, ms);
 }
-
-#define UNTIL(condition)                                       \
-    do {                                                       \
-        uint64_t until = attack_clock() + PATIENCE_US;         \
-        while (!(condition)) {                                 \
-            if (attack_clock() > until)                        \
-                attack_die("waiting in vain for", #condition); \
-            turn();                                            \
-        }                                                      \
-    } while (0)
 
 static void drop(void)
 {

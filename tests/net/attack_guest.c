@@ -43,27 +43,13 @@ static void on_datagrams(const struct aq_datagram *d, unsigned n)
 
 static void turn(void)
 {
-    struct pollfd fd = {aq_loop_fd(peers.loop), POLLIN, 0};
-    (void)poll(&fd, 1, 20);
-    if (aq_loop_step(peers.loop) < 0)
-        attack_die("a turn", "epoll failed");
+    attack_turn(&peers.loop, 1);
 }
 
 static void run(unsigned ms)
 {
-    for (uint64_t end = attack_clock() + ms * UINT64_C(1000); attack_clock() < end;)
-        turn();
+    attack_run(turn, ms);
 }
-
-#define UNTIL(condition)                                       \
-    do {                                                       \
-        uint64_t until = attack_clock() + PATIENCE_US;         \
-        while (!(condition)) {                                 \
-            if (attack_clock() > until)                        \
-                attack_die("waiting in vain for", #condition); \
-            turn();                                            \
-        }                                                      \
-    } while (0)
 
 /* ---- guests ---------------------------------------------------------------------------------- */
 

@@ -8,7 +8,6 @@
 
 #include "nat/node/node.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,32 +91,18 @@ static void foe_end(struct foe *f)
 
 static void turn(void)
 {
-    struct pollfd fds[FOES];
+    struct aq_loop *loops[FOES];
     unsigned n = 0;
     for (unsigned i = 0; i < FOES; i++)
         if (foes[i].node != NULL)
-            fds[n++] = (struct pollfd){aq_loop_fd(aq_node_loop(foes[i].node)), POLLIN, 0};
-    (void)poll(fds, n, 20);
-    for (unsigned i = 0; i < FOES; i++)
-        if (foes[i].node != NULL && aq_loop_step(aq_node_loop(foes[i].node)) < 0)
-            attack_die("a turn", "epoll failed");
+            loops[n++] = aq_node_loop(foes[i].node);
+    attack_turn(loops, n);
 }
 
 static void run(unsigned ms)
 {
-    for (uint64_t end = attack_clock() + ms * UINT64_C(1000); attack_clock() < end;)
-        turn();
+    attack_run(turn, ms);
 }
-
-#define UNTIL(condition)                                       \
-    do {                                                       \
-        uint64_t until = attack_clock() + PATIENCE_US;         \
-        while (!(condition)) {                                 \
-            if (attack_clock() > until)                        \
-                attack_die("waiting in vain for", #condition); \
-            turn();                                            \
-        }                                                      \
-    } while (0)
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
