@@ -74,7 +74,7 @@ void conn_close(struct conn *c, bool application, uint64_t code, const char *rea
 
 bool conn_yields(struct conn *c)
 {
-    bool yields = c->state == CONN_CLOSING && !c->closing.yielded && c->ep->send_tail != c->slot;
+    bool yields = c->state == CONN_CLOSING && !c->closing.yielded && c->ep->tail[LIST_SEND] != c->slot;
     c->closing.yielded |= yields;
     return yields;
 }

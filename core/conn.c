@@ -45,30 +45,18 @@ void conn_set_state(struct conn *c, enum conn_state next, uint64_t now)
 
 void conn_wake(struct conn *c)
 {
-    struct endpoint *ep = c->ep;
     if (c->listed)
         return;
     c->listed = true;
-    c->send_next = POOL_NONE;
-    if (ep->send_head == POOL_NONE)
-        ep->send_head = c->slot;
-    else
-        conn_at(ep, ep->send_tail)->send_next = c->slot;
-    ep->send_tail = c->slot;
+    endpoint_list_push(c->ep, LIST_SEND, c);
 }
 
 void conn_ready(struct conn *c)
 {
-    struct endpoint *ep = c->ep;
     if (c->ready || c->told_closed)
         return;
     c->ready = true;
-    c->ready_next = POOL_NONE;
-    if (ep->ready_head == POOL_NONE)
-        ep->ready_head = c->slot;
-    else
-        conn_at(ep, ep->ready_tail)->ready_next = c->slot;
-    ep->ready_tail = c->slot;
+    endpoint_list_push(c->ep, LIST_READY, c);
 }
 
 void conn_event(struct conn *c, enum aq_event_kind kind)

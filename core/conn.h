@@ -19,6 +19,16 @@ struct endpoint;
 struct nat;
 struct out;
 
+/* The endpoint's lists of connections. */
+enum conn_list {
+    LIST_SEND,  /* that may have something to send */
+    LIST_READY, /* with events */
+    CONN_LISTS
+};
+struct conn_link { /* slots; POOL_NONE at an end */
+    uint32_t before, next;
+};
+
 enum conn_state {
     CONN_FREE,
     CONN_HANDSHAKE, /* until TLS is done */
@@ -123,11 +133,10 @@ struct conn {
     struct hand *hand;      /* NULL after the handshake */
     struct nat *nat;        /* NAT traversal and address discovery; NULL: neither was negotiated */
     struct tracer tracer;
-    uint32_t send_next;  /* the endpoint's list of connections that may have something to send */
-    uint32_t ready_next; /* the endpoint's list of connections with events */
-    uint32_t events;     /* 1 << kind */
-    uint8_t active;      /* path in use */
-    uint8_t loss_space;  /* which space TIMER_LOSS is about */
+    struct conn_link link[CONN_LISTS];
+    uint32_t events;           /* 1 << kind */
+    uint8_t active;            /* path in use */
+    uint8_t loss_space;        /* which space TIMER_LOSS is about */
     bool eliciting_since_recv; /* one was sent since the last packet came (RFC 9000 §10.1) */
     bool ping_due, ping_asked, update_wanted, max_data_lost;
     bool handshake_done_due, new_token_due;

@@ -161,7 +161,8 @@ struct aq_endpoint *aq_endpoint_init(void *mem, size_t size, const struct aq_con
                  config->handshake_timeout_us);
     ep->tracer = (struct tracer){&ep->trace, UINT32_MAX};
     ep->began_us = ep->now_us = now_us;
-    ep->send_head = ep->send_tail = ep->ready_head = ep->ready_tail = NO_CONN;
+    for (unsigned i = 0; i < CONN_LISTS; i++)
+        ep->head[i] = ep->tail[i] = NO_CONN;
     ep->settle_head = ep->ended = ep->stream_ended = POOL_NONE;
     return (struct aq_endpoint *)ep;
 }
@@ -215,7 +216,6 @@ uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now)
     c->slot = slot;
     c->path[0] = &c->first;
     c->hand = pool_at(&ep->hands, hand);
-    c->send_next = c->ready_next = NO_CONN;
     c->tracer = (struct tracer){&ep->trace, slot};
     c->cid_generation = (uint16_t)(ep->conns.slots[slot].generation >> 1 & 0x3fff);
     if (c->cid_generation == 0x3fff) /* wraps next: a new epoch keeps ids from repeating */
@@ -233,31 +233,27 @@ uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now)
     return slot;
 }
 
-/* Takes it out of the endpoint's list of senders or of events. */
-static void list_remove(struct endpoint *ep, uint32_t *head, uint32_t *tail, uint32_t slot,
-                        bool senders)
+void endpoint_list_push(struct endpoint *ep, enum conn_list list, struct conn *c)
 {
-    uint32_t before = NO_CONN;
-    for (uint32_t i = *head; i != slot;
-         i = senders ? conn_at(ep, i)->send_next : conn_at(ep, i)->ready_next)
-        before = i;
-    uint32_t next = senders ? conn_at(ep, slot)->send_next : conn_at(ep, slot)->ready_next;
-    if (before == NO_CONN)
-        *head = next;
-    else if (senders)
-        conn_at(ep, before)->send_next = next;
-    else
-        conn_at(ep, before)->ready_next = next;
-    if (*tail == slot)
-        *tail = before;
+    uint32_t before = ep->tail[list];
+    c->link[list] = (struct conn_link){.before = before, .next = NO_CONN};
+    *(before == NO_CONN ? &ep->head[list] : &conn_at(ep, before)->link[list].next) = c->slot;
+    ep->tail[list] = c->slot;
+}
+
+void endpoint_list_remove(struct endpoint *ep, enum conn_list list, struct conn *c)
+{
+    struct conn_link l = c->link[list];
+    *(l.before == NO_CONN ? &ep->head[list] : &conn_at(ep, l.before)->link[list].next) = l.next;
+    *(l.next == NO_CONN ? &ep->tail[list] : &conn_at(ep, l.next)->link[list].before) = l.before;
 }
 
 void endpoint_free_conn(struct endpoint *ep, struct conn *c)
 {
     if (c->listed)
-        list_remove(ep, &ep->send_head, &ep->send_tail, c->slot, true);
+        endpoint_list_remove(ep, LIST_SEND, c);
     if (c->ready)
-        list_remove(ep, &ep->ready_head, &ep->ready_tail, c->slot, false);
+        endpoint_list_remove(ep, LIST_READY, c);
     if (conn_path(c)->reset_hash)
         map_remove(&ep->resets, conn_path(c)->reset_hash, c->slot);
     heap_set(&ep->timers, c->slot, AQ_NEVER);
@@ -496,18 +492,15 @@ unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned
     protect_turn(&ep->protect, ep->now_us);
     max = max < ep->config.send_trains ? max : ep->config.send_trains;
     unsigned n = endpoint_send_replies(ep, trains, max);
-    while (n < max && ep->send_head != NO_CONN) {
-        struct conn *c = conn_at(ep, ep->send_head);
+    while (n < max && ep->head[LIST_SEND] != NO_CONN) {
+        struct conn *c = conn_at(ep, ep->head[LIST_SEND]);
         uint8_t *at = ep->train_memory + (size_t)n * TRAIN_SIZE + TRAIN_HEAD;
         uint32_t size = 0;
         bool later = conn_yields(c);
         if (!later && conn_wants_send(c, ep->now_us))
             size = conn_send(c, at, TRAIN_MAX - TRAIN_HEAD, &trains[n], ep->now_us);
-        ep->send_head = c->send_next; /* done, or to the tail: each connection one train a turn */
-        c->send_next = NO_CONN;
+        endpoint_list_remove(ep, LIST_SEND, c); /* or to the tail: one train each in a turn */
         c->listed = false;
-        if (ep->send_head == NO_CONN)
-            ep->send_tail = NO_CONN;
         if (size) {
             ep->stats.trains_out++;
             ep->stats.bytes_out += trains[n].size;
@@ -526,7 +519,7 @@ unsigned aq_send(struct aq_endpoint *endpoint, struct aq_train *trains, unsigned
 bool aq_wants_send(const struct aq_endpoint *endpoint)
 {
     const struct endpoint *ep = (const struct endpoint *)endpoint;
-    return ep->send_head != NO_CONN || ep->reply_count > ep->replies_out;
+    return ep->head[LIST_SEND] != NO_CONN || ep->reply_count > ep->replies_out;
 }
 
 /* ---- time ---- */

@@ -53,12 +53,11 @@ struct endpoint {
     struct arena arena;
     struct stream_table streams;
     uint32_t half_open, half_open_high;
-    struct sources sources;          /* of handshakes that are open */
-    uint32_t send_head, send_tail;   /* connections that may have something to send */
-    uint32_t ready_head, ready_tail; /* connections with events */
-    uint32_t settle_head;            /* streams with pieces in lent buffers */
-    uint32_t ended;                  /* slot to release at the next call, POOL_NONE */
-    uint32_t stream_ended;           /* the same for a stream whose STREAM_CLOSED was told */
+    struct sources sources;                      /* of handshakes that are open */
+    uint32_t head[CONN_LISTS], tail[CONN_LISTS]; /* of connections; POOL_NONE: empty */
+    uint32_t settle_head;                        /* streams with pieces in lent buffers */
+    uint32_t ended;                              /* slot to release at the next call, POOL_NONE */
+    uint32_t stream_ended; /* the same for a stream whose STREAM_CLOSED was told */
 
     uint8_t *recv_memory, *train_memory;
     struct reply *replies;
@@ -109,6 +108,8 @@ static inline uint64_t endpoint_unix_s(const struct endpoint *ep, uint64_t now)
 void accept_datagram(struct endpoint *ep, const struct aq_datagram *d, uint8_t *data, uint32_t size,
                      uint64_t now);
 /* endpoint.c */
+void endpoint_list_push(struct endpoint *ep, enum conn_list list, struct conn *c); /* at the tail */
+void endpoint_list_remove(struct endpoint *ep, enum conn_list list, struct conn *c);
 /* The connection that a datagram is for; NULL: none. */
 struct conn *endpoint_route(struct endpoint *ep, const uint8_t *data, uint32_t size);
 uint32_t endpoint_new_conn(struct endpoint *ep, uint64_t now); /* POOL_NONE: full */

@@ -85,8 +85,8 @@ int aq_next_event(struct aq_endpoint *endpoint, struct aq_event *event)
     const uint32_t last = 1U << AQ_EVENT_CLOSED;
     endpoint_release_ended(ep, ep->now_us);
     memset(event, 0, sizeof *event);
-    while (ep->ready_head != POOL_NONE) {
-        struct conn *c = conn_at(ep, ep->ready_head);
+    while (ep->head[LIST_READY] != POOL_NONE) {
+        struct conn *c = conn_at(ep, ep->head[LIST_READY]);
         uint32_t slot = POOL_NONE;
         event->kind = take_event(&c->events, ~last);
         while (!event->kind && (slot = c->streams.ready_head) != POOL_NONE)
@@ -103,10 +103,7 @@ int aq_next_event(struct aq_endpoint *endpoint, struct aq_event *event)
                 event_conn(ep, event, c);
             return 1;
         }
-        ep->ready_head = c->ready_next;
-        if (ep->ready_head == POOL_NONE)
-            ep->ready_tail = POOL_NONE;
-        c->ready_next = POOL_NONE;
+        endpoint_list_remove(ep, LIST_READY, c);
         c->ready = false;
     }
     return 0;
