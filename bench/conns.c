@@ -7,11 +7,13 @@
  *     conns ... --conns N --first-byte 1                      one after the other, from the dial to
  *                                                             the first byte of a 64-byte answer
  *     conns ... --conns N --first-byte 1 --early 1            the same in 0-RTT, after one that is
- * not conns ... --conns N --handshakes 1 [--resumed 1]        each is closed once it is confirmed
+ *                                                             not
+ *     conns ... --conns N --handshakes 1 [--resumed 1]        each is closed once it is confirmed
  *
  * All connections share one socket, except with --first-byte: there each has its own, and begins
  * when the one before is done. At most SHAKING handshakes run at once, so that no Retry is asked
- * for. The perf protocol (apps/perf.h): 8 bytes ask for so many. */
+ * for. --busy-poll 1 polls for packets before it sleeps. The perf protocol (apps/perf.h): 8 bytes
+ * ask for so many. */
 #include "bench/bench.h"
 #include "bench/client.h"
 
@@ -22,7 +24,8 @@
 enum {
     SHAKING = 32,
     READ_PIECES = 64,
-    HEADER = 8
+    HEADER = 8,
+    BUSY_POLL_US = 10000 /* as the programs do */
 };
 
 struct conns {
@@ -30,6 +33,8 @@ struct conns {
     aq_conn *conn;
     uint64_t *begun_us; /* of each connection's dial or request */
     uint32_t *us;       /* latencies */
+    uint32_t *asked_us; /* with --first-byte: of them, since the request was given to the stream */
+    uint64_t asked_at_us;
     uint64_t count, dialled, confirmed, closed;
     uint64_t bytes, requests, size, asked, answered, got, latencies;
     uint64_t *heard, kept; /* packets received when the idling began; connections with more */
@@ -46,8 +51,9 @@ static void ask(struct conns *c, uint64_t index, uint64_t size)
     aq_stream stream;
     for (unsigned i = 0; i < HEADER; i++)
         header[i] = (uint8_t)(size >> (56 - 8 * i));
+    c->asked_at_us = aq_loop_clock(c->client.loop);
     if (!c->first_byte)
-        c->begun_us[index] = aq_loop_clock(c->client.loop);
+        c->begun_us[index] = c->asked_at_us;
     int result =
         aq_stream_open(c->client.ep, c->conn[index], false, (void *)(uintptr_t)index, &stream);
     if (result != AQ_OK || aq_stream_write(c->client.ep, stream, &piece, 1, AQ_FIN) != HEADER)
@@ -117,8 +123,12 @@ static void begin(struct conns *c)
 
 static void add_latency(struct conns *c, uint64_t index)
 {
-    if (c->us != NULL)
-        c->us[c->latencies++] = (uint32_t)(aq_loop_clock(c->client.loop) - c->begun_us[index]);
+    uint64_t now_us = aq_loop_clock(c->client.loop);
+    if (c->us == NULL)
+        return;
+    if (c->first_byte)
+        c->asked_us[c->latencies] = (uint32_t)(now_us - c->asked_at_us);
+    c->us[c->latencies++] = (uint32_t)(now_us - c->begun_us[index]);
 }
 
 /* With --first-byte: the newest connection is done with, unless something is still to come. With
@@ -249,7 +259,17 @@ static void open_client(struct conns *c, int argc, char **argv)
     client->config.on_event = on_event, client->config.user = c;
     client->config.endpoint.idle_timeout_us = 120000000;
     client->config.endpoint.keep_alive_us = 30000000;
+    if (bench_number(argc, argv, "--busy-poll", 0) > 0)
+        client->config.busy_poll_us = BUSY_POLL_US;
     bench_client_open(client, argv[1], bench_flag(argc, argv, "--ca", ""));
+}
+
+static void print_latencies(const char *name, uint32_t *us, uint64_t count)
+{
+    bench_sort(us, count);
+    (void)printf(",\"%s\":{\"p50\":%u,\"p99\":%u,\"p99_9\":%u}", name,
+                 bench_percentile(us, count, 500), bench_percentile(us, count, 990),
+                 bench_percentile(us, count, 999));
 }
 
 static void print(struct conns *c)
@@ -259,13 +279,10 @@ static void print(struct conns *c)
     (void)printf("{\"conns\":%llu,\"seconds\":%.6f,\"bytes\":%llu,\"answers\":%llu",
                  (unsigned long long)c->count, seconds, (unsigned long long)c->got,
                  (unsigned long long)c->answered);
-    if (c->latencies > 0) {
-        bench_sort(c->us, c->latencies);
-        (void)printf(",\"latency_us\":{\"p50\":%u,\"p99\":%u,\"p99_9\":%u}",
-                     bench_percentile(c->us, c->latencies, 500),
-                     bench_percentile(c->us, c->latencies, 990),
-                     bench_percentile(c->us, c->latencies, 999));
-    }
+    if (c->latencies > 0)
+        print_latencies("latency_us", c->us, c->latencies);
+    if (c->latencies > 0 && c->first_byte)
+        print_latencies("asked_us", c->asked_us, c->latencies);
     if (c->handshakes)
         (void)printf(",\"handshakes_per_s\":%.3f", handshakes / seconds);
     if (c->idle_us > 0)
@@ -296,8 +313,9 @@ int main(int argc, char **argv)
     c.begun_us = calloc(c.count, sizeof *c.begun_us);
     if (c.requests > 0 || c.first_byte)
         c.us = calloc(c.requests + c.count, sizeof *c.us);
+    c.asked_us = calloc(c.count, sizeof *c.asked_us);
     c.heard = calloc(c.count, sizeof *c.heard);
-    if (c.conn == NULL || c.begun_us == NULL || c.heard == NULL)
+    if (c.conn == NULL || c.begun_us == NULL || c.asked_us == NULL || c.heard == NULL)
         bench_die("no memory");
     open_client(&c, argc, argv);
     c.started_us = aq_loop_clock(c.client.loop);

@@ -164,13 +164,13 @@ class Bench:
     def first_byte(self, count):
         with self.antq_server() as server:
             got, _ = run_json(self.conns(server, count, "--first-byte", "1"))
-            return got["latency_us"]
+            return dict(got["latency_us"], asked=got["asked_us"]["p50"])
 
-    def early_first_byte(self, count):
+    def early_first_byte(self, count, busy=False):
         """The same in 0-RTT: one connection brings the ticket, the rest ask in their first packets."""
-        with self.antq_server(more=["--early-data"]) as server:
-            got, _ = run_json(self.conns(server, count + 1, "--first-byte", "1", "--early", "1"))
-            return got["latency_us"]
+        with self.antq_server(more=["--early-data"] + (["--busy-poll"] if busy else [])) as server:
+            got, _ = run_json(self.conns(server, count + 1, "--first-byte", "1", "--early", "1", "--busy-poll", str(int(busy))))
+            return dict(got["latency_us"], asked=got["asked_us"]["p50"])
 
     def tls_first_byte(self, count):
         with self.tls_server() as server:

@@ -167,7 +167,8 @@ def handshakes(bench, scale):
         measure.add("antq", lambda a=arguments: bench.handshakes(*a))
         measure.add("antq, 32 at once", lambda a=arguments: bench.busy_handshakes(2 * a[0], *a[1:]))
         measures.append(measure)
-    first = Measure("first-byte", "From the dial to the first byte of the answer", LATENCY,
+    asked = metric("asked", "of it, since the request was written, median", "us", "low")
+    first = Measure("first-byte", "From the dial to the first byte of the answer", [*LATENCY, asked],
                     "Each time a new connection from a new port, the certificate (P-256) verified against an authority; "
                     "the request goes out when TLS is done; in 0-RTT, with a ticket, it is in the first flight, the "
                     "server answers before its handshake is complete, and each is checked to be accepted.")
@@ -175,6 +176,7 @@ def handshakes(bench, scale):
     first.add("TLS 1.3 over TCP", lambda: bench.tls_first_byte(count))
     first.add("antq", lambda: bench.first_byte(count))
     first.add("antq, 0-RTT", lambda: bench.early_first_byte(count))
+    first.add("antq, 0-RTT, busy polling", lambda: bench.early_first_byte(count, busy=True))
     return measures + [first]
 
 
