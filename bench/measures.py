@@ -27,40 +27,50 @@ def expected_s(measure, scale):
 
 
 class Measure:
-    """One comparison: rows of (contender, x or None, function giving a dict of metrics)."""
+    """One comparison: rows of (contender, x or None, function giving a dict of metrics). `timed`: the figures are of
+    time, so that a sample taken while the machine was slowed down is taken again."""
 
-    def __init__(self, key, title, metrics, note="", x_title=None):
+    def __init__(self, key, title, metrics, note="", x_title=None, timed=True):
         self.key, self.title, self.metrics, self.note, self.x_title = key, title, metrics, note, x_title
+        self.timed = timed
         self.rows, self.samples, self.failures, self.rounds, self.foreign = [], {}, {}, 0, 0
 
     def add(self, contender, function, x=None):
         self.rows.append((contender, x, function))
 
-    def run_row(self, contender, x, function, log):
-        name = (contender, x)
+    def run_row(self, contender, x, function, noise, until, log):
+        """Seconds that one sample took."""
+        name, took = (contender, x), []
         if len(self.failures.get(name, [])) > 1:
-            return
-        try:
-            errors = net_counter("Udp.RcvbufErrors")
+            return 0
+
+        def once():
+            begun, errors = time.monotonic(), net_counter("Udp.RcvbufErrors")
             got = function()
             got["buffer_losses"] = net_counter("Udp.RcvbufErrors") - errors
-            self.samples.setdefault(name, []).append(got)
+            took.append(time.monotonic() - begun)
+            return got
+
+        try:
+            self.samples.setdefault(name, []).append(noise.sample(once, until) if self.timed else once())
         except Failed as error:
             self.failures.setdefault(name, []).append(str(error))
             log(f"  {contender}: {error}")
+        return max(took, default=0)
 
-    def run(self, runs, budget_s, log):
-        """Rounds of all rows in turn: `runs` of them, or fewer when the time allowed is over."""
+    def run(self, runs, budget_s, noise, log, patient=True):
+        """Rounds of all rows in turn: `runs` of them, or fewer when the time allowed is over. What of that time the
+        rounds do not need is for samples to be taken again, if patient."""
         begun, longest, foreign = time.monotonic(), 0, foreign_s()
         for number in range(runs):
             started = time.monotonic()
             if number > 0 and started - begun + longest > budget_s:
                 break
-            for contender, x, function in self.rows:
-                self.run_row(contender, x, function, log)
+            until = begun + budget_s * (number + 1) / runs - longest if patient else begun
+            took = sum(self.run_row(*row, noise, until, log) for row in self.rows)
             self.rounds = number + 1
-            longest = max(longest, time.monotonic() - started)
-            if longest > 20 and number + 1 < runs:
+            longest = max(longest, took)
+            if time.monotonic() - started > 20 and number + 1 < runs:
                 log(f"  round {number + 1} of {runs}")
         seconds = time.monotonic() - begun
         self.foreign = max(0, foreign_s() - foreign) / max(seconds, 0.1) / (os.cpu_count() or 1)
@@ -208,12 +218,14 @@ def idle(bench, mode, memory_bytes):
     mb = metric("mb", "the server's whole resident memory", "MB", "low")
     busy = metric("busy", "server's CPU, all kept alive every 30 s", "% of a core", "low")
     retry = Measure("retry", "Clients that were sent a Retry", [metric("bytes", "server's memory for each", "bytes", "low")],
-                    "Initials from ever new ports, each answered by a Retry; resident memory before and after.")
+                    "Initials from ever new ports, each answered by a Retry; resident memory before and after.",
+                    timed=False)
     retry.add("antq", lambda: bench.retry(1000 if mode == "short" else 20000))
     out = [retry]
     for key, count, watch_s in (("idle", 1000, 0), ("idle-10k", 10000, 0), ("idle-100k", 100000, 30)):
         if count == 1000 or mode == "full" and (count < 100000 or memory_bytes > 8 << 30):
-            measure = Measure(key, f"{count:,} idle connections", [kib, mb] + ([busy] if watch_s else []), note)
+            measure = Measure(key, f"{count:,} idle connections", [kib, mb] + ([busy] if watch_s else []), note,
+                              timed=False)
             measure.add("antq", lambda count=count, watch_s=watch_s: bench.idle(count, watch_s))
             out.append(measure)
     return out

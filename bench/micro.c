@@ -2,8 +2,8 @@
  *
  *     micro [--aead NAME]     varints, frames, ACKs, sent packets, deadlines, packet protection
  *     micro --count 1         each row COUNTED times, and how many operations that was: for
- * callgrind, which counts the instructions of `counted` (bench/leaves.py) micro --calibrate 1 30
- * times the same work of about a millisecond: how quiet is this core?
+ * callgrind, which counts the instructions of `counted` (bench/leaves.py)
+ *     micro --calibrate N     N times the same work of about a millisecond: how quiet is this core?
  *
  * Each row runs for some milliseconds nine times; the median is told, with the fastest and the
  * slowest. `sink` keeps compilers from leaving work out. */
@@ -22,8 +22,7 @@ enum {
     TRIALS = 9,
     TRIAL_US = 3000,
     COUNTED = 64,
-    CALIBRATIONS = 30,
-    CALIBRATION_STEPS = 500000,
+    CALIBRATION_STEPS = 200000,
     VARINTS = 64,
     HEAP_IDS = 100000,
     FLIGHT = 256,
@@ -401,13 +400,19 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int calibrate(void)
+/* Eight chains of multiplications at once: what another thread on the same physical core would take
+ * its part of, which one chain alone would not tell. */
+static int calibrate(uint64_t times)
 {
+    uint64_t x[8] = {1, 2, 3, 4, 5, 6, 7, 8};
     (void)printf("{\"ns\":[");
-    for (unsigned i = 0; i < CALIBRATIONS; i++) {
+    for (uint64_t i = 0; i < times; i++) {
         uint64_t begun_ns = bench_clock_ns();
         for (unsigned step = 0; step < CALIBRATION_STEPS; step++)
-            sink = next_number();
+            for (unsigned k = 0; k < 8; k++)
+                x[k] = x[k] * UINT64_C(0xd1342543de82ef95) ^ x[k] >> 17;
+        for (unsigned k = 0; k < 8; k++)
+            sink += x[k];
         (void)printf(i > 0 ? ",%llu" : "%llu", (unsigned long long)(bench_clock_ns() - begun_ns));
     }
     (void)printf("]}\n");
@@ -416,8 +421,9 @@ static int calibrate(void)
 
 int main(int argc, char **argv)
 {
-    if (bench_number(argc, argv, "--calibrate", 0) > 0)
-        return calibrate();
+    uint64_t calibrations = bench_number(argc, argv, "--calibrate", 0);
+    if (calibrations > 0)
+        return calibrate(calibrations);
     varints_init();
     arena_world_init();
     frames_init();

@@ -103,11 +103,11 @@ class Server:
         self.log.close()
 
 
-def run_client(command, env=None, timeout_s=CLIENT_TIMEOUT_S):
+def run_client(command, env=None, timeout_s=CLIENT_TIMEOUT_S, cores=None):
     """Runs a pinned client to its end: its standard output, and the CPU seconds it used."""
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=env,
-                                   stdin=subprocess.DEVNULL, preexec_fn=pin(CLIENT_CORES))
+                                   stdin=subprocess.DEVNULL, preexec_fn=pin(cores or CLIENT_CORES))
         timer = threading.Timer(timeout_s, process.kill)
         timer.start()
         try:

@@ -275,10 +275,10 @@ def claim_table(data):
 def warnings(data):
     out, noise, payload = [], data["noise"], data["payload"]
     if noise.get("noisy"):
-        out.append(f'This machine was too noisy to trust small differences: a loop of fixed work varied by '
-                   f'{noise.get("cv", 0):.1%} (coefficient of variation; 5 % is the limit), its slowest run took '
-                   f'{noise.get("worst", 1):.2f} times its fastest, and {noise["stolen"]:.1%} of the time was stolen '
-                   f'by the hypervisor (2 % is the limit).')
+        out.append(f'This machine was too noisy to trust small differences: {noise["slow"]} of {noise["samples"]} samples were '
+                   f'taken while a loop of fixed work was slowed down (1 in 10 is the limit), beside all of them it varied by '
+                   f'{noise.get("cv", 0):.1%} (coefficient of variation; 5 % is the limit), and {noise["stolen"]:.1%} of the '
+                   f'time was stolen by the hypervisor (2 % is the limit).')
     disturbed = [f'{m["title"]} ({m["foreign"]:.0%})' for m in data["measures"] if m["foreign"] > data["foreign_max"]]
     if disturbed:
         out.append("Other programs took part of the machine during: " + "; ".join(disturbed)
@@ -372,7 +372,8 @@ def about_section(data):
             ("memory", f'{machine["memory_bytes"] / 2**30:.0f} GiB'), ("system", machine["system"]),
             ("load at the start", " ".join(f"{v:.2f}" for v in machine["load_at_start"])),
             ("noise", f'a loop of fixed work varied by {noise.get("cv", 0):.1%}, slowest to fastest '
-             f'{noise.get("worst", 1):.2f}, in {noise["runs"]} runs; {noise["stolen"]:.2%} stolen by the hypervisor'),
+             f'{noise.get("worst", 1):.2f}, beside {noise["samples"]} samples that count ({noise["slow"]} of them slowed '
+             f'down); {noise["again"]} more were taken again; {noise["stolen"]:.2%} stolen by the hypervisor'),
             ("antq", f'{machine["antq"]}; packet protection: {", ".join(data["backends"])}')]
     rows += [("peer " + name, text) for name, text in machine["peers"].items()]
     body = "".join(f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>" for a, b in rows)
@@ -389,7 +390,8 @@ def write(data, path):
     parts += [f'<div class="warn">{escape(text)}</div>' for text in warnings(data)]
     if not noise["noisy"]:
         parts.append(f'<div class="quiet">The machine was quiet enough: a loop of fixed work varied by '
-                     f'{noise.get("cv", 0):.1%} (5 % is the limit).</div>')
+                     f'{noise.get("cv", 0):.1%} beside the samples (5 % is the limit); {noise["again"]} were taken again, '
+                     f'because it was slowed down.</div>')
     parts.append(tiles(data))
     parts.append(f'<p class="small">{data["bytes"] >> 20:,} MiB a transfer, {data["runs"]} runs of each, in turn (A B C A B C …); '
                  f'client on core {machine["client_cores"]}, server on core {machine["server_cores"]}, over loopback'

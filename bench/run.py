@@ -15,7 +15,8 @@ What makes a number here worth reading:
   - CPU time is the kernel's, of each process: getrusage of the client, schedstat of the server;
   - as root it runs in a network namespace of its own whose loopback has an MTU of 1,500, a tap
     looks at the UDP payloads of each contender once, and losses in socket buffers are counted;
-  - a loop of fixed work is timed throughout: where that varies, the report says so.
+  - a loop of fixed work is timed beside each sample (noise.py): a sample is taken again where the
+    machine was slowed down meanwhile, as long as time allows, and the report says how it was.
 
 Standard library only. It starts nothing that it does not end, and talks to loopback only.
 """
@@ -26,7 +27,6 @@ import platform
 import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -40,39 +40,14 @@ import leaves  # noqa: E402
 import measures  # noqa: E402
 import report  # noqa: E402
 from contenders import GIB, PAYLOAD, Bench  # noqa: E402
-from procs import CLIENT_CORES, CORES, SERVER_CORES, Failed, Server, net_counter, run_json  # noqa: E402
+from noise import Noise  # noqa: E402
+from procs import CLIENT_CORES, CORES, SERVER_CORES, Failed, Server, net_counter  # noqa: E402
 
 # By mode: seconds allowed in all, rounds of each measure, bytes of a transfer, all other counts times this.
 MODES = {"full": (44 * 60, 7, 2 * GIB, 2), "bench": (6 * 60, 5, GIB, 1), "short": (150, 1, 64 << 20, 0.1)}
 SIZES_S = 5  # looking at the payloads
+UNTIMED_ROOM = 1.3  # times what is expected, for measures whose samples are not taken again
 LOOKED_AT = 8 << 20  # bytes of each transfer that the tap looks at
-
-
-class Noise:
-    """A loop of fixed work, timed on the client's core throughout; and what others took meanwhile."""
-
-    def __init__(self, bench):
-        self.bench, self.times, self.begun, self.stolen = bench, [], time.time(), self.stat()
-
-    @staticmethod
-    def stat():
-        with open("/proc/stat") as f:
-            values = [int(v) for v in f.readline().split()[1:]]
-        return sum(values[:8]), values[7]
-
-    def sample(self):
-        got, _ = run_json([self.bench.tool("micro"), "--calibrate", "1"])
-        self.times += got["ns"]
-
-    def summary(self):
-        total, steal = self.stat()
-        stolen = (steal - self.stolen[1]) / max(1, total - self.stolen[0])
-        out = {"stolen": stolen, "runs": len(self.times)}
-        if len(self.times) > 1:
-            out["cv"] = statistics.stdev(self.times) / statistics.mean(self.times)
-            out["worst"] = max(self.times) / min(self.times)
-        out["noisy"] = out.get("cv", 0) > 0.05 or stolen > 0.02
-        return out
 
 
 def machine(bench):
@@ -169,22 +144,28 @@ class Plan:
     def __init__(self, chosen, mode, runs, log):
         self.limit_s, _, _, self.scale = MODES[mode]
         self.runs, self.log, self.begun, self.done = runs, log, time.monotonic(), 0
-        self.left = [(m.key, runs * measures.expected_s(m, self.scale)) for m in chosen]
+        self.left = [(m, runs * measures.expected_s(m, self.scale)) for m in chosen]
         self.count, self.later_s = len(chosen), measures.LEAVES_S
 
     def expected_s(self):
         return sum(seconds for _, seconds in self.left) + self.later_s
 
     def budget_s(self):
-        """For the next measure: its part of what is left, by what it is expected to take."""
+        """For the next measure: its part of what is left, by what it is expected to take. What is not timed takes no
+        sample again, so that it needs a little more than that at most."""
         left = self.limit_s - (time.monotonic() - self.begun) - self.later_s
-        return left * self.left[0][1] / sum(seconds for _, seconds in self.left)
+        measure, expected = self.left[0]
+        untimed = sum(UNTIMED_ROOM * seconds for m, seconds in self.left if not m.timed)
+        timed = sum(seconds for m, seconds in self.left if m.timed)
+        if not measure.timed:
+            return left * UNTIMED_ROOM * expected / (untimed + timed)
+        return (left - untimed) * expected / timed
 
     def finish(self, measure, seconds):
-        key, expected = self.left.pop(0)
+        _, expected = self.left.pop(0)
         self.done += 1
         taken = f", {measure.foreign:.0%} of the machine taken by others" if measure.foreign > measures.FOREIGN_MAX else ""
-        self.log(f"{self.done} of {self.count}, {key}: {measure.rounds} rounds in {seconds:.0f} s (expected "
+        self.log(f"{self.done} of {self.count}, {measure.key}: {measure.rounds} rounds in {seconds:.0f} s (expected "
                  f"{expected:.0f}){taken}; {minutes(self.expected_s())} left")
 
 
@@ -192,16 +173,14 @@ def minutes(seconds):
     return f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {seconds:.0f} s"
 
 
-def run_all(chosen, plan, runs, noise, log):
+def run_all(chosen, plan, runs, noise, log, patient):
     for measure in chosen:
         budget_s = plan.budget_s()
         if budget_s <= 0:
             log(f"{measure.key}: out of time")
             plan.left.pop(0)
             continue
-        seconds = measure.run(runs, budget_s, log)
-        noise.sample()
-        plan.finish(measure, seconds)
+        plan.finish(measure, measure.run(runs, budget_s, noise, log, patient))
 
 
 def not_measured(chosen, runs, mode, data):
@@ -233,12 +212,12 @@ def run(options, isolated, bench, out, log):
     log(f"{mode}: {bench.bytes >> 20} MiB a transfer, {runs} rounds, "
         + ("a namespace with MTU 1,500" if isolated else "no namespace: not root")
         + f"; expected to take {minutes(plan.expected_s() + SIZES_S)}, at most {minutes(plan.limit_s)}")
-    noise = Noise(bench)
-    noise.sample()
+    noise = Noise(bench.tool("micro"))
+    noise.begin()
     fragments = net_counter("Ip.FragCreates")
     transfers = [m for m in chosen if m.key in ("upload", "download")]
     payloads, blind = sizes(bench, transfers, log) if isolated else ([], [])
-    run_all(chosen, plan, runs, noise, log)
+    run_all(chosen, plan, runs, noise, log, patient=mode != "short")
     data = {"mode": mode, "unix_s": int(time.time()), "runs": runs, "foreign_max": measures.FOREIGN_MAX,
             "bytes": bench.bytes, "machine": about, "noise": noise.summary(), "backends": bench.backends,
             "payload": {"limit": PAYLOAD, "isolated": isolated, "tap": payloads, "blind": blind,

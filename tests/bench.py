@@ -10,6 +10,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(SRC, "bench"))
 import claims  # noqa: E402
 import measures  # noqa: E402
+import noise  # noqa: E402
 import report  # noqa: E402
 import run  # noqa: E402
 from contenders import Bench  # noqa: E402
@@ -30,6 +31,60 @@ def measured(key, *rows, x_title=None):
 
 def found(entries, text):
     return next(c for c in entries if text in c["text"])
+
+
+class Machine(noise.Noise):
+    """One whose loop takes these times, one after the other, and 100 in the end; its clock ticks when it is looked at."""
+
+    def __init__(self, *script):
+        self.script, self.now = list(script), 0
+        super().__init__("none", clock=self.tick, sleep=lambda seconds: None)
+        self.times = [100] * 10
+
+    def tick(self):
+        self.now += 1
+        return self.now
+
+    def read(self):
+        self.times.append(self.script.pop(0) if self.script else 100)
+        return self.times[-1]
+
+
+class Noise(unittest.TestCase):
+    def taken(self, machine, until):
+        numbers = iter(range(1, 100))
+        return machine.sample(lambda: next(numbers), until)
+
+    def test_a_sample_of_a_quiet_machine_is_taken_once(self):
+        machine = Machine(100, 109)
+        self.assertEqual(self.taken(machine, 1000), 1)
+        self.assertEqual((machine.slow, machine.again, machine.kept), (0, 0, [109]))
+
+    def test_it_begins_when_the_loop_is_fast(self):
+        machine = Machine(200, 200, 100, 100)
+        self.assertEqual(self.taken(machine, 1000), 1)
+        self.assertEqual((machine.slow, machine.again, len(machine.times)), (0, 0, 14))
+
+    def test_one_that_was_slowed_down_is_taken_again(self):
+        machine = Machine(100, 111, 100, 200, 100, 101)
+        self.assertEqual(self.taken(machine, 1000), 3)
+        self.assertEqual((machine.slow, machine.again, machine.kept), (0, 2, [101]))
+
+    def test_out_of_time_the_least_slow_one_counts(self):
+        machine = Machine(100, 190, 100, 150, 100, 200)
+        self.assertEqual(self.taken(machine, 6), 2)
+        self.assertEqual((machine.slow, machine.kept), (1, [150]))
+
+    def test_without_time_there_is_one_at_once(self):
+        machine = Machine(200, 180)
+        self.assertEqual(self.taken(machine, 0), 1)
+        self.assertEqual((machine.slow, machine.again, machine.kept), (1, 0, [200]))
+        self.assertTrue(machine.summary()["noisy"])
+
+    def test_a_short_boost_is_not_the_measure(self):
+        machine = Machine(100, 100)
+        machine.times = [100] * 19 + [50]
+        self.assertFalse(machine.is_slow(109))
 
 
 class Handshakes(unittest.TestCase):
@@ -55,7 +110,7 @@ class Measures(unittest.TestCase):
         measure = measures.Measure("ping", "", [])
         for name in "AB":
             measure.add(name, lambda name=name: order.append(name) or {"p50": len(order)})
-        measure.run(3, 60, lambda text: None)
+        measure.run(3, 60, Machine(), lambda text: None)
         self.assertEqual("".join(order), "ABABAB")
         self.assertEqual([row["metrics"]["p50"]["median"] for row in measure.summary()["rows"]], [3, 4])
 
@@ -64,14 +119,14 @@ class Measures(unittest.TestCase):
             raise Failed("not resumed")
         measure = measures.Measure("ping", "", [])
         measure.add("A", fails)
-        measure.run(5, 60, lambda text: None)
+        measure.run(5, 60, Machine(), lambda text: None)
         row = measure.summary()["rows"][0]
         self.assertEqual((row["runs"], row["failed"], row["metrics"]), (0, "not resumed", {}))
 
     def test_out_of_time_ends_after_a_whole_round(self):
         measure = measures.Measure("ping", "", [])
         measure.add("A", lambda: {"p50": 1})
-        measure.run(5, -1, lambda text: None)
+        measure.run(5, -1, Machine(), lambda text: None)
         self.assertEqual(measure.rounds, 1)
 
     def test_every_measure_has_its_expected_time(self):
@@ -140,7 +195,8 @@ class Report(unittest.TestCase):
                 "machine": {"cpu": "a <cpu>", "cores": 2, "virtual": True, "system": "Linux", "antq": "antq", "peers": {},
                             "features": [], "memory_bytes": 1, "load_at_start": [0, 0, 0], "client_cores": [0],
                             "server_cores": [1]},
-                "noise": {"noisy": noisy, "cv": 0.2 if noisy else 0.01, "worst": 2, "stolen": 0, "runs": 30},
+                "noise": {"noisy": noisy, "cv": 0.2 if noisy else 0.01, "worst": 2, "stolen": 0, "samples": 30, "slow": 3,
+                          "again": 5, "readings": 90},
                 "payload": PAYLOAD, "measures": found_measures, "not_measured": ["nothing"], "backends": ["boringssl"],
                 "claims": claims.evaluate(found_measures, ["boringssl"], PAYLOAD)}
 
