@@ -151,15 +151,14 @@ class Plan:
         return sum(seconds for _, seconds in self.left) + self.later_s
 
     def budget_s(self):
-        """For the next measure: its part of what is left, by what it is expected to take. What is not timed takes no
-        sample again, so that it needs a little more than that at most."""
+        """For the next measure: what it is expected to take, and an equal part of the time to spare, in which its samples
+        may be taken again; measures that are not timed take none again, and need little more than expected."""
         left = self.limit_s - (time.monotonic() - self.begun) - self.later_s
-        measure, expected = self.left[0]
-        untimed = sum(UNTIMED_ROOM * seconds for m, seconds in self.left if not m.timed)
-        timed = sum(seconds for m, seconds in self.left if m.timed)
-        if not measure.timed:
-            return left * UNTIMED_ROOM * expected / (untimed + timed)
-        return (left - untimed) * expected / timed
+        needed = [seconds * (1 if m.timed else UNTIMED_ROOM) for m, seconds in self.left]
+        timed = sum(m.timed for m, _ in self.left)
+        if left < sum(needed) or not self.left[0][0].timed:
+            return left * needed[0] / sum(needed)
+        return needed[0] + (left - sum(needed)) / timed
 
     def finish(self, measure, seconds):
         _, expected = self.left.pop(0)

@@ -20,7 +20,7 @@ server() {
     *) unsupported "the test case '$TESTCASE'" ;;
     esac
     # shellcheck disable=SC2086
-    exec gtlsserver -q --htdocs="$WWW" "$@" ${SERVER_PARAMS-} '*' "$PORT" "$CERTS/priv.key" "$CERTS/cert.pem"
+    exec gtlsserver -q --handshake-timeout=60s --htdocs="$WWW" "$@" ${SERVER_PARAMS-} '*' "$PORT" "$CERTS/priv.key" "$CERTS/cert.pem"
 }
 
 fetch() { # fetch FLAGS... URL...
