@@ -29,6 +29,7 @@ for n in 2 3; do
 done
 
 scenario() { # scenario SECONDS: b waits, a calls
+    rm -f "$T/waits.out"
     # shellcheck disable=SC2086,SC2154
     nsenter -t "$NS_b" -n "$T/nat_scenarios" wait 100 $BOOTS >"$T/waits.out" 2>&1 &
     waits=$!

@@ -41,6 +41,7 @@ nat natA
 nat natB
 
 boot_start() {
+    rm -f "$T/boot.out" # a former one's lines must not be taken for this one's
     ns_exec boot "$ANTQ" bootstrap --listen 192.0.2.2:4433 --key "$T/boot.key" >"$T/boot.out" 2>"$T/boot.err" &
     BOOT_PID=$!
     started "$BOOT_PID"
@@ -54,6 +55,7 @@ run() { # run SECONDS HOST ARG...: antq with a bound on its time
 peer_start() { # peer_start HOST KEY PROGRAM [ARG...]; sets PEER_PID
     p_host=$1 p_key=$2 p_name=$3
     shift 3
+    rm -f "$T/$p_key.err"
     ns_exec "$p_host" "$ANTQ" "$p_name" --bootstrap "$BOOT" --key "$T/$p_key.key" "$@" \
         >"$T/$p_key.out" 2>"$T/$p_key.err" &
     PEER_PID=$!

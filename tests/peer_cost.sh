@@ -14,6 +14,7 @@ run() { # run NS OUT PATTERN ARG...: antq, until it says so; sets RUN_PID
     eval "ns_pid=\$NS_$1"
     run_out=$T/$2 run_for=$3
     shift 3
+    rm -f "$run_out" # a former one's lines must not be taken for this one's
     # shellcheck disable=SC2154
     nsenter -t "$ns_pid" -n "$ANTQ" "$@" >"$run_out" 2>&1 &
     RUN_PID=$!

@@ -207,6 +207,7 @@ ok 'names that cannot be, in UTF-8, and taken'
 head -c 300000 /dev/urandom >"$T/big"
 mkdir "$T/in"
 trap '' XFSZ
+rm -f "$T/b.err"
 (ulimit -f 128 && exec "$ANTQ" recv --dir "$T/in" --key "$T/b.key" --bootstrap "$BOOT") >"$T/b.out" 2>"$T/b.err" &
 recv=$!
 started "$recv"

@@ -108,6 +108,7 @@ grep -q '"received":20' "$T/run.out" || fail 'the connection suffered from its k
 ok 'the same for the key log'
 # Whoever is killed leaves whole records.
 mkdir "$T/killed"
+rm -f "$T/run.out"
 "$ANTQ" echo "$SERVER_ADDR" --insecure --count 100000 --interval 1 --qlog "$T/killed" >"$T/run.out" 2>"$T/run.err" &
 client=$!
 started $client

@@ -139,6 +139,7 @@ sys.exit(lost > int(sys.argv[2]) or lost == asked)
 PYTHON
 seen() { # seen OPTION...: what the server saw, in $T/seen.out
     link_up left right --seed 5 "$@"
+    rm -f "$T/echo.out"
     nsenter -t "$NS_right" -n python3 "$T/nat.py" echo >"$T/echo.out" &
     started $!
     echo_pid=$!
@@ -161,6 +162,7 @@ uniq "$T/seen.out" | head -n 3 | cmp - "$T/seen.first" || fail 'the same seed gi
 ok 'rebinding of port and address, the same with the same seed'
 # With 200 ms each way some answer is on its way to the old binding, and lost unless that is kept.
 link_up left right --delay 200 --rebind 0.3 --rebind-address --rebind-keep --capture-left "$T/left.pcap" --capture-right "$T/right.pcap"
+rm -f "$T/echo.out"
 nsenter -t "$NS_right" -n python3 "$T/nat.py" echo >"$T/echo.out" &
 started $!
 echo_pid=$!

@@ -93,6 +93,7 @@ run() { # run NS OUT PATTERN COMMAND...: in a namespace, until it says so; sets 
     eval "ns_pid=\$NS_$1"
     run_file=$T/$2 run_for=$3
     shift 3
+    rm -f "$run_file" # a former one's lines must not be taken for this one's
     # shellcheck disable=SC2154
     nsenter -t "$ns_pid" -n "$@" >"$run_file" 2>&1 &
     RUN_PID=$!

@@ -25,6 +25,7 @@ run() { # run NS OUT PATTERN ARG...: antq in a namespace, until it says so; sets
     eval "ns_pid=\$NS_$1"
     run_file=$T/$2 run_for=$3
     shift 3
+    rm -f "$run_file" # a former one's lines must not be taken for this one's
     # shellcheck disable=SC2154
     nsenter -t "$ns_pid" -n "$ANTQ" "$@" >"$run_file" 2>&1 &
     RUN_PID=$!
