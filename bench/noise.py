@@ -12,7 +12,7 @@ import time
 from procs import CLIENT_CORES, SERVER_CORES, run_json
 
 SLOW = 1.1  # times what the loop takes on the quiet machine
-FIRST = 20  # readings that tell what that is, at the start
+FIRST = 60  # readings that tell what that is, at the start
 WAIT_S, PAUSE_S = 4, 0.05  # for quiet, before a sample; between two readings
 NOISY_CV, NOISY_PART, NOISY_STOLEN = 0.05, 0.1, 0.02  # what the report warns of
 
@@ -29,7 +29,7 @@ class Noise:
 
     def __init__(self, tool, clock=time.monotonic, sleep=time.sleep):
         self.tool, self.clock, self.sleep = tool, clock, sleep
-        self.times, self.kept, self.slow, self.again, self.stolen = [], [], 0, 0, stat()
+        self.times, self.kept, self.again, self.stolen = [], [], 0, stat()
 
     def begin(self):
         for _ in range(FIRST):
@@ -68,18 +68,18 @@ class Noise:
             if not self.is_slow(ns) or self.clock() >= until:
                 break
             self.again += 1
-        self.slow += self.is_slow(best[0])
         self.kept.append(best[0])
         return best[1]
 
     def summary(self):
         total, steal = stat()
+        slow = sum(self.is_slow(ns) for ns in self.kept)  # as is known now; at the start less was
         stolen = (steal - self.stolen[1]) / max(1, total - self.stolen[0])
-        out = {"stolen": stolen, "readings": len(self.times), "samples": len(self.kept), "slow": self.slow,
+        out = {"stolen": stolen, "readings": len(self.times), "samples": len(self.kept), "slow": slow,
                "again": self.again}
         if len(self.kept) > 1:
             out["cv"] = statistics.stdev(self.kept) / statistics.mean(self.kept)
             out["worst"] = max(self.kept) / min(self.kept)
-        part = self.slow / max(1, len(self.kept))
+        part = slow / max(1, len(self.kept))
         out["noisy"] = out.get("cv", 0) > NOISY_CV or part > NOISY_PART or stolen > NOISY_STOLEN
         return out
