@@ -151,3 +151,11 @@ uint32_t bench_percentile(const uint32_t *sorted, size_t count, unsigned per_mil
     size_t at = (count * per_mille + 999) / 1000;
     return sorted[at > 0 ? at - 1 : 0];
 }
+
+void bench_print_us(const char *name, uint32_t *us, size_t count)
+{
+    bench_sort(us, count);
+    (void)printf(",\"%s\":{\"p50\":%u,\"p99\":%u,\"p99_9\":%u}", name,
+                 bench_percentile(us, count, 500), bench_percentile(us, count, 990),
+                 bench_percentile(us, count, 999));
+}

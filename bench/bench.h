@@ -45,5 +45,7 @@ uint64_t bench_window(int fd);
 /* Sorts, and takes the value below which `per_mille` of them lie. */
 void bench_sort(uint32_t *v, size_t count);
 uint32_t bench_percentile(const uint32_t *sorted, size_t count, unsigned per_mille);
+/* Sorts, and prints a member of a JSON object: `,"NAME":{"p50":...,"p99":...,"p99_9":...}`. */
+void bench_print_us(const char *name, uint32_t *us, size_t count);
 
 #endif

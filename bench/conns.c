@@ -264,14 +264,6 @@ static void open_client(struct conns *c, int argc, char **argv)
     bench_client_open(client, argv[1], bench_flag(argc, argv, "--ca", ""));
 }
 
-static void print_latencies(const char *name, uint32_t *us, uint64_t count)
-{
-    bench_sort(us, count);
-    (void)printf(",\"%s\":{\"p50\":%u,\"p99\":%u,\"p99_9\":%u}", name,
-                 bench_percentile(us, count, 500), bench_percentile(us, count, 990),
-                 bench_percentile(us, count, 999));
-}
-
 static void print(struct conns *c)
 {
     double seconds = (double)(c->ended_us - c->started_us) / 1e6;
@@ -280,9 +272,9 @@ static void print(struct conns *c)
                  (unsigned long long)c->count, seconds, (unsigned long long)c->got,
                  (unsigned long long)c->answered);
     if (c->latencies > 0)
-        print_latencies("latency_us", c->us, c->latencies);
+        bench_print_us("latency_us", c->us, c->latencies);
     if (c->latencies > 0 && c->first_byte)
-        print_latencies("asked_us", c->asked_us, c->latencies);
+        bench_print_us("asked_us", c->asked_us, c->latencies);
     if (c->handshakes)
         (void)printf(",\"handshakes_per_s\":%.3f", handshakes / seconds);
     if (c->idle_us > 0)

@@ -73,7 +73,8 @@ class Noise:
 
     def summary(self):
         total, steal = stat()
-        slow = sum(self.is_slow(ns) for ns in self.kept)  # as is known now; at the start less was
+        slowest = SLOW * self.quiet_ns()  # as is known now; at the start less was
+        slow = sum(ns > slowest for ns in self.kept)
         stolen = (steal - self.stolen[1]) / max(1, total - self.stolen[0])
         out = {"stolen": stolen, "readings": len(self.times), "samples": len(self.kept), "slow": slow,
                "again": self.again}

@@ -4,7 +4,7 @@
     run.py [--full | --short] [--build DIR] [--out DIR] [--only ID,ID] [--runs N]
 
 Writes OUT/report.json and OUT/report.html (report.py). `ninja bench` is the default, about 5
-minutes; `ninja bench-full` is --full, about 25, at most 45; --short only proves that all of it
+minutes; `ninja bench-full` is --full, 22 to 45; --short only proves that all of it
 works. procs.py starts and pins, contenders.py says what can be run once, measures.py what is
 compared, leaves.py what needs no sockets, claims.py what is to be shown.
 
@@ -112,7 +112,7 @@ def isolate(arguments):
 
 def main():
     parser = argparse.ArgumentParser(description="Measures antq beside its contenders.")
-    parser.add_argument("--full", action="store_true", help="everything; about 25 minutes, at most 45")
+    parser.add_argument("--full", action="store_true", help="everything; 22 to 45 minutes")
     parser.add_argument("--short", action="store_true", help="64 MiB, 1 run: proves that it works, in half a minute")
     parser.add_argument("--build", default="build", help="where ninja built [build]")
     parser.add_argument("--out", help="where the report goes [BUILD/bench]")

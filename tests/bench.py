@@ -140,6 +140,27 @@ class Measures(unittest.TestCase):
         self.assertLessEqual(run.MODES["full"][0], 45 * 60)
 
 
+class Plan(unittest.TestCase):
+    def budgets(self, limit_s, *timed):
+        """Of measures that are expected to take 100 s each, and take what they may."""
+        chosen = [measures.Measure("ping", "", [], timed=t) for t in timed]
+        plan = run.Plan(chosen, "bench", 1, print)
+        plan.left = [(m, 100) for m in chosen]
+        plan.limit_s, plan.later_s = limit_s, 0
+        out = []
+        while plan.left:
+            out.append(round(plan.budget_s()))
+            plan.limit_s -= out[-1]
+            plan.left.pop(0)
+        return out
+
+    def test_time_to_spare_is_for_what_is_timed(self):
+        self.assertEqual(self.budgets(530, True, True, False), [200, 200, 130])
+
+    def test_too_little_time_is_shared_by_what_is_needed(self):
+        self.assertEqual(self.budgets(165, True, True, False), [50, 50, 65])
+
+
 class Claims(unittest.TestCase):
     def evaluate(self, *found_measures, payload=PAYLOAD, core=None):
         return claims.evaluate(found_measures, ["boringssl", "ipsec-mb"], payload, core)
